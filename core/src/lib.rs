@@ -1,0 +1,16 @@
+//! The model of netproc: what a process is, what a reactor promises, and the memory between them.
+//!
+//! Nothing here waits, reads a clock or runs a callback. A backend implements
+//! [`reactor::Reactor`]; the engine turns its events into those of processes; the crate `netproc`
+//! puts filters and sentinels on top. The only system calls are those of [`socket`], which opens
+//! and configures sockets for every backend the same way.
+
+pub mod address;
+pub mod options;
+pub mod outbox;
+pub mod pool;
+pub mod queue;
+pub mod reactor;
+pub mod slots;
+#[cfg(unix)]
+pub mod socket;

@@ -1,0 +1,267 @@
+//! What waits to be sent: a queue of payloads with an offset into the first.
+//!
+//! Invariant: `bytes` is the sum of what is queued less what was advanced over, and a payload is
+//! dropped only once `advance` has passed its last byte: while a kernel may still read it, it stays.
+//! How much may wait is the engine's policy; sending it is the backends' work.
+
+use std::{collections::VecDeque, io::IoSlice};
+
+use crate::{address::Address, reactor::Payload};
+
+/// The outgoing bytes of a stream, or the outgoing records of a record socket.
+///
+/// # Examples
+///
+/// ```
+/// use netproc_core::outbox::Outbox;
+///
+/// let mut outbox = Outbox::default();
+/// outbox.push("hello ".into());
+/// outbox.push("world".into());
+/// assert_eq!(outbox.bytes(), 11);
+/// outbox.advance(8);
+/// assert_eq!(outbox.chunks().next(), Some(&b"rld"[..]));
+/// ```
+#[derive(Debug, Default)]
+pub struct Outbox {
+    payloads: VecDeque<Payload>,
+    /// How much of the first payload has gone.
+    offset: usize,
+    bytes: u64,
+}
+
+impl Outbox {
+    /// Queues `payload` behind the rest; an empty one is dropped, since a stream cannot carry it.
+    ///
+    /// A stored receive slot is copied first when slots are scarce.
+    #[inline]
+    pub fn push(&mut self, mut payload: Payload) {
+        let len = payload.len();
+        if len == 0 {
+            return;
+        }
+        if let Payload::Buf(buf) = &mut payload {
+            buf.spill_if_scarce();
+        }
+        self.bytes += len as u64;
+        self.payloads.push_back(payload);
+    }
+
+    /// Bytes that wait.
+    #[must_use]
+    #[inline]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// How many payloads wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.payloads.len()
+    }
+
+    /// What waits, payload by payload; the first without the part that has gone.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        let mut offset = self.offset;
+        self.payloads.iter().map(move |payload| &payload.as_slice()[std::mem::take(&mut offset)..])
+    }
+
+    /// Appends at most `max` chunks to `out`, for one gathered write.
+    pub fn gather<'a>(&'a self, out: &mut Vec<IoSlice<'a>>, max: usize) {
+        out.extend(self.chunks().take(max).map(IoSlice::new));
+    }
+
+    /// Forgets the first `sent` bytes and drops the payloads they complete.
+    ///
+    /// # Panics
+    ///
+    /// Panics when more is forgotten than waits: a kernel cannot send what was not queued.
+    #[inline]
+    pub fn advance(&mut self, sent: usize) {
+        assert!(sent as u64 <= self.bytes, "{sent} bytes sent of {} queued", self.bytes);
+        self.bytes -= sent as u64;
+        let mut passed = self.offset + sent;
+        while let Some(first) = self.payloads.front() {
+            let len = first.len();
+            if passed < len {
+                break;
+            }
+            passed -= len;
+            self.payloads.pop_front();
+        }
+        self.offset = passed;
+    }
+
+    /// Throws everything away and returns how many bytes that was.
+    pub fn clear(&mut self) -> u64 {
+        self.payloads.clear();
+        self.offset = 0;
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+/// One packet on its way out.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_structs, reason = "backends take it apart")]
+pub struct Packet {
+    /// The bytes; none is a packet too.
+    pub payload: Payload,
+    /// Whom it is for; `None` on a connected socket.
+    pub to: Option<Address>,
+}
+
+/// The outgoing packets of a datagram socket, oldest first.
+#[derive(Debug, Default)]
+pub struct Packets {
+    queue: VecDeque<Packet>,
+    bytes: u64,
+}
+
+impl Packets {
+    /// Queues one packet, empty or not; a stored receive slot is copied when slots are scarce.
+    pub fn push(&mut self, mut packet: Packet) {
+        if let Payload::Buf(buf) = &mut packet.payload {
+            buf.spill_if_scarce();
+        }
+        self.bytes += packet.payload.len() as u64;
+        self.queue.push_back(packet);
+    }
+
+    /// The packet to send next.
+    #[must_use]
+    pub fn front(&self) -> Option<&Packet> {
+        self.queue.front()
+    }
+
+    /// What waits, oldest first, for one batched write.
+    pub fn iter(&self) -> impl Iterator<Item = &Packet> {
+        self.queue.iter()
+    }
+
+    /// Takes the oldest packet, which the kernel has taken or refused.
+    pub fn pop(&mut self) -> Option<Packet> {
+        let packet = self.queue.pop_front()?;
+        self.bytes -= packet.payload.len() as u64;
+        Some(packet)
+    }
+
+    /// Bytes that wait.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// How many packets wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Throws everything away and returns how many bytes that was.
+    pub fn clear(&mut self) -> u64 {
+        self.queue.clear();
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::Pool;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_empty_payload_is_nothing_on_a_stream_and_a_packet_on_its_own() {
+        let mut outbox = Outbox::default();
+        outbox.push(Payload::Static(b""));
+        assert!(outbox.is_empty());
+        let mut packets = Packets::default();
+        packets.push(Packet { payload: Payload::Static(b""), to: None });
+        assert_eq!((packets.len(), packets.bytes()), (1, 0));
+    }
+
+    #[test]
+    fn a_payload_is_dropped_by_the_advance_that_passes_it() {
+        let pool = Pool::new(4, 64).unwrap();
+        let mut outbox = Outbox::default();
+        for _ in 0..2 {
+            let buf = pool.take().unwrap().fill(10, |_| Ok::<_, ()>(10)).unwrap();
+            outbox.push(buf.into());
+        }
+        assert_eq!(pool.guarded(), 2);
+        outbox.advance(9);
+        assert_eq!(pool.guarded(), 2, "one byte of the first still waits");
+        outbox.advance(1);
+        assert_eq!(pool.guarded(), 1);
+        assert_eq!(outbox.clear(), 10);
+        assert_eq!(pool.guarded(), 0);
+    }
+
+    #[test]
+    fn a_slow_reader_cannot_pin_more_than_half_of_the_pool_and_one() {
+        let pool = Pool::new(4, 64).unwrap();
+        let mut outbox = Outbox::default();
+        for n in 0..100u8 {
+            let mut slot = pool.take().expect("a slot is always left");
+            let fill = |room: &mut [u8]| {
+                room.fill(n);
+                Ok::<_, ()>(room.len())
+            };
+            outbox.push(slot.fill(64, fill).unwrap().into());
+        }
+        assert!(pool.spilled() > 90 && pool.free() >= 1, "{pool:?}");
+        for (n, chunk) in (0..100).zip(outbox.chunks()) {
+            assert_eq!(chunk, [n; 64]);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes sent of")]
+    fn more_sent_than_queued_is_caught() {
+        Outbox::default().advance(1);
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_as_one_long_queue_of_bytes(
+            steps in proptest::collection::vec(prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..20).prop_map(Some),
+                Just(None),
+            ], 1..60),
+            cuts in proptest::collection::vec(0usize..30, 60),
+        ) {
+            let (mut outbox, mut model) = (Outbox::default(), VecDeque::new());
+            for (step, cut) in steps.into_iter().zip(cuts) {
+                match step {
+                    Some(bytes) => {
+                        model.extend(&bytes);
+                        outbox.push(bytes.into());
+                    }
+                    None => {
+                        let sent = cut.min(model.len());
+                        model.drain(..sent);
+                        outbox.advance(sent);
+                    }
+                }
+                prop_assert_eq!(outbox.bytes(), model.len() as u64);
+                prop_assert_eq!(outbox.chunks().flatten().copied().collect::<VecDeque<_>>(), model.clone());
+                let mut slices = Vec::new();
+                outbox.gather(&mut slices, 2);
+                prop_assert_eq!(slices.len(), outbox.len().min(2));
+            }
+        }
+    }
+}

@@ -1,0 +1,635 @@
+//! Receive memory: a pool of equal slots, and [`Buf`], a counted guard over part of one.
+//!
+//! Invariant: the bytes under a `Buf` are written before the guard exists and never again while it
+//! lives. A backend holds a slot as a [`Slot`] and fills it from the front; each filling may become
+//! a guard; the slot is free again when the backend has let go of it *and* the last guard is gone.
+//! Free slots come back most recently used first, so the working set stays in cache however large
+//! the pool is; memory never touched costs only address space.
+//!
+//! This is core's one file with unsafe code. What to do with a full pool is the backends' affair.
+
+#![expect(unsafe_code, reason = "guards alias memory that kernels write; argued at each block")]
+
+use std::{
+    alloc::{Layout, alloc_zeroed, dealloc},
+    cell::{Cell, RefCell},
+    fmt,
+    ops::Deref,
+    ptr::NonNull,
+    rc::Rc,
+    slice,
+};
+
+/// Set in a slot's count while a backend holds it as a [`Slot`].
+const HELD: u32 = 1 << 31;
+const PAGE: usize = 4096;
+
+struct Inner {
+    base: NonNull<u8>,
+    layout: Layout,
+    slot_len: u32,
+    /// Per slot: how many guards it has, plus [`HELD`].
+    counts: Box<[Cell<u32>]>,
+    /// Slots nobody has, the most recently freed last.
+    free: RefCell<Vec<u16>>,
+    /// Slots with at least one guard.
+    guarded: Cell<u16>,
+    spilled: Cell<u64>,
+    leaked: Cell<bool>,
+}
+
+impl Inner {
+    fn count(&self, slot: u16) -> &Cell<u32> {
+        &self.counts[usize::from(slot)]
+    }
+
+    fn add_guard(&self, slot: u16) {
+        let count = self.count(slot);
+        let old = count.get();
+        debug_assert!(old & !HELD < HELD - 1, "guards of one slot fit 31 bits");
+        if old & !HELD == 0 {
+            self.guarded.set(self.guarded.get() + 1);
+        }
+        count.set(old + 1);
+    }
+
+    fn drop_guard(&self, slot: u16) {
+        let count = self.count(slot);
+        let left = count.get() - 1;
+        count.set(left);
+        if left & !HELD == 0 {
+            self.guarded.set(self.guarded.get() - 1);
+            if left == 0 {
+                self.free.borrow_mut().push(slot);
+            }
+        }
+    }
+
+    fn let_go(&self, slot: u16) {
+        let count = self.count(slot);
+        debug_assert!(count.get() & HELD != 0, "only a held slot is let go");
+        let left = count.get() & !HELD;
+        count.set(left);
+        if left == 0 {
+            self.free.borrow_mut().push(slot);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if !self.leaked.get() {
+            // SAFETY: `base` came from `alloc_zeroed` with this very layout; the last `Rc` is going,
+            // so no guard, no slot and no pool handle is left to reach it.
+            unsafe { dealloc(self.base.as_ptr(), self.layout) };
+        }
+    }
+}
+
+/// Why a pool cannot be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// Fewer than 2 or more than 32,768 slots were asked for.
+    #[error("a pool has 2 to 32768 slots, not {0}")]
+    Slots(u16),
+    /// A slot shorter than 64 bytes or longer than 1 GiB was asked for.
+    #[error("a slot has 64 to 1073741824 bytes, not {0}")]
+    SlotLen(u32),
+    /// The system has not that much address space to give.
+    #[error("no memory for {0} bytes of receive slots")]
+    Memory(usize),
+}
+
+/// The receive memory of one reactor. Cheap to clone: every clone is the same pool.
+///
+/// # Examples
+///
+/// ```
+/// use netproc_core::pool::Pool;
+///
+/// let pool = Pool::new(4, 1024)?;
+/// let mut slot = pool.take().expect("a fresh pool has slots");
+/// let buf = slot.fill(1024, |room| { room[..5].copy_from_slice(b"hello"); Ok::<_, ()>(5) }).unwrap();
+/// drop(slot);
+/// assert_eq!(&buf[..], b"hello");
+/// assert_eq!(pool.free(), 3, "the guard keeps its slot");
+/// drop(buf);
+/// assert_eq!(pool.free(), 4);
+/// # Ok::<(), netproc_core::pool::PoolError>(())
+/// ```
+#[derive(Clone)]
+pub struct Pool {
+    inner: Rc<Inner>,
+}
+
+impl Pool {
+    /// Reserves `slots` slots of `slot_len` bytes each, zeroed, page-aligned.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError`] for a size out of range or memory the system does not give.
+    pub fn new(slots: u16, slot_len: u32) -> Result<Self, PoolError> {
+        if !(2..=32_768).contains(&slots) {
+            return Err(PoolError::Slots(slots));
+        }
+        if !(64..=1 << 30).contains(&slot_len) {
+            return Err(PoolError::SlotLen(slot_len));
+        }
+        let bytes = usize::from(slots) * slot_len as usize;
+        let layout = Layout::from_size_align(bytes, PAGE).map_err(|_| PoolError::Memory(bytes))?;
+        // SAFETY: the layout is not of size zero: both factors were checked above.
+        let base = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(PoolError::Memory(bytes))?;
+        Ok(Self {
+            inner: Rc::new(Inner {
+                base,
+                layout,
+                slot_len,
+                counts: vec![Cell::new(0); usize::from(slots)].into(),
+                free: RefCell::new((0..slots).rev().collect()),
+                guarded: Cell::new(0),
+                spilled: Cell::new(0),
+                leaked: Cell::new(false),
+            }),
+        })
+    }
+
+    /// Takes the most recently freed slot for a backend to fill; `None` when all are in use.
+    #[must_use]
+    pub fn take(&self) -> Option<Slot> {
+        let index = self.inner.free.borrow_mut().pop()?;
+        debug_assert_eq!(
+            self.inner.count(index).get(),
+            0,
+            "a free slot has no guard and no holder"
+        );
+        self.inner.count(index).set(HELD);
+        Some(Slot { pool: Rc::clone(&self.inner), index, filled: 0 })
+    }
+
+    /// How many slots there are.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "made from a u16")]
+    pub fn slots(&self) -> u16 {
+        self.inner.counts.len() as u16
+    }
+
+    /// How many bytes a slot has.
+    #[must_use]
+    pub fn slot_len(&self) -> u32 {
+        self.inner.slot_len
+    }
+
+    /// How many slots nobody has.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.inner.free.borrow().len()
+    }
+
+    /// How many slots at least one [`Buf`] keeps.
+    #[must_use]
+    pub fn guarded(&self) -> u16 {
+        self.inner.guarded.get()
+    }
+
+    /// How many guards were copied to the heap because slots were scarce.
+    #[must_use]
+    pub fn spilled(&self) -> u64 {
+        self.inner.spilled.get()
+    }
+
+    /// Gives the memory up for good: it is never freed, even when every handle is gone.
+    ///
+    /// The last resort of a backend that could not make the kernel let go of it.
+    pub fn leak(&self) {
+        self.inner.leaked.set(true);
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("slots", &self.slots())
+            .field("slot_len", &self.slot_len())
+            .field("free", &self.free())
+            .field("guarded", &self.guarded())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A slot in the hands of a backend: the only way to write receive memory.
+///
+/// Filled from the front; what was filled belongs to guards, the rest to whoever holds this.
+/// Dropping it lets the slot go; it is free once its guards are gone too.
+pub struct Slot {
+    pool: Rc<Inner>,
+    index: u16,
+    /// Bytes from the front that guards may cover.
+    filled: u32,
+}
+
+impl Slot {
+    /// Which slot of its pool this is.
+    #[must_use]
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// How many bytes are still to be filled.
+    #[must_use]
+    pub fn room(&self) -> u32 {
+        self.pool.slot_len - self.filled
+    }
+
+    /// Starts again at the front if no guard is left; returns whether it did.
+    ///
+    /// For a backend whose kernel does not hold the slot: the same warm memory, again.
+    pub fn rewind(&mut self) -> bool {
+        let sole = self.pool.count(self.index).get() == HELD;
+        if sole {
+            self.filled = 0;
+        }
+        sole
+    }
+
+    /// Lets `read` write at most `len_max` bytes into the room left and guards what it wrote.
+    ///
+    /// # Errors
+    ///
+    /// What `read` returns; nothing is filled then.
+    ///
+    /// # Panics
+    ///
+    /// Panics when `read` claims more bytes than it was given room for.
+    pub fn fill<E>(
+        &mut self,
+        len_max: usize,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<Buf, E> {
+        let len = (self.room() as usize).min(len_max);
+        // SAFETY: the range lies inside this slot, behind every byte a guard covers, and this
+        // unique `Slot` is the only other way to it; the memory was zeroed when it was allocated.
+        let room = unsafe { slice::from_raw_parts_mut(self.room_ptr().as_ptr(), len) };
+        let wrote = read(room)?;
+        assert!(wrote <= len, "a read of {len} bytes claims {wrote}");
+        #[expect(clippy::cast_possible_truncation, reason = "at most `room`, a u32")]
+        // SAFETY: `read` wrote into the slice above, inside the room, and its borrow is over.
+        Ok(unsafe { self.guard(wrote as u32) })
+    }
+
+    /// Where the room left begins: what a backend tells its kernel.
+    #[must_use]
+    pub fn room_ptr(&mut self) -> NonNull<u8> {
+        let offset = usize::from(self.index) * self.pool.slot_len as usize + self.filled as usize;
+        debug_assert!(offset <= self.pool.layout.size(), "inside the pool");
+        // SAFETY: `filled` never passes `slot_len`, so the offset is inside the allocation or one
+        // past its end.
+        unsafe { self.pool.base.add(offset) }
+    }
+
+    /// Guards the next `len` bytes of the room, which a kernel has written.
+    ///
+    /// # Safety
+    ///
+    /// Those bytes must not be written any more until the guard is gone: the kernel has completed
+    /// the operation that wrote them, and whatever it still does with the slot lies behind them.
+    ///
+    /// # Panics
+    ///
+    /// Panics when `len` passes the room, which only a wrong completion could cause.
+    #[must_use]
+    pub unsafe fn guard(&mut self, len: u32) -> Buf {
+        assert!(len <= self.room(), "{len} bytes do not fit the {} left", self.room());
+        let start = self.room_ptr();
+        self.filled += len;
+        self.pool.add_guard(self.index);
+        Buf { mem: Mem::Slot(Rc::clone(&self.pool), self.index), start, len }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.pool.let_go(self.index);
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slot({}, room {})", self.index, self.room())
+    }
+}
+
+enum Mem {
+    Slot(Rc<Inner>, u16),
+    /// Boxed twice, so that a `Buf`, which moves through every queue, stays four words.
+    Heap(Rc<Box<[u8]>>),
+}
+
+impl Clone for Mem {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Slot(pool, slot) => {
+                pool.add_guard(*slot);
+                Self::Slot(Rc::clone(pool), *slot)
+            }
+            Self::Heap(bytes) => Self::Heap(Rc::clone(bytes)),
+        }
+    }
+}
+
+impl Drop for Mem {
+    fn drop(&mut self) {
+        // No system call and no touch of the memory: the number goes back to the pool's list.
+        if let Self::Slot(pool, slot) = self {
+            pool.drop_guard(*slot);
+        }
+    }
+}
+
+/// Received bytes: a counted guard over part of a pool slot, or over a copy on the heap.
+///
+/// Cloning and slicing copy no byte. Reads as `[u8]`. Stays on its thread; copy to cross.
+///
+/// # Examples
+///
+/// ```
+/// use netproc_core::pool::Buf;
+///
+/// let line = Buf::copied(b"GET /index");
+/// let path = line.slice(4..10);
+/// assert_eq!(&path[..], b"/index");
+/// assert_eq!(line.clone(), line);
+/// ```
+#[derive(Clone)]
+pub struct Buf {
+    mem: Mem,
+    start: NonNull<u8>,
+    len: u32,
+}
+
+impl Buf {
+    /// Copies `bytes` to the heap.
+    ///
+    /// # Panics
+    ///
+    /// Panics past 4 GiB, more than one read ever brings.
+    #[must_use]
+    pub fn copied(bytes: &[u8]) -> Self {
+        let len = u32::try_from(bytes.len()).expect("a buffer is shorter than 4 GiB");
+        let bytes: Rc<Box<[u8]>> = Rc::new(bytes.into());
+        let start = NonNull::from(&**bytes).cast();
+        Self { mem: Mem::Heap(bytes), start, len }
+    }
+
+    /// A guard over a part of the same memory.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the range passes the end, as slicing does.
+    #[must_use]
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "a part of a length that is a u32")]
+        let len = self[range.clone()].len() as u32;
+        // SAFETY: the indexing above has checked the range against the bytes behind `start`.
+        let start = unsafe { self.start.add(range.start) };
+        Self { mem: self.mem.clone(), start, len }
+    }
+
+    /// The bytes for change, if no other guard shares their memory: to decrypt in place.
+    #[must_use]
+    pub fn get_mut(&mut self) -> Option<&mut [u8]> {
+        let (start, len) = (self.start.as_ptr(), self.len as usize);
+        match &mut self.mem {
+            Mem::Slot(pool, slot) if pool.count(*slot).get() & !HELD == 1 => {
+                // SAFETY: this is the only guard of the slot, so no other reference covers these
+                // bytes, and a `Slot` only writes behind what it has guarded.
+                Some(unsafe { slice::from_raw_parts_mut(start, len) })
+            }
+            Mem::Slot(..) => None,
+            Mem::Heap(bytes) => {
+                let bytes = Rc::get_mut(bytes)?;
+                let from = start.addr() - bytes.as_ptr().addr();
+                Some(&mut bytes[from..from + len])
+            }
+        }
+    }
+
+    /// Copies to the heap and frees the slot if more than half of the pool's slots are guarded.
+    ///
+    /// Whoever *stores* a `Buf` calls this: without it one reader that never reads would pin the
+    /// whole pool, and every other connection would starve.
+    pub fn spill_if_scarce(&mut self) {
+        if let Mem::Slot(pool, _) = &self.mem
+            && usize::from(pool.guarded.get()) * 2 > pool.counts.len()
+        {
+            pool.spilled.set(pool.spilled.get() + 1);
+            *self = Self::copied(self);
+        }
+    }
+
+    /// Whether the bytes are in a pool slot, not in a copy.
+    #[must_use]
+    pub fn in_slot(&self) -> bool {
+        matches!(self.mem, Mem::Slot(..))
+    }
+}
+
+impl Deref for Buf {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: `mem` keeps the memory alive and `start` and `len` lie inside it; nobody writes
+        // these bytes while a guard exists (`get_mut` needs the only one, mutably).
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len as usize) }
+    }
+}
+
+impl AsRef<[u8]> for Buf {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl PartialEq for Buf {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Buf {}
+
+impl fmt::Debug for Buf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn filled(slot: &mut Slot, bytes: &[u8]) -> Buf {
+        let write = |room: &mut [u8]| {
+            room[..bytes.len()].copy_from_slice(bytes);
+            Ok::<_, ()>(bytes.len())
+        };
+        slot.fill(bytes.len(), write).unwrap()
+    }
+
+    #[test]
+    fn sizes_out_of_range_are_refused() {
+        let cases = [
+            (0, 64, Err(PoolError::Slots(0))),
+            (1, 64, Err(PoolError::Slots(1))),
+            (2, 64, Ok(())),
+            (32_768, 64, Ok(())),
+            (32_769, 64, Err(PoolError::Slots(32_769))),
+            (2, 63, Err(PoolError::SlotLen(63))),
+            (2, (1 << 30) + 1, Err(PoolError::SlotLen((1 << 30) + 1))),
+        ];
+        for (slots, slot_len, expected) in cases {
+            assert_eq!(Pool::new(slots, slot_len).map(drop), expected, "{slots} x {slot_len}");
+        }
+    }
+
+    #[test]
+    fn the_most_recently_freed_slot_comes_first() {
+        let pool = Pool::new(8, 64).unwrap();
+        let (a, b) = (pool.take().unwrap(), pool.take().unwrap());
+        let (first, second) = (a.index(), b.index());
+        drop(b);
+        drop(a);
+        assert_eq!(pool.take().unwrap().index(), first);
+        assert_eq!(pool.take().map(|slot| slot.index()), Some(first), "it came back at once");
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn a_slot_filled_in_parts_is_free_when_all_guards_are_gone() {
+        let pool = Pool::new(2, 64).unwrap();
+        let mut slot = pool.take().unwrap();
+        let parts: Vec<Buf> = (0..4).map(|n| filled(&mut slot, &[n; 16])).collect();
+        assert_eq!((slot.room(), pool.guarded()), (0, 1));
+        assert!(!slot.rewind(), "guards forbid it");
+        drop(slot);
+        for (n, part) in (0..4).zip(&parts) {
+            assert_eq!(&part[..], &[n; 16]);
+        }
+        let tail = parts[3].slice(8..16);
+        drop(parts);
+        assert_eq!((pool.free(), pool.guarded()), (1, 1), "a slice is a guard");
+        drop(tail);
+        assert_eq!((pool.free(), pool.guarded()), (2, 0));
+    }
+
+    #[test]
+    fn a_rewound_slot_is_the_same_memory_again() {
+        let pool = Pool::new(2, 64).unwrap();
+        let mut slot = pool.take().unwrap();
+        let place = slot.room_ptr();
+        drop(filled(&mut slot, b"once"));
+        assert!(slot.rewind());
+        assert_eq!((slot.room_ptr(), slot.room()), (place, 64));
+    }
+
+    #[test]
+    fn only_a_sole_guard_can_be_changed() {
+        let pool = Pool::new(2, 64).unwrap();
+        let mut slot = pool.take().unwrap();
+        let mut buf = filled(&mut slot, b"secret");
+        let other = buf.clone();
+        assert!(buf.get_mut().is_none());
+        drop(other);
+        buf.get_mut().unwrap().make_ascii_uppercase();
+        assert_eq!(&buf[..], b"SECRET");
+        let mut heap = Buf::copied(b"abc");
+        let part = heap.slice(1..2);
+        assert!(heap.get_mut().is_none());
+        drop(part);
+        heap.get_mut().unwrap()[0] = b'x';
+        assert_eq!(&heap[..], b"xbc");
+    }
+
+    #[test]
+    fn a_failed_fill_changes_nothing() {
+        let pool = Pool::new(2, 64).unwrap();
+        let mut slot = pool.take().unwrap();
+        assert_eq!(slot.fill(64, |_| Err::<usize, _>("no")).unwrap_err(), "no");
+        assert_eq!((slot.room(), pool.guarded()), (64, 0));
+    }
+
+    #[test]
+    fn storing_spills_from_the_first_slot_past_the_half() {
+        let pool = Pool::new(4, 64).unwrap();
+        let mut stored: Vec<Buf> =
+            (0..4).map(|n| filled(&mut pool.take().unwrap(), &[n; 3])).collect();
+        assert_eq!((pool.free(), pool.guarded()), (0, 4));
+        for buf in &mut stored {
+            buf.spill_if_scarce();
+        }
+        assert_eq!(stored.iter().map(Buf::in_slot).collect::<Vec<_>>(), [false, false, true, true]);
+        assert_eq!((pool.free(), pool.spilled()), (2, 2));
+        for (n, buf) in (0..4).zip(&stored) {
+            assert_eq!(&buf[..], &[n; 3], "the copy is the same bytes");
+        }
+    }
+
+    #[test]
+    fn guards_outlive_the_pool_handle() {
+        let pool = Pool::new(2, 64).unwrap();
+        let buf = filled(&mut pool.take().unwrap(), b"still here");
+        drop(pool);
+        assert_eq!(&buf[..], b"still here");
+    }
+
+    #[test]
+    #[should_panic(expected = "claims")]
+    fn a_read_that_claims_too_much_is_caught() {
+        let pool = Pool::new(2, 64).unwrap();
+        drop(pool.take().unwrap().fill(8, |_| Ok::<_, ()>(9)));
+    }
+
+    proptest! {
+        /// Random takes, fills, clones, slices, spills and drops against a model of the bytes.
+        #[test]
+        fn no_order_of_calls_loses_a_slot_or_a_byte(steps in proptest::collection::vec((0u8..8, any::<u8>()), 1..400)) {
+            let pool = Pool::new(4, 64).unwrap();
+            let mut slots: Vec<Slot> = Vec::new();
+            let mut bufs: Vec<(Buf, Vec<u8>)> = Vec::new();
+            for (step, byte) in steps {
+                let pick = usize::from(byte);
+                match step {
+                    0 => slots.extend(pool.take()),
+                    1 if !slots.is_empty() => drop(slots.swap_remove(pick % slots.len())),
+                    2 | 3 if !slots.is_empty() => {
+                        let slot = pick % slots.len();
+                        let len = (pick % 9).min(slots[slot].room() as usize);
+                        let bytes = vec![byte; len];
+                        bufs.push((filled(&mut slots[slot], &bytes), bytes));
+                    }
+                    4 if !bufs.is_empty() => bufs.push(bufs[pick % bufs.len()].clone()),
+                    5 if !bufs.is_empty() => drop(bufs.swap_remove(pick % bufs.len())),
+                    6 if !bufs.is_empty() => {
+                        let (buf, model) = &bufs[pick % bufs.len()];
+                        let cut = model.len() / 2;
+                        let part = (buf.slice(cut..model.len()), model[cut..].to_vec());
+                        bufs.push(part);
+                    }
+                    7 if !bufs.is_empty() => {
+                        let at = pick % bufs.len();
+                        bufs[at].0.spill_if_scarce();
+                    }
+                    _ => for slot in &mut slots { slot.rewind(); },
+                }
+                for (buf, model) in &bufs {
+                    prop_assert_eq!(&buf[..], &model[..]);
+                }
+            }
+            drop(slots);
+            drop(bufs);
+            prop_assert_eq!((pool.free(), pool.guarded()), (4, 0));
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! From a description to a configured socket: core's only system calls, shared by every backend.
+//!
+//! Invariant: a socket leaves here close-on-exec, with every option of its description set in
+//! order, or not at all. Blocking mode is the backend's choice. Nothing here waits.
+
+use std::{
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::ffi::{OsStrExt as _, OsStringExt as _},
+    },
+    sync::Arc,
+};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::{
+    address::{Address, Family},
+    options::SockOption,
+    reactor::{Kind, Op, OpenSpec, SysError},
+};
+
+/// Turns an address into the system's structure.
+///
+/// # Errors
+///
+/// `EINVAL` for a local path the structure cannot hold, `EAFNOSUPPORT` for a raw family here where
+/// the system has none.
+///
+/// # Examples
+///
+/// ```
+/// use netproc_core::{address::Address, socket::{from_sockaddr, to_sockaddr}};
+///
+/// let address: Address = "[127 0 0 1 80]".parse().unwrap();
+/// assert_eq!(from_sockaddr(&to_sockaddr(&address)?), Some(address));
+/// # std::io::Result::Ok(())
+/// ```
+pub fn to_sockaddr(address: &Address) -> io::Result<SockAddr> {
+    match address {
+        Address::V4(v4) => Ok((*v4).into()),
+        Address::V6(v6) => Ok((*v6).into()),
+        Address::Local(path) => SockAddr::unix(std::ffi::OsStr::from_bytes(path)),
+        Address::Abstract(name) => {
+            let path = [b"\0", &**name].concat();
+            SockAddr::unix(std::ffi::OsString::from_vec(path))
+        }
+        Address::Other { family, bytes } => raw_sockaddr(*family, bytes),
+    }
+}
+
+#[expect(unsafe_code, reason = "no library builds the address of a family it does not know")]
+fn raw_sockaddr(family: u16, bytes: &[u8]) -> io::Result<SockAddr> {
+    let header = std::mem::offset_of!(libc::sockaddr, sa_data);
+    if header + bytes.len() > size_of::<libc::sockaddr_storage>() {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let init = |storage: *mut socket2::SockAddrStorage, len: *mut libc::socklen_t| {
+        // SAFETY: `storage` is a zeroed `sockaddr_storage`, which begins as every `sockaddr` does.
+        let base = unsafe { &mut *storage.cast::<libc::sockaddr>() };
+        base.sa_family = libc::sa_family_t::try_from(family)
+            .map_err(|_| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))?;
+        let data = storage.cast::<u8>().wrapping_add(header);
+        // SAFETY: header and bytes fit the structure, checked above; the two ranges are of
+        // different objects.
+        unsafe { data.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        let total = libc::socklen_t::try_from(header + bytes.len());
+        let total = total.expect("a structure's size fits its length");
+        // SAFETY: `len` points to the length `try_init` reads after this closure.
+        unsafe { len.write(total) };
+        Ok(())
+    };
+    // SAFETY: `init` leaves `len` bytes initialised in a zeroed storage: family and data. The
+    // family has no structure of its own here (`Address::other` refuses those), so socket2, which
+    // looks inside for the known families only, never misreads it.
+    unsafe { SockAddr::try_init(init) }.map(|((), address)| address)
+}
+
+/// Turns the system's structure into an address; `None` for the end that has none at all.
+#[must_use]
+pub fn from_sockaddr(raw: &SockAddr) -> Option<Address> {
+    if let Some(address) = raw.as_socket() {
+        return Some(address.into());
+    }
+    if raw.is_unix() && raw.len() > 0 {
+        return Some(match (raw.as_abstract_namespace(), raw.as_pathname()) {
+            (Some(name), _) => Address::Abstract(name.into()),
+            (None, Some(path)) => Address::Local(path.as_os_str().as_bytes().into()),
+            (None, None) => Address::unnamed(),
+        });
+    }
+    (raw.len() > 0 && !raw.is_unix()).then(|| raw_address(raw))
+}
+
+#[expect(
+    unsafe_code,
+    reason = "socket2 shows the bytes of a family it does not know by pointer only"
+)]
+fn raw_address(raw: &SockAddr) -> Address {
+    let header = std::mem::offset_of!(libc::sockaddr, sa_data);
+    let len = (raw.len() as usize).saturating_sub(header);
+    let start = raw.as_ptr().cast::<u8>().wrapping_add(header);
+    // SAFETY: `as_ptr` points to a whole `sockaddr_storage`, zeroed before the system wrote its
+    // part, and `header + len` is the length the system gave; it lives as long as `raw`.
+    let bytes: Arc<[u8]> = unsafe { std::slice::from_raw_parts(start, len) }.into();
+    // One byte wide on the BSDs, two on Linux.
+    let family = u16::try_from(i32::from(raw.family())).expect("a family has at most 16 bits");
+    Address::Other { family, bytes }
+}
+
+fn domain(family: Family) -> Domain {
+    match family {
+        Family::Ipv4 => Domain::IPV4,
+        Family::Ipv6 => Domain::IPV6,
+        Family::Local => Domain::UNIX,
+        Family::Other(number) => Domain::from(i32::from(number)),
+    }
+}
+
+/// Opens a socket for `spec`, close-on-exec, with its options set; `peer` tells the family when
+/// `spec.local` does not. It is not bound: see [`bind`].
+///
+/// # Errors
+///
+/// The refusal of `socket(2)` or of an option.
+pub fn open(spec: &OpenSpec<'_>, peer: Option<&Address>) -> Result<Socket, SysError> {
+    let family = spec.local.or(peer).map_or(spec.family, Address::family);
+    let kind = match spec.kind {
+        Kind::Stream => Type::STREAM,
+        Kind::Datagram => Type::DGRAM,
+        Kind::SeqPacket => Type::SEQPACKET,
+    };
+    let opened = Socket::new(domain(family), kind, None);
+    let socket = opened.map_err(|err| SysError::new(Op::Open, &err))?;
+    let option = |err| SysError::new(Op::Option, &err);
+    if spec.reuse_port {
+        socket.set_reuse_port(true).map_err(option)?;
+    }
+    for wanted in spec.options {
+        set_option(&socket, wanted).map_err(option)?;
+    }
+    Ok(socket)
+}
+
+/// Binds `socket` to `spec.local`, if there is one.
+///
+/// # Errors
+///
+/// The refusal of `bind(2)`, such as `EADDRINUSE`.
+pub fn bind(socket: &Socket, spec: &OpenSpec<'_>) -> Result<(), SysError> {
+    let Some(local) = spec.local else { return Ok(()) };
+    let address = to_sockaddr(local).map_err(|err| SysError::new(Op::Bind, &err))?;
+    socket.bind(&address).map_err(|err| SysError::new(Op::Bind, &err))
+}
+
+/// Opens, binds and listens.
+///
+/// # Errors
+///
+/// The first refusal on the way; the socket is closed then.
+pub fn listener(spec: &OpenSpec<'_>, backlog: u32) -> Result<Socket, SysError> {
+    let socket = open(spec, None)?;
+    bind(&socket, spec)?;
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    socket.listen(backlog).map_err(|err| SysError::new(Op::Listen, &err))?;
+    Ok(socket)
+}
+
+/// Opens and binds a packet socket and connects it to `to`, if given; that never waits.
+///
+/// # Errors
+///
+/// The first refusal on the way; the socket is closed then.
+pub fn datagram(spec: &OpenSpec<'_>, to: Option<&Address>) -> Result<Socket, SysError> {
+    let socket = open(spec, to)?;
+    bind(&socket, spec)?;
+    if let Some(to) = to {
+        let connected = to_sockaddr(to).and_then(|address| socket.connect(&address));
+        connected.map_err(|err| SysError::new(Op::Connect, &err))?;
+    }
+    Ok(socket)
+}
+
+/// Sets one option.
+///
+/// # Errors
+///
+/// What `setsockopt(2)` says; `ENOPROTOOPT` where the system has no such option.
+pub fn set_option(socket: &Socket, option: &SockOption) -> io::Result<()> {
+    match option {
+        SockOption::BindToDevice(name) => bind_to_device(socket, name.as_deref()),
+        SockOption::Broadcast(on) => socket.set_broadcast(*on),
+        SockOption::DontRoute(on) => {
+            nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::DontRoute, on)
+                .map_err(Into::into)
+        }
+        SockOption::KeepAlive(on) => socket.set_keepalive(*on),
+        // A close that lingers in the kernel blocks the whole thread, even without O_NONBLOCK and
+        // through io_uring; the engine flushes within the time given instead, and the kernel only
+        // hears of the time that means "reset".
+        SockOption::Linger(seconds) => {
+            socket.set_linger((*seconds == Some(0)).then_some(std::time::Duration::ZERO))
+        }
+        SockOption::NoDelay(on) => socket.set_tcp_nodelay(*on),
+        SockOption::OobInline(on) => socket.set_out_of_band_inline(*on),
+        SockOption::Priority(priority) => set_priority(socket, *priority),
+        SockOption::ReuseAddr(on) => socket.set_reuse_address(*on),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn bind_to_device(socket: &Socket, name: Option<&str>) -> io::Result<()> {
+    socket.bind_device(name.map(str::as_bytes))
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn set_priority(socket: &Socket, priority: i32) -> io::Result<()> {
+    // The system reads an int; socket2 passes the bits of its u32 on as one.
+    socket.set_priority(priority.cast_unsigned())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn bind_to_device(_: &Socket, _: Option<&str>) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(libc::ENOPROTOOPT))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn set_priority(_: &Socket, _: i32) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(libc::ENOPROTOOPT))
+}
+
+/// Where `socket` is bound.
+///
+/// # Errors
+///
+/// What `getsockname(2)` says.
+pub fn local_addr(socket: &Socket) -> Result<Address, SysError> {
+    let raw = socket.local_addr().map_err(|err| SysError::new(Op::Option, &err))?;
+    Ok(from_sockaddr(&raw).unwrap_or_else(Address::unnamed))
+}
+
+/// Whom `socket` is connected to.
+///
+/// # Errors
+///
+/// What `getpeername(2)` says; `ENOTCONN` when the peer is gone.
+pub fn peer_addr(socket: &Socket) -> Result<Address, SysError> {
+    let raw = socket.peer_addr().map_err(|err| SysError::new(Op::Option, &err))?;
+    Ok(from_sockaddr(&raw).unwrap_or_else(Address::unnamed))
+}
+
+/// Which kind of socket a descriptor from elsewhere is.
+///
+/// # Errors
+///
+/// `ENOTSOCK` and its kin; `EPROTONOSUPPORT` for a kind unknown here.
+pub fn adopted(fd: OwnedFd) -> Result<(Socket, Kind), SysError> {
+    let socket = Socket::from(fd);
+    let kind = socket.r#type().map_err(|err| SysError::new(Op::Open, &err))?;
+    let kind = [
+        (Type::STREAM, Kind::Stream),
+        (Type::DGRAM, Kind::Datagram),
+        (Type::SEQPACKET, Kind::SeqPacket),
+    ]
+    .into_iter()
+    .find_map(|(system, ours)| (system == kind).then_some(ours))
+    .ok_or(SysError { op: Op::Open, errno: libc::EPROTONOSUPPORT })?;
+    Ok((socket, kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_survives_the_systems_structure() {
+        let cases = [
+            "[127 0 0 1 80]",
+            "[8193 3512 0 0 0 0 0 1 25]",
+            "\"/run/x\"",
+            "(77 . [1 2 3])",
+            "(77 . [])",
+            #[cfg(target_os = "linux")]
+            "\"\\x00name\\x00x\"",
+        ];
+        for text in cases {
+            let address: Address = text.parse().unwrap();
+            let raw = to_sockaddr(&address).unwrap();
+            assert_eq!(from_sockaddr(&raw), Some(address), "{text}");
+        }
+    }
+}
