@@ -6,11 +6,21 @@
 //! and configures sockets for every backend the same way.
 
 pub mod address;
+pub mod contact;
+pub mod engine;
+pub mod event;
+pub mod machine;
 pub mod options;
 pub mod outbox;
+pub mod plist;
 pub mod pool;
+pub mod process;
 pub mod queue;
 pub mod reactor;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod slots;
 #[cfg(unix)]
 pub mod socket;
+pub mod table;
+pub mod timer;

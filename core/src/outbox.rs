@@ -99,6 +99,14 @@ impl Outbox {
         self.offset = passed;
     }
 
+    /// Takes the oldest payload, whole, from a queue that was never advanced.
+    pub fn pop(&mut self) -> Option<Payload> {
+        debug_assert_eq!(self.offset, 0, "a payload is handed on whole");
+        let payload = self.payloads.pop_front()?;
+        self.bytes -= payload.len() as u64;
+        Some(payload)
+    }
+
     /// Throws everything away and returns how many bytes that was.
     pub fn clear(&mut self) -> u64 {
         self.payloads.clear();

@@ -425,6 +425,26 @@ impl Event {
             Self::Woken => None,
         }
     }
+
+    /// The bytes that came with it, if it is input.
+    #[must_use]
+    pub const fn buf(&self) -> Option<&Buf> {
+        if let Self::Data { buf, .. } | Self::Datagram { buf, .. } = self {
+            Some(buf)
+        } else {
+            None
+        }
+    }
+
+    /// The same, to spill or replace.
+    #[must_use]
+    pub const fn buf_mut(&mut self) -> Option<&mut Buf> {
+        if let Self::Data { buf, .. } | Self::Datagram { buf, .. } = self {
+            Some(buf)
+        } else {
+            None
+        }
+    }
 }
 
 /// How long `poll` may sleep.
@@ -590,6 +610,9 @@ pub trait Reactor {
 
     /// Queues one packet, empty or not, for `to`; returns the bytes now waiting.
     fn send_to(&mut self, id: SockId, data: Payload, to: &Address) -> u64;
+
+    /// Bytes queued that the kernel has not taken yet; 0 for a dead id.
+    fn queued(&self, id: SockId) -> u64;
 
     /// Whether [`Event::Sent`] is wanted for this socket; off at first, since it costs an event a
     /// batch.

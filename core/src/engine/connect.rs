@@ -1,0 +1,234 @@
+//! Making processes: servers, clients, packet sockets; and what becomes of a connect.
+//!
+//! Invariant: a start either lists a process with a socket of its own or changes nothing. A client
+//! with several addresses tries each in turn and reports the last failure.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use super::{Delivery, Engine, Owner};
+use crate::{
+    address::Address,
+    contact::{Contact, Role},
+    event::Event,
+    machine::{self, Phase},
+    options::SockOption,
+    outbox::Outbox,
+    plist::Plist,
+    process::{Birth, Connecting, Exit, Limits, Process, Shared},
+    reactor::{CloseHow, Kind, Op, OpenSpec, Reactor, SockId, SysError},
+};
+
+/// What a new process shall be, apart from its addresses.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "the builders fill every field")]
+pub struct Start<H> {
+    /// The name asked for; made unique.
+    pub name: String,
+    /// Stream, packets or records.
+    pub kind: Kind,
+    /// The arguments as the contact shows them.
+    pub asked: Plist,
+    /// The user's properties.
+    pub plist: Plist,
+    /// Filter, sentinel, log.
+    pub handlers: H,
+    /// Set on the socket in order.
+    pub options: Vec<SockOption>,
+    /// Start stopped.
+    pub stopped: bool,
+    /// Stay open after the peer's end.
+    pub half_open: bool,
+    /// Share the address with other reactors.
+    pub reuse_port: bool,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl<H> Start<H> {
+    fn spec<'a>(&'a self, local: Option<&'a Address>) -> OpenSpec<'a> {
+        OpenSpec {
+            kind: self.kind,
+            family: local.map(Address::family).unwrap_or_default(),
+            local,
+            options: &self.options,
+            reading: !self.stopped,
+            reuse_port: self.reuse_port,
+        }
+    }
+
+    fn linger(&self) -> Option<u16> {
+        let seconds = |option: &SockOption| {
+            if let SockOption::Linger(seconds) = option { Some(*seconds) } else { None }
+        };
+        self.options.iter().rev().find_map(seconds)?
+    }
+
+    fn birth(self, role: Role, phase: Phase, sock: SockId) -> Birth<H> {
+        Birth {
+            kind: self.kind,
+            phase,
+            sock,
+            contact: Contact::new(role, self.asked),
+            limits: self.limits,
+            plist: self.plist,
+            handlers: self.handlers,
+            stopped: self.stopped,
+            half_open: self.half_open,
+        }
+    }
+}
+
+impl<R: Reactor, H: Clone> Engine<R, H> {
+    /// Makes a server that listens on `local`.
+    ///
+    /// # Errors
+    ///
+    /// What the system refused; no process is left.
+    pub fn listen(
+        &mut self,
+        start: Start<H>,
+        local: &Address,
+        backlog: u32,
+    ) -> Result<Shared<H>, SysError> {
+        let sock = self.reactor.listen(&start.spec(Some(local)), backlog)?;
+        Ok(self.list_started(start, Role::Server, Phase::Listen, sock))
+    }
+
+    /// Makes a packet process, bound to `local` if given, sending to `remote` if given.
+    ///
+    /// A client is connected to its `remote`, a server only remembers it.
+    ///
+    /// # Errors
+    ///
+    /// What the system refused; no process is left.
+    pub fn datagram(
+        &mut self,
+        start: Start<H>,
+        role: Role,
+        local: Option<&Address>,
+        remote: Option<&Address>,
+    ) -> Result<Shared<H>, SysError> {
+        let to = remote.filter(|_| role == Role::Client);
+        let sock = self.reactor.datagram(&start.spec(local), to)?;
+        let process = self.list_started(start, role, Phase::Open, sock);
+        let mut p = process.borrow_mut();
+        p.connected = to.is_some();
+        p.contact.set_remote(remote.cloned());
+        drop(p);
+        Ok(process)
+    }
+
+    /// Starts connecting to the first of `to`, from `local` if given; the others are tried in turn
+    /// when it fails. `announced` says whether the sentinel hears how it went.
+    ///
+    /// # Errors
+    ///
+    /// What the system refused of the socket itself for the last address; no process is left.
+    pub fn connect(
+        &mut self,
+        start: Start<H>,
+        mut to: VecDeque<Address>,
+        local: Option<Address>,
+        announced: bool,
+    ) -> Result<Shared<H>, SysError> {
+        let mut refused = SysError { op: Op::Connect, errno: libc::EDESTADDRREQ };
+        while let Some(address) = to.pop_front() {
+            match self.reactor.connect(&start.spec(local.as_ref()), &address) {
+                Ok(sock) => {
+                    let options = start.options.clone();
+                    let process = self.list_started(start, Role::Client, Phase::Connect, sock);
+                    let mut p = process.borrow_mut();
+                    p.contact.set_remote(Some(address));
+                    p.unannounced = !announced;
+                    let early = Outbox::default();
+                    p.connecting = Some(Box::new(Connecting { rest: to, local, options, early }));
+                    drop(p);
+                    return Ok(process);
+                }
+                Err(err) => refused = err,
+            }
+        }
+        Err(refused)
+    }
+
+    fn list_started(
+        &mut self,
+        start: Start<H>,
+        role: Role,
+        phase: Phase,
+        sock: SockId,
+    ) -> Shared<H> {
+        let (name, linger) = (start.name.clone(), start.linger());
+        let process = self.list_new(&name, start.birth(role, phase, sock));
+        let mut p = process.borrow_mut();
+        p.linger = linger;
+        p.contact.set_local(self.reactor.local_addr(sock).ok());
+        drop(p);
+        process
+    }
+
+    pub(super) fn handle_connected(&mut self, process: &Shared<H>) -> Option<Delivery<H>> {
+        let mut p = process.borrow_mut();
+        let sock = p.sock?;
+        if !p.apply(machine::Event::Connected) {
+            return None;
+        }
+        p.contact.set_local(self.reactor.local_addr(sock).ok());
+        if let Some(mut connecting) = p.connecting.take() {
+            while let Some(payload) = connecting.early.pop() {
+                self.reactor.send(sock, payload);
+            }
+        }
+        if p.finished {
+            self.reactor.finish(sock);
+        }
+        let announced = !std::mem::take(&mut p.unannounced);
+        announced.then(|| Delivery::Event { process: Rc::clone(process), event: Event::Open })
+    }
+
+    /// A connect failed: the next address, or the end.
+    pub(super) fn handle_connect_failed(
+        &mut self,
+        process: &Shared<H>,
+        mut err: SysError,
+    ) -> Option<Delivery<H>> {
+        let mut p = process.borrow_mut();
+        while let Some(address) = p.connecting.as_mut().and_then(|c| c.rest.pop_front()) {
+            match Self::try_next(&mut self.reactor, &p, &address) {
+                Ok(sock) => {
+                    p.sock = Some(sock);
+                    p.contact.set_remote(Some(address));
+                    p.reading = !p.stopped;
+                    drop(p);
+                    self.own(sock, Owner::Process(Rc::clone(process)));
+                    return None;
+                }
+                Err(refused) => err = refused,
+            }
+        }
+        p.apply(machine::Event::ConnectFailed);
+        p.exit = Exit::Failed(err);
+        p.sock = None;
+        p.connecting = None;
+        let announced = !p.unannounced;
+        announced
+            .then(|| Delivery::Event { process: Rc::clone(process), event: Event::Failed(err) })
+    }
+
+    fn try_next(reactor: &mut R, p: &Process<H>, to: &Address) -> Result<SockId, SysError> {
+        let connecting = p.connecting.as_deref();
+        let spec = OpenSpec {
+            kind: p.kind,
+            local: connecting.and_then(|c| c.local.as_ref()),
+            options: connecting.map(|c| &c.options[..]).unwrap_or_default(),
+            reading: !p.stopped,
+            ..OpenSpec::default()
+        };
+        reactor.connect(&spec, to)
+    }
+
+    /// Ends a blocking start that failed or was given up: the process leaves without an event.
+    pub fn abandon(&mut self, process: &Shared<H>) {
+        self.end(process, machine::Event::Deleted, Exit::Deleted, Some(CloseHow::Now));
+    }
+}

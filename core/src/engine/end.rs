@@ -1,0 +1,96 @@
+//! Ends: the connection's, the connect's, the caller's.
+//!
+//! Invariant: a process ends once; it leaves the list, and its name is free, before anybody is told.
+
+use std::rc::Rc;
+
+use super::{Delivery, Engine, Owner};
+use crate::{
+    event::{Event, Reason},
+    machine::{self, Phase},
+    process::{Exit, Shared},
+    reactor::{self, CloseHow, Op, Reactor, SysError},
+};
+
+impl<R: Reactor, H: Clone> Engine<R, H> {
+    pub(super) fn handle_closed(
+        &mut self,
+        process: &Shared<H>,
+        cause: Option<SysError>,
+        unsent: u64,
+    ) -> Option<Delivery<H>> {
+        let sock = process.borrow_mut().sock.take();
+        if let Some(sock) = sock {
+            self.release(sock);
+        }
+        if process.borrow().phase == Phase::Connect {
+            let unknown = SysError { op: Op::Connect, errno: libc::ECONNABORTED };
+            return self.handle_connect_failed(process, cause.unwrap_or(unknown));
+        }
+        let reason = cause.map_or(Reason::End, Reason::Sys);
+        self.end(process, machine::Event::PeerClosed, Exit::Broken(reason), None).then(|| {
+            Delivery::Event { process: Rc::clone(process), event: Event::Broken { reason, unsent } }
+        })
+    }
+
+    /// Deletes a process; returns whether its sentinel is to hear of it, which is the first time
+    /// only.
+    ///
+    /// What is queued still goes out, within the time of its `linger` option or of its limits,
+    /// unless `how` says otherwise. Input not delivered yet is thrown away.
+    pub fn delete(&mut self, process: &Shared<H>, how: Option<CloseHow>) -> bool {
+        self.end(process, machine::Event::Deleted, Exit::Deleted, how)
+    }
+
+    /// Ends a process in the engine's books: phase, list, socket, inbox.
+    pub(super) fn end(
+        &mut self,
+        process: &Shared<H>,
+        event: machine::Event,
+        exit: Exit,
+        how: Option<CloseHow>,
+    ) -> bool {
+        let mut p = process.borrow_mut();
+        if !p.apply(event) {
+            return false;
+        }
+        p.exit = exit;
+        p.connecting = None;
+        let id = p.id;
+        let inbox = std::mem::take(&mut p.inbox);
+        p.inbox_len = 0;
+        let sock = p.sock.take();
+        let how = how.unwrap_or_else(|| match (p.linger, sock) {
+            (Some(0), _) => CloseHow::Reset,
+            (Some(seconds), _) => {
+                CloseHow::Flush { within: std::time::Duration::from_secs(seconds.into()) }
+            }
+            (None, Some(sock)) if self.reactor.queued(sock) > 0 => {
+                CloseHow::Flush { within: p.limits.flush_within }
+            }
+            (None, _) => CloseHow::Now,
+        });
+        drop(p);
+        if let Some(sock) = sock {
+            self.release(sock);
+            self.reactor.close(sock, how);
+        }
+        self.table.remove(id);
+        for event in inbox {
+            self.drop_unborn(&event);
+        }
+        true
+    }
+
+    /// A connection that was accepted but never born ends with its server.
+    fn drop_unborn(&mut self, event: &reactor::Event) {
+        if let reactor::Event::Accepted { id, .. } = event {
+            let owner = self.release(*id);
+            let gone = matches!(&owner, Some(Owner::Unborn(waiting))
+                if waiting.iter().any(|event| matches!(event, reactor::Event::Closed { .. })));
+            if !gone {
+                self.reactor.close(*id, CloseHow::Now);
+            }
+        }
+    }
+}

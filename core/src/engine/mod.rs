@@ -1,0 +1,412 @@
+//! The engine: what a reactor reports becomes what a process reports, one delivery at a time.
+//!
+//! Invariant: a process's status and contact change when the event that changes them is *taken*
+//! from [`Engine::next`], not when the reactor saw it. Per process, order is the order of arrival,
+//! whatever is nested, stopped or left out meanwhile. The engine never calls a handler and never
+//! waits but in [`Engine::poll`]; a layer above does both and holds no borrow while a handler runs.
+//!
+//! One file per event family: [`accept`](self), `connect`, `input`, `output`, `end`.
+
+mod accept;
+mod connect;
+mod end;
+mod input;
+mod output;
+
+use std::{collections::VecDeque, rc::Rc};
+
+pub use self::{
+    connect::Start,
+    output::{FinishError, SendError},
+};
+use crate::{
+    address::Address,
+    event::{Event, Input, LogEntry},
+    process::{Process, Shared},
+    queue::EventQueue,
+    reactor::{self, Reactor, SockId, SysError, Tick, Wait},
+    table::{ProcessId, Table},
+};
+
+/// One thing to tell a handler.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "the layer above must handle each one")]
+pub enum Delivery<H> {
+    /// For the filter of `process`.
+    Input {
+        /// Whose input.
+        process: Shared<H>,
+        /// The bytes.
+        input: Input,
+    },
+    /// For the sentinel of `process`.
+    Event {
+        /// Whose event.
+        process: Shared<H>,
+        /// What happened.
+        event: Event,
+    },
+    /// For the log function of `server`; then `open from` for the sentinel `process` has by then.
+    Accepted {
+        /// Who accepted.
+        server: Shared<H>,
+        /// The new connection.
+        process: Shared<H>,
+        /// Where it comes from.
+        from: Option<Address>,
+    },
+    /// For the log function of `server`.
+    Log {
+        /// Who tried to accept.
+        server: Shared<H>,
+        /// What to log.
+        entry: LogEntry,
+    },
+    /// Another thread woke the reactor.
+    Woken,
+}
+
+impl<H> Delivery<H> {
+    fn process(&self) -> Option<&Shared<H>> {
+        match self {
+            Self::Input { process, .. } | Self::Event { process, .. } => Some(process),
+            Self::Accepted { server, .. } | Self::Log { server, .. } => Some(server),
+            Self::Woken => None,
+        }
+    }
+}
+
+/// Who gets the events of a socket.
+#[derive(Debug)]
+enum Owner<H> {
+    Process(Shared<H>),
+    /// A connection whose `Accepted` waits in its server's inbox; these came for it meanwhile.
+    Unborn(VecDeque<reactor::Event>),
+}
+
+/// Processes over one reactor.
+#[derive(Debug)]
+pub struct Engine<R, H> {
+    reactor: R,
+    /// The reactor's clock as of the last poll.
+    now: Tick,
+    queue: EventQueue,
+    table: Table<Shared<H>>,
+    /// By socket index: which socket, and whose. Events of a socket not here go to nobody.
+    owners: Vec<Option<(SockId, Owner<H>)>>,
+    /// Processes with something in their inbox that they may take.
+    ready: VecDeque<Shared<H>>,
+    /// Deliveries the engine itself has to make.
+    notices: VecDeque<Delivery<H>>,
+    /// Connections ever accepted: numbers the names of local ones.
+    accepted: u64,
+}
+
+impl<R: Reactor, H: Clone> Engine<R, H> {
+    /// Puts an engine over `reactor`.
+    #[must_use]
+    pub fn new(reactor: R) -> Self {
+        Self {
+            now: reactor.now(),
+            reactor,
+            queue: EventQueue::new(),
+            table: Table::default(),
+            owners: Vec::new(),
+            ready: VecDeque::new(),
+            notices: VecDeque::new(),
+            accepted: 0,
+        }
+    }
+
+    /// The reactor, to ask it something.
+    #[must_use]
+    pub const fn reactor(&self) -> &R {
+        &self.reactor
+    }
+
+    /// The reactor, for what the engine does not do: its descriptor, its faults.
+    #[must_use]
+    pub const fn reactor_mut(&mut self) -> &mut R {
+        &mut self.reactor
+    }
+
+    /// The time of the last poll.
+    #[must_use]
+    pub const fn now(&self) -> Tick {
+        self.now
+    }
+
+    /// The listed processes, the newest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<Shared<H>> {
+        self.table.newest_first().into_iter().cloned().collect()
+    }
+
+    /// How many processes are listed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether no process is listed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// The listed process of that name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Shared<H>> {
+        self.table.find(name).cloned()
+    }
+
+    /// The listed process of that id.
+    #[must_use]
+    pub fn get(&self, id: ProcessId) -> Option<Shared<H>> {
+        self.table.get(id).cloned()
+    }
+
+    /// Whether a process is listed: made, not ended, not deleted.
+    #[must_use]
+    pub fn is_listed(&self, process: &Shared<H>) -> bool {
+        self.table.get(process.borrow().id).is_some_and(|listed| Rc::ptr_eq(listed, process))
+    }
+
+    /// Hands what is queued to the reactor and waits as told; call it when [`next`](Self::next) has
+    /// nothing left.
+    ///
+    /// # Errors
+    ///
+    /// Only when the reactor is unusable.
+    pub fn poll(&mut self, wait: Wait) -> Result<(), SysError> {
+        let polled = self.reactor.poll(wait, &mut self.queue);
+        self.now = self.reactor.now();
+        polled
+    }
+
+    /// Whether something was queued by the engine itself and waits for `next`.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        !(self.notices.is_empty() && self.ready.is_empty() && self.queue.is_empty())
+    }
+
+    /// Takes the next thing to deliver, for `only` this process if one is given; what belongs to
+    /// others waits in their inboxes then.
+    pub fn next(&mut self, only: Option<&Shared<H>>) -> Option<Delivery<H>> {
+        if let Some(notice) = self.next_notice(only) {
+            return Some(notice);
+        }
+        if let Some(delivery) = self.next_stored(only) {
+            return Some(delivery);
+        }
+        while let Some(event) = self.queue.pop() {
+            if let Some(delivery) = self.sort(event, only) {
+                return Some(delivery);
+            }
+        }
+        None
+    }
+
+    fn next_notice(&mut self, only: Option<&Shared<H>>) -> Option<Delivery<H>> {
+        if self.notices.is_empty() {
+            return None;
+        }
+        let wanted = |delivery: &Delivery<H>| match delivery.process() {
+            Some(process) => {
+                only.is_none_or(|only| Rc::ptr_eq(only, process)) && !process.borrow().busy
+            }
+            None => true,
+        };
+        let at = self.notices.iter().position(wanted)?;
+        self.notices.remove(at)
+    }
+
+    fn next_stored(&mut self, only: Option<&Shared<H>>) -> Option<Delivery<H>> {
+        if let Some(process) = only {
+            let process = Rc::clone(process);
+            while let Some(event) = self.take_stored(&process) {
+                if let Some(delivery) = self.handle(&process, event) {
+                    return Some(delivery);
+                }
+            }
+            return None;
+        }
+        while let Some(process) = self.ready.pop_front() {
+            process.borrow_mut().ready = false;
+            let delivery = self.take_stored(&process).map(|event| self.handle(&process, event));
+            // Round robin: with more in its inbox a process goes to the end of the line.
+            if delivery.is_some() {
+                self.make_ready(&process);
+            }
+            if let Some(Some(delivery)) = delivery {
+                return Some(delivery);
+            }
+        }
+        None
+    }
+
+    /// Takes the oldest event of an inbox, if its process may take it.
+    fn take_stored(&mut self, process: &Shared<H>) -> Option<reactor::Event> {
+        let mut p = process.borrow_mut();
+        let first = p.inbox.front()?;
+        if !p.admits_next(first) {
+            return None;
+        }
+        let event = p.inbox.pop_front()?;
+        p.inbox_len -= event_len(&event);
+        Self::update_reading(&mut self.reactor, &mut p);
+        Some(event)
+    }
+
+    /// Delivers an event fresh from the reactor, or keeps it for later.
+    fn sort(&mut self, event: reactor::Event, only: Option<&Shared<H>>) -> Option<Delivery<H>> {
+        let Some(id) = event.owner() else { return Some(Delivery::Woken) };
+        let process = match self.owners.get_mut(id.index()) {
+            Some(Some((socket, Owner::Process(process)))) if *socket == id => Rc::clone(process),
+            Some(Some((socket, Owner::Unborn(waiting)))) if *socket == id => {
+                waiting.push_back(spilled(event));
+                return None;
+            }
+            _ => {
+                self.disown(&event);
+                return None;
+            }
+        };
+        // What tells of output never waits behind input: it may be what lets input go on.
+        if let reactor::Event::Sent { .. } | reactor::Event::Trouble { .. } = event {
+            return self.handle(&process, event);
+        }
+        let other = only.is_some_and(|only| !Rc::ptr_eq(only, &process));
+        if !other && process.borrow().admits(&event) {
+            return self.handle(&process, event);
+        }
+        self.store(&process, event);
+        None
+    }
+
+    /// Lets an event happen to its process. The event is in order and its process takes it.
+    fn handle(&mut self, process: &Shared<H>, event: reactor::Event) -> Option<Delivery<H>> {
+        use reactor::Event as E;
+        match event {
+            E::Data { buf, lost, .. } => Self::handle_data(process, Input::new(buf, lost)),
+            E::Datagram { buf, from, lost, .. } => {
+                Self::handle_datagram(process, Input::new(buf, lost), from)
+            }
+            E::Accepted { id, peer, .. } => self.handle_accepted(process, id, peer),
+            E::AcceptFailed { err, paused, .. } => self.handle_accept_failed(process, err, paused),
+            E::Connected { .. } => self.handle_connected(process),
+            E::Eof { .. } => self.handle_eof(process),
+            E::Closed { cause, unsent, .. } => self.handle_closed(process, cause, unsent),
+            E::Sent { queued, .. } => {
+                self.handle_sent(process, queued);
+                None
+            }
+            E::Trouble { err, .. } => {
+                self.handle_trouble(process, err);
+                None
+            }
+            E::Woken => Some(Delivery::Woken),
+        }
+    }
+
+    /// Keeps an event until its process may take it, with its buffer out of a scarce pool.
+    fn store(&mut self, process: &Shared<H>, event: reactor::Event) {
+        let event = spilled(event);
+        if let reactor::Event::Accepted { id, .. } = event {
+            self.reactor.set_reading(id, false);
+            self.own(id, Owner::Unborn(VecDeque::new()));
+        }
+        let mut p = process.borrow_mut();
+        // With the socket gone nothing more will be sent: nothing to hold input back for.
+        p.holding &= !matches!(event, reactor::Event::Closed { .. });
+        p.inbox_len += event_len(&event);
+        p.inbox.push_back(event);
+        Self::update_reading(&mut self.reactor, &mut p);
+        drop(p);
+        self.make_ready(process);
+    }
+
+    /// Puts a process with something in its inbox into the round.
+    fn make_ready(&mut self, process: &Shared<H>) {
+        let mut p = process.borrow_mut();
+        if !p.ready && p.inbox.front().is_some_and(|event| p.admits_next(event)) {
+            p.ready = true;
+            drop(p);
+            self.ready.push_back(Rc::clone(process));
+        }
+    }
+
+    /// Tells the reactor whether to read, when that has changed.
+    fn update_reading(reactor: &mut R, p: &mut Process<H>) {
+        let wanted = p.wants_reading();
+        if let Some(sock) = p.sock
+            && wanted != p.reading
+        {
+            p.reading = wanted;
+            reactor.set_reading(sock, wanted);
+        }
+    }
+
+    fn own(&mut self, id: SockId, owner: Owner<H>) {
+        if id.index() >= self.owners.len() {
+            self.owners.resize_with(id.index() + 1, || None);
+        }
+        self.owners[id.index()] = Some((id, owner));
+    }
+
+    /// Nobody gets the events of `id` from now on.
+    fn release(&mut self, id: SockId) -> Option<Owner<H>> {
+        let slot = self.owners.get_mut(id.index())?;
+        slot.take_if(|(socket, _)| *socket == id).map(|(_, owner)| owner)
+    }
+
+    /// An event nobody waits for; a connection that comes with it is ended.
+    fn disown(&mut self, event: &reactor::Event) {
+        if let reactor::Event::Accepted { id, .. } = event {
+            self.reactor.close(*id, reactor::CloseHow::Now);
+        }
+    }
+
+    /// Stops a process: no input, no accepting, until [`resume`](Self::resume). Nothing is sent to
+    /// anybody; what the system holds back stays there.
+    pub fn stop(&mut self, process: &Shared<H>) {
+        self.change_flow(process, |p| p.stopped = true);
+    }
+
+    /// Lets a stopped process go on, with everything that waited.
+    pub fn resume(&mut self, process: &Shared<H>) {
+        self.change_flow(process, |p| p.stopped = false);
+    }
+
+    /// Turns input off or on without showing it in the status: Emacs's filter `t`. A server goes on
+    /// accepting.
+    pub fn set_deaf(&mut self, process: &Shared<H>, deaf: bool) {
+        self.change_flow(process, |p| p.deaf = deaf && !p.is_server());
+    }
+
+    /// Marks that a handler runs which cannot be entered twice: events wait meanwhile.
+    pub fn set_busy(&mut self, process: &Shared<H>, busy: bool) {
+        self.change_flow(process, |p| p.busy = busy);
+    }
+
+    fn change_flow(&mut self, process: &Shared<H>, change: impl FnOnce(&mut Process<H>)) {
+        let mut p = process.borrow_mut();
+        change(&mut p);
+        Self::update_reading(&mut self.reactor, &mut p);
+        drop(p);
+        self.make_ready(process);
+    }
+}
+
+/// The event with its buffer out of a scarce pool, as whoever stores one must have it.
+fn spilled(mut event: reactor::Event) -> reactor::Event {
+    if let Some(buf) = event.buf_mut() {
+        buf.spill_if_scarce();
+    }
+    event
+}
+
+/// How much an event counts in an inbox.
+fn event_len(event: &reactor::Event) -> u64 {
+    event.buf().map_or(0, |buf| buf.len() as u64)
+}

@@ -1,0 +1,192 @@
+//! Output: the bounded queue, the hold on input while it is full, the end of sending.
+//!
+//! Invariant: what `send` accepts is on its way in order; what it refuses was not touched. The
+//! bytes themselves wait in the reactor.
+
+use std::rc::Rc;
+
+use super::{Delivery, Engine};
+use crate::{
+    address::Address,
+    event::Event,
+    machine::{Phase, Status},
+    process::{Process, Shared},
+    reactor::{Kind, Payload, Reactor, SockId},
+};
+
+/// Why `send` refused. Nothing was queued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The process has no connection to send on.
+    #[error("process not running, it is {0}")]
+    NotOpen(Status),
+    /// Its sending direction was ended by `send_eof`, or its peer has ended the connection.
+    #[error("the sending direction has ended")]
+    Finished,
+    /// As much waits as may wait; `Drained` tells when there is room.
+    #[error("{queued} bytes wait to be sent, the limit is {limit}")]
+    QueueFull {
+        /// Bytes waiting.
+        queued: u64,
+        /// The bound.
+        limit: u64,
+    },
+    /// A packet process that has heard from nobody and was given no peer.
+    #[error("no peer to send to")]
+    NoPeer,
+}
+
+/// Why the sending direction cannot be ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FinishError {
+    /// The process has no connection.
+    #[error("process not running, it is {0}")]
+    NotOpen(Status),
+}
+
+impl<R: Reactor, H: Clone> Engine<R, H> {
+    /// Queues `data` for the peer, behind everything before; returns the bytes that wait.
+    ///
+    /// While the process connects, the bytes wait for the connection. Called from the filter of the
+    /// same process, a queue half full holds further input back until it is low: a peer that sends
+    /// without reading is stopped by its own window, not by our memory.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing was queued.
+    pub fn send(&mut self, process: &Shared<H>, data: Payload) -> Result<u64, SendError> {
+        let mut p = process.borrow_mut();
+        let sock = self.sendable(&mut p)?;
+        if p.kind == Kind::Datagram {
+            return self.send_packet(&mut p, data, None);
+        }
+        if let Some(connecting) = &mut p.connecting {
+            connecting.early.push(data);
+            p.queued = connecting.early.bytes();
+            return Ok(p.queued);
+        }
+        p.queued = self.reactor.send(sock, data);
+        if p.filtering > 0 && p.queued >= p.limits.queue_len_max / 2 && !p.holding {
+            p.holding = true;
+            self.reactor.watch_sent(sock, true);
+            Self::update_reading(&mut self.reactor, &mut p);
+        }
+        Ok(p.queued)
+    }
+
+    /// Queues one packet, empty or not, for `to`.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; nothing was queued.
+    pub fn send_to(
+        &mut self,
+        process: &Shared<H>,
+        data: Payload,
+        to: &Address,
+    ) -> Result<u64, SendError> {
+        let mut p = process.borrow_mut();
+        if p.kind != Kind::Datagram {
+            return Err(SendError::NoPeer);
+        }
+        self.sendable(&mut p)?;
+        self.send_packet(&mut p, data, Some(to))
+    }
+
+    fn send_packet(
+        &mut self,
+        p: &mut Process<H>,
+        data: Payload,
+        to: Option<&Address>,
+    ) -> Result<u64, SendError> {
+        let sock = p.sock.ok_or_else(|| SendError::NotOpen(p.status()))?;
+        p.queued = if to.is_none() && p.connected {
+            self.reactor.send(sock, data)
+        } else {
+            let to = to.or_else(|| p.contact.remote()).ok_or(SendError::NoPeer)?;
+            self.reactor.send_to(sock, data, to)
+        };
+        Ok(p.queued)
+    }
+
+    /// The socket to send on, if the process may send now.
+    fn sendable(&mut self, p: &mut Process<H>) -> Result<SockId, SendError> {
+        if p.finished || p.phase == Phase::Draining {
+            return Err(SendError::Finished);
+        }
+        let may = matches!(p.phase, Phase::Open | Phase::Connect);
+        let sock =
+            p.sock.filter(|_| may).ok_or_else(|| SendError::NotOpen(p.phase.status(false)))?;
+        let limit = p.limits.queue_len_max;
+        if p.queued >= limit {
+            // It was that much after the last send; only the reactor knows what has gone since.
+            p.queued = Self::waiting(&self.reactor, p);
+        }
+        if p.queued >= limit {
+            p.refused = true;
+            self.reactor.watch_sent(sock, true);
+            return Err(SendError::QueueFull { queued: p.queued, limit });
+        }
+        Ok(sock)
+    }
+
+    fn waiting(reactor: &R, p: &Process<H>) -> u64 {
+        match (&p.connecting, p.sock) {
+            (Some(connecting), _) => connecting.early.bytes(),
+            (None, Some(sock)) => reactor.queued(sock),
+            (None, None) => 0,
+        }
+    }
+
+    /// The kernel took bytes of a watched socket: input may go on, a refused sender may try again.
+    pub(super) fn handle_sent(&mut self, process: &Shared<H>, queued: u64) {
+        let mut p = process.borrow_mut();
+        let Some(sock) = p.sock.filter(|_| queued <= p.limits.queue_len_low) else { return };
+        self.reactor.watch_sent(sock, false);
+        let refused = std::mem::take(&mut p.refused);
+        drop(p);
+        self.change_flow(process, |p| p.holding = false);
+        if refused {
+            let (process, event) = (Rc::clone(process), Event::Drained);
+            self.notices.push_back(Delivery::Event { process, event });
+        }
+    }
+
+    /// Bytes accepted by `send` that still wait.
+    #[must_use]
+    pub fn queued(&self, process: &Shared<H>) -> u64 {
+        Self::waiting(&self.reactor, &process.borrow())
+    }
+
+    /// Ends the sending direction behind everything queued. On a packet process nothing happens;
+    /// twice is once.
+    ///
+    /// # Errors
+    ///
+    /// [`FinishError::NotOpen`] for a server and for a process that has ended.
+    pub fn finish(&mut self, process: &Shared<H>) -> Result<(), FinishError> {
+        let mut p = process.borrow_mut();
+        match (p.phase, p.sock) {
+            (Phase::Open | Phase::Draining, _) if p.kind == Kind::Datagram => Ok(()),
+            (Phase::Connect, Some(_)) => {
+                p.finished = true;
+                Ok(())
+            }
+            (Phase::Open | Phase::Draining, Some(sock)) => {
+                p.finished = true;
+                self.reactor.finish(sock);
+                Ok(())
+            }
+            _ => Err(FinishError::NotOpen(p.phase.status(false))),
+        }
+    }
+
+    /// Tells the engine that a filter of `process` begins or ends, so that it knows which sends
+    /// answer input.
+    pub fn set_filtering(process: &Shared<H>, running: bool) {
+        let mut p = process.borrow_mut();
+        p.filtering = if running { p.filtering + 1 } else { p.filtering - 1 };
+    }
+}

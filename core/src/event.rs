@@ -1,0 +1,223 @@
+//! What a process hears: input for its filter, events for its sentinel, entries for a server's log.
+//!
+//! Invariant: `Display` of an event that Emacs has is Emacs's text to the letter. Delivering it is
+//! the engine's work.
+
+use std::{fmt, ops::Deref, time::Duration};
+
+use crate::{
+    address::{Address, Family},
+    pool::Buf,
+    reactor::{Payload, SysError},
+};
+
+/// What a filter gets: bytes of a stream, one record, or one packet.
+///
+/// Reads as `[u8]`; forwarded by `send` without a copy, since it still is the receive memory.
+///
+/// # Examples
+///
+/// ```
+/// use netproc_core::{event::Input, pool::Buf};
+///
+/// let input = Input::new(Buf::copied(b"hello"), 0);
+/// assert_eq!(&input[..4], b"hell");
+/// assert_eq!(input.lost(), 0);
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Input {
+    buf: Buf,
+    lost: u32,
+}
+
+impl Input {
+    /// Wraps received bytes, of which `lost` more did not fit.
+    #[must_use]
+    pub const fn new(buf: Buf, lost: u32) -> Self {
+        Self { buf, lost }
+    }
+
+    /// The counted guard over the bytes, to keep, slice or forward without a copy.
+    #[must_use]
+    pub fn into_buf(self) -> Buf {
+        self.buf
+    }
+
+    /// How many bytes of a record or packet were cut off; 0 when it is whole.
+    #[must_use]
+    pub const fn lost(&self) -> u32 {
+        self.lost
+    }
+}
+
+impl Deref for Input {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.buf
+    }
+}
+
+impl AsRef<[u8]> for Input {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl From<Input> for Payload {
+    fn from(input: Input) -> Self {
+        Self::Buf(input.buf)
+    }
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The peer ended it in order.
+    End,
+    /// The system said so: a reset, a time-out, a broken path.
+    Sys(SysError),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::End => f.write_str("ended by the peer"),
+            Self::Sys(err) => write!(f, "{err}"),
+        }
+    }
+}
+
+/// What a process reports: `Input` goes to its filter, everything else to its sentinel.
+///
+/// `Display` gives the string Emacs's sentinels get, with its closing line end.
+///
+/// # Examples
+///
+/// ```
+/// use netproc_core::event::Event;
+///
+/// let from = "[127 0 0 1 4711]".parse().ok();
+/// assert_eq!(Event::OpenFrom(from).to_string(), "open from 127.0.0.1\n");
+/// assert_eq!(Event::Deleted.to_string(), "deleted\n");
+/// ```
+///
+/// # Source
+///
+/// Emacs Lisp manual 28.2, "Sentinels". Differs: reasons and counts are told beside the text;
+/// `Drained`, `PeerFinished` and `Trouble` are new.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Input arrived.
+    Input(Input),
+    /// A client started with `nowait` is connected.
+    Open,
+    /// A server accepted this connection from there; `None` when the peer was gone already.
+    OpenFrom(Option<Address>),
+    /// A client started with `nowait` could not connect.
+    Failed(SysError),
+    /// The connection is over, all input having been delivered.
+    Broken {
+        /// In order, or by which error.
+        reason: Reason,
+        /// How many bytes accepted by `send` never reached the system.
+        unsent: u64,
+    },
+    /// The process was deleted.
+    Deleted,
+    /// After `QueueFull`: there is room again.
+    Drained,
+    /// A connection kept half open: the peer will send no more.
+    PeerFinished,
+    /// A packet could not be sent, or a peer refused one; the process lives on.
+    Trouble(SysError),
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(input) => write!(f, "{} bytes of input", input.len()),
+            Self::Open => f.write_str("open\n"),
+            Self::OpenFrom(peer) => writeln!(f, "open from {}", Host(peer.as_ref())),
+            Self::Failed(err) => writeln!(f, "failed with code {}", err.errno),
+            Self::Broken { .. } => f.write_str("connection broken by remote peer\n"),
+            Self::Deleted => f.write_str("deleted\n"),
+            Self::Drained => f.write_str("output drained\n"),
+            Self::PeerFinished => f.write_str("input ended by remote peer\n"),
+            Self::Trouble(err) => writeln!(f, "trouble with code {}", err.errno),
+        }
+    }
+}
+
+/// What a server's log function hears. `Display` gives Emacs's text.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum LogEntry {
+    /// A connection came from there.
+    Accepted {
+        /// The peer; `None` when it was gone already.
+        from: Option<Address>,
+    },
+    /// Accepting failed, for the first time or again since the last entry.
+    AcceptFailed {
+        /// What the system said.
+        err: SysError,
+        /// How often since the last entry, this one included.
+        count: u32,
+        /// How long the server rests, unless a descriptor comes free before.
+        paused: Option<Duration>,
+    },
+}
+
+impl fmt::Display for LogEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted { from } => writeln!(f, "accept from {}", Host(from.as_ref())),
+            Self::AcceptFailed { err, .. } => writeln!(f, "accept failed with code {}", err.errno),
+        }
+    }
+}
+
+/// The numeric address without its port; `-` for a local socket or a peer that is gone.
+struct Host<'a>(Option<&'a Address>);
+
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) if address.family() != Family::Local => {
+                write!(f, "{}", address.network_text(true))
+            }
+            _ => f.write_str("-"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::Op;
+
+    #[test]
+    fn the_texts_are_those_of_emacs() {
+        let refused = SysError { op: Op::Connect, errno: 111 };
+        let v6 = "[0 0 0 0 0 0 0 1 9]".parse().ok();
+        let cases = [
+            (Event::Open.to_string(), "open\n"),
+            (Event::OpenFrom(v6.clone()).to_string(), "open from 0:0:0:0:0:0:0:1\n"),
+            (Event::OpenFrom(Some(Address::unnamed())).to_string(), "open from -\n"),
+            (Event::OpenFrom(None).to_string(), "open from -\n"),
+            (Event::Failed(refused).to_string(), "failed with code 111\n"),
+            (
+                Event::Broken { reason: Reason::End, unsent: 0 }.to_string(),
+                "connection broken by remote peer\n",
+            ),
+            (Event::Deleted.to_string(), "deleted\n"),
+            (LogEntry::Accepted { from: v6 }.to_string(), "accept from 0:0:0:0:0:0:0:1\n"),
+        ];
+        for (text, emacs) in cases {
+            assert_eq!(text, emacs);
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! One process: its phase, flags, contact, plist, handlers, and the events that wait for it.
+//!
+//! Invariant: `phase` is assigned in [`Process::apply`] and nowhere else. A process never calls a
+//! reactor; the engine does, and lends it out through [`Shared`], one short borrow at a time.
+
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
+
+use crate::{
+    address::Address,
+    contact::{Contact, Role},
+    event::Reason,
+    machine::{Event, Phase, Status},
+    options::SockOption,
+    outbox::Outbox,
+    plist::Plist,
+    reactor::{self, Kind, SockId, SysError, Tick},
+    table::ProcessId,
+};
+
+/// A process as the engine and its handles share it: it outlives its place in the list, so that
+/// status, contact and properties can be read after the end.
+pub type Shared<H> = Rc<RefCell<Process<H>>>;
+
+/// Bounds of one process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Once this many bytes wait to be sent, `send` refuses.
+    pub queue_len_max: u64,
+    /// Once no more than this many wait, a refused sender hears `Drained`.
+    pub queue_len_low: u64,
+    /// Input kept for a process that cannot take it now, before its socket is no longer read.
+    pub inbox_len_max: u64,
+    /// How long queued bytes may take to go out after the end.
+    pub flush_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue_len_max: 1 << 20,
+            queue_len_low: 1 << 18,
+            inbox_len_max: 1 << 20,
+            flush_within: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How a process ended, or did not yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Exit {
+    /// It takes part.
+    Alive,
+    /// Its connect failed.
+    Failed(SysError),
+    /// Its connection ended.
+    Broken(Reason),
+    /// It was deleted.
+    Deleted,
+}
+
+impl Exit {
+    /// The number Emacs's `process-exit-status` gives: 0 while alive and after deletion, 256 after
+    /// a broken connection, the errno after a failed connect.
+    #[must_use]
+    pub const fn status(self) -> i32 {
+        match self {
+            Self::Alive | Self::Deleted => 0,
+            Self::Broken(_) => 256,
+            Self::Failed(err) => err.errno,
+        }
+    }
+}
+
+/// One process with the handlers `H` of the layer above.
+#[derive(Debug)]
+pub struct Process<H> {
+    pub(crate) id: ProcessId,
+    pub(crate) name: Rc<str>,
+    pub(crate) kind: Kind,
+    pub(crate) phase: Phase,
+    pub(crate) exit: Exit,
+    pub(crate) sock: Option<SockId>,
+    pub(crate) contact: Contact,
+    pub(crate) limits: Limits,
+    /// What the user hangs on it.
+    pub plist: Plist,
+    /// Filter, sentinel and log, as the layer above has them; a connection gets a clone of its
+    /// server's.
+    pub handlers: H,
+    /// Seconds of the `:linger` option, if it was given.
+    pub(crate) linger: Option<u16>,
+    /// What a connecting client still needs; gone once it is open.
+    pub(crate) connecting: Option<Box<Connecting>>,
+
+    /// The user has stopped it.
+    pub(crate) stopped: bool,
+    /// The user wants no input read (Emacs's filter `t`).
+    pub(crate) deaf: bool,
+    /// It stays open after the peer's end.
+    pub(crate) half_open: bool,
+    /// A blocking start waits for it: neither `open` nor `failed` is announced.
+    pub(crate) unannounced: bool,
+    /// Its sending direction was ended by its user.
+    pub(crate) finished: bool,
+    /// The peer's end was seen.
+    pub(crate) peer_finished: bool,
+    /// A handler that cannot be entered twice is running.
+    pub(crate) busy: bool,
+    /// Its filter has filled the queue: input waits until the queue is low again.
+    pub(crate) holding: bool,
+    /// A `send` was refused: `Drained` is owed.
+    pub(crate) refused: bool,
+    /// A packet socket that the system has connected to its peer: packets need no address.
+    pub(crate) connected: bool,
+    /// What waited to be sent after the last `send`; what waits now is no more.
+    pub(crate) queued: u64,
+    /// How often it was given input; for a server, how many connections it was given.
+    pub(crate) served: u64,
+    /// How many of its filters are running.
+    pub(crate) filtering: u32,
+
+    /// What the reactor was last told about reading.
+    pub(crate) reading: bool,
+    /// Events that could not be delivered when they came, in order.
+    pub(crate) inbox: VecDeque<reactor::Event>,
+    /// Bytes in `inbox`.
+    pub(crate) inbox_len: u64,
+    /// It stands in the engine's list of processes with something to deliver.
+    pub(crate) ready: bool,
+
+    /// Accept failures not logged yet, and when one was logged last.
+    pub(crate) accept_failures: u32,
+    pub(crate) accept_logged: Option<Tick>,
+}
+
+impl<H> Process<H> {
+    pub(crate) fn new(id: ProcessId, name: Rc<str>, birth: Birth<H>) -> Self {
+        Self {
+            id,
+            name,
+            kind: birth.kind,
+            phase: birth.phase,
+            exit: Exit::Alive,
+            sock: Some(birth.sock),
+            contact: birth.contact,
+            limits: birth.limits,
+            plist: birth.plist,
+            handlers: birth.handlers,
+            linger: None,
+            connecting: None,
+            stopped: birth.stopped,
+            deaf: false,
+            half_open: birth.half_open,
+            unannounced: false,
+            finished: false,
+            peer_finished: false,
+            busy: false,
+            holding: false,
+            refused: false,
+            connected: false,
+            queued: 0,
+            served: 0,
+            filtering: 0,
+            reading: !birth.stopped,
+            inbox: VecDeque::new(),
+            inbox_len: 0,
+            ready: false,
+            accept_failures: 0,
+            accept_logged: None,
+        }
+    }
+
+    /// Lets `event` happen; the one place that assigns the phase. Returns whether it was legal.
+    pub(crate) fn apply(&mut self, event: Event) -> bool {
+        let next = self.phase.next(event);
+        if let Some(phase) = next {
+            self.phase = phase;
+        }
+        next.is_some()
+    }
+
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> ProcessId {
+        self.id
+    }
+
+    /// Its unique name.
+    #[must_use]
+    pub fn name(&self) -> Rc<str> {
+        Rc::clone(&self.name)
+    }
+
+    /// Stream, packets or records.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its phase.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What users see of the phase.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        self.phase.status(self.stopped)
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Its contact as of the last event delivered.
+    #[must_use]
+    pub const fn contact(&self) -> &Contact {
+        &self.contact
+    }
+
+    /// Its bounds.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Whether the user has stopped it.
+    #[must_use]
+    pub const fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// How often it was given input; for a server, how many connections it was given.
+    #[must_use]
+    pub const fn served(&self) -> u64 {
+        self.served
+    }
+
+    /// Whether its sending direction was ended by its user.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Whom a packet process talks to.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Address> {
+        self.contact.remote().filter(|_| self.kind == Kind::Datagram)
+    }
+
+    /// Whether its user takes input now.
+    pub(crate) const fn takes_input(&self) -> bool {
+        !(self.stopped || self.deaf || self.busy || self.holding)
+    }
+
+    /// Whether its socket should be read: what waits in its inbox is bounded.
+    pub(crate) const fn wants_reading(&self) -> bool {
+        let room = self.inbox_len < self.limits.inbox_len_max;
+        !(self.stopped || self.deaf || self.holding) && room
+    }
+
+    /// Whether `event` may be delivered now, in order and with its user's consent.
+    pub(crate) fn admits(&self, event: &reactor::Event) -> bool {
+        self.inbox.is_empty() && self.admits_next(event)
+    }
+
+    /// The same for the first event of its inbox.
+    pub(crate) const fn admits_next(&self, event: &reactor::Event) -> bool {
+        // A stop lies over input and its end only; connecting goes on under it.
+        let connecting = matches!(event, reactor::Event::Connected { .. })
+            || matches!(event, reactor::Event::Closed { .. })
+                && matches!(self.phase, Phase::Connect);
+        if connecting { !self.busy } else { self.takes_input() }
+    }
+
+    pub(crate) fn is_server(&self) -> bool {
+        self.contact.role() == Role::Server
+    }
+}
+
+/// The part of a process that only a connecting client has.
+#[derive(Debug, Default)]
+pub(crate) struct Connecting {
+    /// Addresses not tried yet.
+    pub(crate) rest: VecDeque<Address>,
+    /// Where each attempt binds, if anywhere.
+    pub(crate) local: Option<Address>,
+    /// Options of each attempt's socket.
+    pub(crate) options: Vec<SockOption>,
+    /// What was sent before the connection stood, in order.
+    pub(crate) early: Outbox,
+}
+
+/// What the engine knows when it makes a process.
+#[derive(Debug)]
+pub(crate) struct Birth<H> {
+    pub(crate) kind: Kind,
+    pub(crate) phase: Phase,
+    pub(crate) sock: SockId,
+    pub(crate) contact: Contact,
+    pub(crate) limits: Limits,
+    pub(crate) plist: Plist,
+    pub(crate) handlers: H,
+    pub(crate) stopped: bool,
+    pub(crate) half_open: bool,
+}
