@@ -1,1 +1,96 @@
-//! Empty for now.
+//! Network processes as Emacs has them, for Rust: a connection or a server is a *process* with a
+//! status, a contact, a filter that gets its input and a sentinel that gets its events.
+//!
+//! Underneath is one engine over a reactor: io_uring where it really works, epoll, kqueue or
+//! poll(2) everywhere else. [`Runtime::new`] picks, and says why.
+//!
+//! ```no_run
+//! use netproc::{Runtime, Service};
+//!
+//! fn main() -> netproc::Result<()> {
+//!     let rt = Runtime::new()?;
+//!     let echo = rt.server("echo").host("127.0.0.1").service(Service::Any)
+//!         .filter(|process, input| process.send(input))
+//!         .start()?;
+//!     println!("{} on {}: {}", echo.name(), rt.backend(), echo.contact().local());
+//!     rt.run()
+//! }
+//! ```
+//!
+//! The filter forwards the very memory the kernel wrote into: nothing is copied, nothing allocated.
+//!
+//! A client that talks to it, driven without callbacks:
+//!
+//! ```
+//! use std::time::Duration;
+//! use netproc::{Event, Runtime, Service};
+//!
+//! # fn main() -> netproc::Result<()> {
+//! let rt = Runtime::new()?;
+//! let echo = rt.server("echo").filter(|process, input| process.send(input)).start()?;
+//! let client = rt.client("client").remote(echo.contact().local().clone()).start()?;
+//! client.send("hello")?;
+//! loop {
+//!     match rt.next_event(Duration::from_secs(5))? {
+//!         Some((process, Event::Input(input))) if process == client => {
+//!             assert_eq!(&input[..], b"hello");
+//!             break;
+//!         }
+//!         Some(_) => {}
+//!         None => panic!("no answer within 5 seconds"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Rules
+//!
+//! * Callbacks run only while one of the waiting methods does ([`Runtime::run`], [`Runtime::turn`],
+//!   [`Runtime::next_event`], [`Runtime::accept_output`], a blocking `start`), and in
+//!   [`Process::delete`], which tells the sentinel before it returns. Sending runs none.
+//! * Status and contact are as of the last event delivered.
+//! * A callback may do anything: send, stop or delete any process, replace its own filter, wait.
+//! * A callback is given its process, and the runtime by [`Process::runtime`]: a closure that keeps
+//!   either of its own keeps it alive for as long as it is installed itself.
+
+mod backend;
+mod builder;
+mod error;
+mod handle;
+mod handlers;
+mod process;
+mod resolve;
+mod runtime;
+
+#[cfg(feature = "sim")]
+pub use netproc_core::sim;
+pub use netproc_core::{
+    address::{Address, AddressError, Family, NetworkText},
+    contact::{Contact, Role},
+    engine::{FinishError, SendError},
+    event::{Event, Input, LogEntry, Reason},
+    machine::Status,
+    options::SockOption,
+    plist::{Plist, Value},
+    pool::Buf,
+    process::{Exit, Limits},
+    reactor::{CloseHow, Config, Counters, Kind, Op, Payload, SysError},
+    table::ProcessId,
+};
+pub use netproc_poll::Mechanism;
+
+pub use crate::{
+    backend::{Backend, BackendError, Choice, ParseBackendError},
+    builder::{ClientBuilder, ServerBuilder, Service},
+    error::{Error, Result, StartError},
+    handle::{Gone, Handle},
+    handlers::{CallbackError, CallbackKind, Outcome},
+    process::{FilterError, Process},
+    runtime::{Runtime, RuntimeBuilder, Timer},
+};
+
+/// The README's code compiles and runs as written.
+#[doc = include_str!("../../README.md")]
+#[cfg(doctest)]
+struct Readme;

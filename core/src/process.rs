@@ -223,6 +223,12 @@ impl<H> Process<H> {
         &self.contact
     }
 
+    /// Whether it is a client that waits for its connection, stopped or not.
+    #[must_use]
+    pub const fn is_connecting(&self) -> bool {
+        matches!(self.phase, Phase::Connect)
+    }
+
     /// Its bounds.
     #[must_use]
     pub const fn limits(&self) -> Limits {

@@ -154,6 +154,18 @@ impl SysError {
         Self { op, errno: err.raw_os_error().unwrap_or(libc::EINVAL) }
     }
 
+    /// What a mechanism answers that has no such thing (`EOPNOTSUPP`).
+    #[must_use]
+    pub const fn unsupported(op: Op) -> Self {
+        Self { op, errno: libc::EOPNOTSUPP }
+    }
+
+    /// What is answered when the caller itself has ended the operation (`ECANCELED`).
+    #[must_use]
+    pub const fn canceled(op: Op) -> Self {
+        Self { op, errno: libc::ECANCELED }
+    }
+
     /// The portable class of the errno, on whatever system this runs.
     #[must_use]
     pub fn kind(self) -> io::ErrorKind {

@@ -1,0 +1,151 @@
+//! Callbacks: how they are kept, called, and what becomes of their errors and panics.
+//!
+//! Invariant: a callback is taken out by a counted clone before it runs, so that it may replace
+//! itself; an error or panic in it ends nothing but that one call.
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    error::Error,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+};
+
+use netproc_core::event::{Event, Input, LogEntry};
+
+use crate::process::Process;
+
+type BoxError = Box<dyn Error>;
+
+/// What a callback may return: nothing, or a `Result` whose error is reported.
+///
+/// An error from a filter or sentinel goes to the hook of
+/// [`Runtime::on_callback_error`](crate::Runtime::on_callback_error); the process goes on.
+pub trait Outcome {
+    /// The error, if there was one.
+    fn into_error(self) -> Option<BoxError>;
+}
+
+impl Outcome for () {
+    fn into_error(self) -> Option<BoxError> {
+        None
+    }
+}
+
+impl<T, E: Into<BoxError>> Outcome for Result<T, E> {
+    fn into_error(self) -> Option<BoxError> {
+        self.err().map(Into::into)
+    }
+}
+
+pub(crate) type SharedFilter = Rc<dyn Fn(&Process, Input) -> Option<BoxError>>;
+pub(crate) type OwnFilter = Rc<RefCell<dyn FnMut(&Process, Input) -> Option<BoxError>>>;
+pub(crate) type Sentinel = Rc<dyn Fn(&Process, &Event) -> Option<BoxError>>;
+pub(crate) type Log = Rc<dyn Fn(&Process, Option<&Process>, &LogEntry) -> Option<BoxError>>;
+pub(crate) type OnAccept = Rc<dyn Fn(&Process, &Process) -> Option<BoxError>>;
+
+/// What becomes of input.
+#[derive(Clone, Default)]
+pub(crate) enum Filter {
+    /// No filter: input goes to whoever pulls events.
+    #[default]
+    None,
+    /// Shared with other processes and entered again by nested waits.
+    Shared(SharedFilter),
+    /// With state of its own: input waits while it runs.
+    Own(OwnFilter),
+}
+
+/// The callbacks of one process; a connection starts with its server's.
+#[derive(Clone, Default)]
+pub(crate) struct Handlers {
+    pub(crate) filter: Filter,
+    pub(crate) sentinel: Option<Sentinel>,
+    pub(crate) log: Option<Log>,
+    pub(crate) on_accept: Option<OnAccept>,
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let filter = match self.filter {
+            Filter::None => "none",
+            Filter::Shared(_) => "shared",
+            Filter::Own(_) => "own",
+        };
+        f.debug_struct("Handlers")
+            .field("filter", &filter)
+            .field("sentinel", &self.sentinel.is_some())
+            .field("log", &self.log.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which callback it was.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum CallbackKind {
+    /// Input.
+    Filter,
+    /// Events.
+    Sentinel,
+    /// A server's log or its `on_accept`.
+    Log,
+    /// A timer's.
+    Timer,
+    /// One posted from another thread.
+    Posted,
+}
+
+/// An error or panic of a callback, for the hook that reports them. `Display` begins as Emacs's
+/// report does: `error in process filter: `.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct CallbackError {
+    /// Which callback.
+    pub kind: CallbackKind,
+    /// The name of its process; empty for timers and posted calls.
+    pub process: String,
+    /// What it returned, or the message of its panic.
+    pub error: BoxError,
+    /// Whether it panicked.
+    pub panicked: bool,
+}
+
+impl fmt::Display for CallbackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            CallbackKind::Filter => "process filter",
+            CallbackKind::Sentinel => "process sentinel",
+            CallbackKind::Log => "process log",
+            CallbackKind::Timer => "timer",
+            CallbackKind::Posted => "posted call",
+        };
+        write!(f, "error in {kind}: {}", self.error)
+    }
+}
+
+impl Error for CallbackError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.error)
+    }
+}
+
+/// Runs a callback; its error or panic comes back as a value.
+pub(crate) fn contained(
+    kind: CallbackKind,
+    process: Option<&Process>,
+    call: impl FnOnce() -> Option<BoxError>,
+) -> Option<CallbackError> {
+    let (error, panicked) = match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(error) => (error?, false),
+        Err(panic) => (message(&*panic).into(), true),
+    };
+    let process = process.map(|process| process.name().to_string()).unwrap_or_default();
+    Some(CallbackError { kind, process, error, panicked })
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into())
+}

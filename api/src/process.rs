@@ -1,0 +1,329 @@
+//! The public handle on one process.
+//!
+//! Invariant: a handle keeps no state of its own; everything it answers is the engine's. It outlives
+//! the process: status, contact and properties stay readable after the end.
+
+use std::{fmt, rc::Rc};
+
+use netproc_core::{
+    address::Address,
+    contact::Contact,
+    engine::{FinishError, SendError},
+    event::{Event, Input},
+    machine::Status,
+    plist::{Plist, Value},
+    process::{Exit, Limits, Shared},
+    reactor::{CloseHow, Kind, Payload},
+    table::ProcessId,
+};
+
+use crate::{
+    handlers::{Filter, Handlers, Outcome, SharedFilter},
+    runtime::Runtime,
+};
+
+/// A network process: a server, a client, a connection accepted by a server, a packet socket.
+///
+/// Cheap to clone; equal when it is the same process. Dropping a handle ends nothing: the process
+/// lives in its runtime until its peer, its owner or [`delete`](Self::delete) ends it.
+#[derive(Clone)]
+pub struct Process {
+    shared: Shared<Handlers>,
+    rt: Runtime,
+}
+
+/// Why a filter cannot be set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FilterError {
+    /// A server's filter is inherited by all its connections, so it cannot have state of its own.
+    #[error("a server's filter is shared by its connections; set one per connection in on_accept")]
+    Server,
+}
+
+impl PartialEq for Process {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl Eq for Process {}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#<process {} {}>", self.name(), self.status())
+    }
+}
+
+impl Process {
+    pub(crate) const fn new(shared: Shared<Handlers>, rt: Runtime) -> Self {
+        Self { shared, rt }
+    }
+
+    pub(crate) const fn shared(&self) -> &Shared<Handlers> {
+        &self.shared
+    }
+
+    /// The runtime it lives in, so that a callback need not keep one.
+    #[must_use]
+    pub const fn runtime(&self) -> &Runtime {
+        &self.rt
+    }
+
+    /// Its id, never given to another process of this runtime.
+    #[must_use]
+    pub fn id(&self) -> ProcessId {
+        self.shared.borrow().id()
+    }
+
+    /// Its unique name: as asked for, else with `<1>`, `<2>`, … behind.
+    #[must_use]
+    pub fn name(&self) -> Rc<str> {
+        self.shared.borrow().name()
+    }
+
+    /// Stream, packets or records.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.shared.borrow().kind()
+    }
+
+    /// Its status as of the last event delivered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc::{Runtime, Status};
+    ///
+    /// let rt = Runtime::new()?;
+    /// let server = rt.server("s").start()?;
+    /// assert_eq!(server.status(), Status::Listen);
+    /// server.stop();
+    /// assert_eq!(server.status(), Status::Stop);
+    /// server.delete();
+    /// assert_eq!(server.status(), Status::Closed);
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Process Information" (`process-status`).
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.borrow().status()
+    }
+
+    /// How it ended, with the reason; `exit().status()` is Emacs's number.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        self.shared.borrow().exit()
+    }
+
+    /// Its contact as of the last event delivered: addresses, host, service, every keyword given.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Process Information" (`process-contact`).
+    #[must_use]
+    pub fn contact(&self) -> Contact {
+        self.shared.borrow().contact().clone()
+    }
+
+    /// Whom a packet process talks to: the sender of the last packet, or the peer it was given.
+    #[must_use]
+    pub fn datagram_address(&self) -> Option<Address> {
+        self.shared.borrow().peer().cloned()
+    }
+
+    /// Whether it is stopped, whatever its status says.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.shared.borrow().is_stopped()
+    }
+
+    /// Its bounds.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.shared.borrow().limits()
+    }
+
+    /// A copy of its property list.
+    #[must_use]
+    pub fn plist(&self) -> Plist {
+        self.shared.borrow().plist.clone()
+    }
+
+    /// The property `key`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<Value> {
+        self.shared.borrow().plist.get(key).cloned()
+    }
+
+    /// Sets the property `key` and returns the value before.
+    pub fn put(&self, key: &str, value: impl Into<Value>) -> Option<Value> {
+        let value = value.into();
+        let old = self.shared.borrow_mut().plist.put(key, value);
+        // The old value goes out of the borrow before it is dropped: it may be anything.
+        old
+    }
+
+    /// Sends `data` to the peer, after everything sent before.
+    ///
+    /// Bytes go out unchanged; received ones without a copy, owned ones without one either. Never
+    /// blocks and runs no callback: they leave with the next wait. Returns how many bytes wait now.
+    /// A stopped process still sends, a connecting one once it is open. On a packet process this is
+    /// one packet to [`datagram_address`](Self::datagram_address), even if empty.
+    ///
+    /// Called from the process's own filter, a queue half full holds back its further input until
+    /// the peer has read: an echo of anything to a peer that never reads stays within its limits.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]: not open, finished, the queue full, no peer. Nothing was queued.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Input to Processes". Differs: Emacs waits until the system has all;
+    /// this queues.
+    pub fn send(&self, data: impl Into<Payload>) -> Result<u64, SendError> {
+        let data = data.into();
+        let sent = self.rt.engine_mut().send(&self.shared, data);
+        self.rt.nudge();
+        sent
+    }
+
+    /// Sends one packet to `to`, whoever the peer is.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); [`SendError::NoPeer`] if this is no packet process.
+    pub fn send_to(&self, data: impl Into<Payload>, to: &Address) -> Result<u64, SendError> {
+        let data = data.into();
+        let sent = self.rt.engine_mut().send_to(&self.shared, data, to);
+        self.rt.nudge();
+        sent
+    }
+
+    /// Ends the sending direction behind everything sent; input goes on. On a packet process
+    /// nothing happens; twice is once.
+    ///
+    /// # Errors
+    ///
+    /// [`FinishError::NotOpen`] for a server and after the end.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Input to Processes" (`process-send-eof`). Differs: sending
+    /// afterwards is an error; Emacs throws those bytes away.
+    pub fn send_eof(&self) -> Result<(), FinishError> {
+        let finished = self.rt.engine_mut().finish(&self.shared);
+        self.rt.nudge();
+        finished
+    }
+
+    /// Bytes accepted by `send` that the system has not taken yet.
+    #[must_use]
+    pub fn queued(&self) -> u64 {
+        self.rt.engine().queued(&self.shared)
+    }
+
+    /// Stops input, or accepting: what comes stays with the system until
+    /// [`resume`](Self::resume). Sending goes on. No event is sent; twice is once.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Signals to Processes" (`stop-process`).
+    pub fn stop(&self) {
+        self.rt.engine_mut().stop(&self.shared);
+        self.rt.nudge();
+    }
+
+    /// Ends a stop: Emacs's `continue-process`, whose name Rust keeps for itself.
+    pub fn resume(&self) {
+        self.rt.engine_mut().resume(&self.shared);
+        self.rt.nudge();
+    }
+
+    /// Deletes it: its status is closed, its name free, and its sentinel hears `deleted` before
+    /// this returns; the second time nothing happens.
+    ///
+    /// Input not yet delivered is thrown away. What was sent still goes out in the background, for
+    /// as long as the `linger` option or [`Limits::flush_within`] says. Connections of a server
+    /// live on.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Deleting Processes".
+    pub fn delete(&self) {
+        self.delete_as(None);
+    }
+
+    /// Deletes it with what is queued treated as `how` says: thrown away, flushed, or the
+    /// connection reset.
+    pub fn delete_with(&self, how: CloseHow) {
+        self.delete_as(Some(how));
+    }
+
+    fn delete_as(&self, how: Option<CloseHow>) {
+        let told = self.rt.engine_mut().delete(&self.shared, how);
+        self.rt.nudge();
+        if told {
+            self.rt.tell(self, Event::Deleted);
+        }
+    }
+
+    /// Sets the filter: called with each input, again from within itself if it waits.
+    pub fn set_filter<O: Outcome>(&self, filter: impl Fn(&Self, Input) -> O + 'static) {
+        self.install(Filter::Shared(shared_filter(filter)), false);
+    }
+
+    /// Sets a filter with state of its own: input waits while it runs.
+    ///
+    /// # Errors
+    ///
+    /// [`FilterError::Server`] for a server, whose filter all its connections share.
+    pub fn set_filter_mut<O: Outcome>(
+        &self,
+        mut filter: impl FnMut(&Self, Input) -> O + 'static,
+    ) -> Result<(), FilterError> {
+        if self.status() == Status::Listen {
+            return Err(FilterError::Server);
+        }
+        let filter = move |process: &Self, input: Input| filter(process, input).into_error();
+        self.install(Filter::Own(Rc::new(std::cell::RefCell::new(filter))), false);
+        Ok(())
+    }
+
+    /// Takes the filter away: input goes to [`Runtime::next_event`].
+    pub fn clear_filter(&self) {
+        self.install(Filter::None, false);
+    }
+
+    /// Turns input off without a stop, as Emacs's filter `t` does: nothing is read, the end of the
+    /// connection goes unnoticed, the status does not change. Setting a filter turns it on again.
+    pub fn ignore_input(&self) {
+        self.install(Filter::None, true);
+    }
+
+    fn install(&self, filter: Filter, deaf: bool) {
+        let old = std::mem::replace(&mut self.shared.borrow_mut().handlers.filter, filter);
+        self.rt.engine_mut().set_deaf(&self.shared, deaf);
+        self.rt.nudge();
+        // Dropping a closure may run anything, so it comes last, with nothing borrowed.
+        drop(old);
+    }
+
+    /// Sets the sentinel: called with each event that is no input.
+    pub fn set_sentinel<O: Outcome>(&self, sentinel: impl Fn(&Self, &Event) -> O + 'static) {
+        let sentinel =
+            Rc::new(move |process: &Self, event: &Event| sentinel(process, event).into_error());
+        let old = self.shared.borrow_mut().handlers.sentinel.replace(sentinel);
+        drop(old);
+    }
+}
+
+pub(crate) fn shared_filter<O: Outcome>(
+    filter: impl Fn(&Process, Input) -> O + 'static,
+) -> SharedFilter {
+    Rc::new(move |process: &Process, input: Input| filter(process, input).into_error())
+}

@@ -1,0 +1,663 @@
+//! The runtime: engine, reactor, timers and callbacks put together, and every way to wait.
+//!
+//! Invariant: while a callback runs nothing is borrowed, so it may call anything here. Callbacks
+//! run only inside the waits of this file and in [`Runtime::tell`].
+
+#[cfg(unix)]
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::{
+    cell::{Cell, OnceCell, Ref, RefCell, RefMut},
+    fmt,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use netproc_core::{
+    engine::{Delivery, Engine},
+    event::{Event, Input, LogEntry},
+    machine::Status,
+    process::Shared,
+    reactor::{
+        Config, Counters, Descriptors as _, Op, Reactor as _, SysError, Tick, Wait, Wake as _,
+    },
+    timer::{TimerId, Timers},
+};
+
+use crate::{
+    backend::{AnyReactor, AnyWaker, Backend, Choice},
+    builder::{ClientBuilder, ServerBuilder},
+    error::{Error, Result},
+    handle::{Handle, Mailbox},
+    handlers::{CallbackError, CallbackKind, Filter, Handlers, contained},
+    process::Process,
+};
+
+/// Waits may be nested in callbacks this deep.
+const DEPTH_MAX: u32 = 32;
+/// After the first output, `accept_output` without a process goes on until this long brings none.
+const QUIET: Duration = Duration::from_millis(10);
+
+type Report = Rc<dyn Fn(&CallbackError)>;
+type Job = Box<dyn FnOnce(&Runtime)>;
+
+struct Inner {
+    engine: RefCell<Engine<AnyReactor, Handlers>>,
+    choice: Choice,
+    waker: AnyWaker,
+    mailbox: Arc<Mailbox>,
+    timers: RefCell<Timers<Job>>,
+    report: RefCell<Report>,
+    /// Waits running now, the outer ones included.
+    depth: Cell<u32>,
+    /// Inputs delivered so far.
+    inputs: Cell<u64>,
+    shutdown: Cell<bool>,
+    /// The descriptor a foreign loop sleeps on, once it was asked for.
+    #[cfg(unix)]
+    descriptor: OnceCell<OwnedFd>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.mailbox.close();
+    }
+}
+
+/// Processes, timers and the reactor under them, on one thread.
+///
+/// Cheap to clone; every clone is the same runtime. It ends, and with it every socket, when the
+/// last clone and the last [`Process`] are gone, those that installed closures keep included; see
+/// [`close`](Self::close).
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Rc<Inner>,
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("backend", &self.inner.choice).finish_non_exhaustive()
+    }
+}
+
+/// Chooses what a runtime runs on. Made by [`Runtime::builder`].
+#[derive(Debug, Default)]
+#[must_use = "a builder does nothing before `build`"]
+pub struct RuntimeBuilder {
+    backend: Backend,
+    config: Config,
+}
+
+impl RuntimeBuilder {
+    /// The backend; default is the one that works best here.
+    pub const fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// Sizes of the receive memory and the rings.
+    pub const fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Makes the runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Backend`]: the backend asked for does not work here, or the environment names one
+    /// that does not exist. An automatic choice fails only where no mechanism works at all.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc::{Backend, Runtime};
+    ///
+    /// let rt = Runtime::builder().backend(Backend::Poll).build()?;
+    /// assert_eq!(rt.backend().reason(), "asked for by the program");
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    pub fn build(self) -> Result<Runtime> {
+        let (reactor, choice) = AnyReactor::choose(self.backend, &self.config)?;
+        Ok(Runtime::over(reactor, choice))
+    }
+
+    /// Makes a runtime over a simulated reactor, for tests.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn simulated(self, reactor: netproc_core::sim::SimReactor) -> Runtime {
+        let (reactor, choice) = AnyReactor::simulated(reactor);
+        Runtime::over(reactor, choice)
+    }
+}
+
+/// A timer that can be cancelled; dropping it does not cancel.
+#[derive(Debug)]
+pub struct Timer {
+    id: TimerId,
+    rt: Runtime,
+}
+
+impl Timer {
+    /// Cancels it; returns whether it had not run yet.
+    #[must_use = "says whether it was in time"]
+    pub fn cancel(self) -> bool {
+        // Taken out of the borrow before it is dropped: a closure's drop may run anything.
+        let job = self.rt.inner.timers.borrow_mut().cancel(self.id);
+        job.is_some()
+    }
+}
+
+impl Runtime {
+    /// Makes a runtime on the best backend that works here, or the one `NETPROC_BACKEND` names.
+    ///
+    /// # Errors
+    ///
+    /// As [`RuntimeBuilder::build`].
+    pub fn new() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    /// Makes a runtime with choices of your own.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::default()
+    }
+
+    fn over(reactor: AnyReactor, choice: Choice) -> Self {
+        let inner = Inner {
+            waker: reactor.waker(),
+            engine: RefCell::new(Engine::new(reactor)),
+            choice,
+            mailbox: Mailbox::new(),
+            timers: RefCell::default(),
+            report: RefCell::new(Rc::new(report_to_stderr)),
+            depth: Cell::new(0),
+            inputs: Cell::new(0),
+            shutdown: Cell::new(false),
+            #[cfg(unix)]
+            descriptor: OnceCell::new(),
+        };
+        Self { inner: Rc::new(inner) }
+    }
+
+    pub(crate) fn engine(&self) -> Ref<'_, Engine<AnyReactor, Handlers>> {
+        self.inner.engine.borrow()
+    }
+
+    pub(crate) fn engine_mut(&self) -> RefMut<'_, Engine<AnyReactor, Handlers>> {
+        self.inner.engine.borrow_mut()
+    }
+
+    /// The reactor it runs on, with the reason for the choice.
+    #[must_use]
+    pub fn backend(&self) -> &Choice {
+        &self.inner.choice
+    }
+
+    /// What the reactor has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Counters {
+        self.engine().reactor().counters()
+    }
+
+    /// Builds a server named `name`.
+    pub fn server(&self, name: &str) -> ServerBuilder {
+        ServerBuilder::new(self, name)
+    }
+
+    /// Builds a client named `name`.
+    pub fn client(&self, name: &str) -> ClientBuilder {
+        ClientBuilder::new(self, name)
+    }
+
+    /// The listed processes, the newest first.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Process Information" (`process-list`).
+    #[must_use]
+    pub fn process_list(&self) -> Vec<Process> {
+        self.engine().list().into_iter().map(|shared| self.process(shared)).collect()
+    }
+
+    /// The listed process of that name.
+    #[must_use]
+    pub fn get_process(&self, name: &str) -> Option<Process> {
+        let found = self.engine().find(name);
+        found.map(|shared| self.process(shared))
+    }
+
+    fn process(&self, shared: Shared<Handlers>) -> Process {
+        Process::new(shared, self.clone())
+    }
+
+    /// The hook that hears of errors and panics in callbacks; at first they go to standard error.
+    pub fn on_callback_error(&self, report: impl Fn(&CallbackError) + 'static) {
+        let old = self.inner.report.replace(Rc::new(report));
+        drop(old);
+    }
+
+    /// A handle for other threads.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.inner.mailbox), self.inner.waker.clone())
+    }
+
+    /// Runs `job` once, `delay` from now, during whatever wait is under way then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let rt = netproc::Runtime::new()?;
+    /// let never = rt.run_after(Duration::from_secs(3600), |_| unreachable!());
+    /// rt.run_after(Duration::from_millis(1), |rt| rt.shutdown());
+    /// rt.run()?;
+    /// assert!(never.cancel());
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    pub fn run_after(&self, delay: Duration, job: impl FnOnce(&Self) + 'static) -> Timer {
+        let now = self.engine().reactor().now();
+        // At least one nanosecond away, so that a timer that sets itself again lets others go on.
+        let at = now.after(delay.max(Duration::from_nanos(1)));
+        let id = self.inner.timers.borrow_mut().set(at, Box::new(job));
+        self.nudge();
+        Timer { id, rt: self.clone() }
+    }
+
+    /// Makes [`run`](Self::run) return once it has control again.
+    pub fn shutdown(&self) {
+        self.inner.shutdown.set(true);
+    }
+
+    /// Ends everything: all processes, without telling anybody, and all timers. What was sent is
+    /// flushed in the background while the runtime lives. Closures are dropped, and with them what
+    /// they keep alive, this runtime included if they keep it.
+    pub fn close(&self) {
+        let listed = self.engine().list();
+        let mut dropped = Vec::new();
+        for shared in &listed {
+            self.engine_mut().delete(shared, None);
+            dropped.push(std::mem::take(&mut shared.borrow_mut().handlers));
+        }
+        let timers = self.inner.timers.take();
+        self.nudge();
+        drop((dropped, timers));
+    }
+
+    /// Waits for what happens and delivers it, until [`shutdown`](Self::shutdown), or until nothing
+    /// can happen any more: no socket, no timer, no [`Handle`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Reactor`] when the reactor is unusable, [`Error::TooDeep`] inside callbacks.
+    pub fn run(&self) -> Result<()> {
+        let _depth = Depth::enter(self)?;
+        while !self.inner.shutdown.take() && self.is_busy() {
+            self.deliver_all(None);
+            if self.inner.shutdown.take() {
+                break;
+            }
+            let wait = self.wait_until(None);
+            self.poll(wait)?;
+            self.deliver_all(None);
+        }
+        self.flush()
+    }
+
+    /// Whether anything can still happen. A socket still flushing after its process has ended counts.
+    fn is_busy(&self) -> bool {
+        let posted = Arc::strong_count(&self.inner.mailbox) > 1;
+        posted || !self.inner.timers.borrow().is_empty() || self.stats().sockets > 0
+    }
+
+    /// Waits at most `timeout` for something to happen and delivers all that is there; returns
+    /// whether anything was. With zero it only looks.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn turn(&self, timeout: Duration) -> Result<bool> {
+        let _depth = Depth::enter(self)?;
+        let before = self.deliver_all(None);
+        let deadline = if before { Some(Tick::default()) } else { Some(self.deadline(timeout)) };
+        let wait = self.wait_until(deadline);
+        self.poll(wait)?;
+        let after = self.deliver_all(None);
+        self.arm()?;
+        Ok(before || after)
+    }
+
+    /// Waits at most `timeout` for something no callback takes: input of a process without a
+    /// filter, an event of one without a sentinel. Callbacks of others run meanwhile.
+    ///
+    /// `None` when the time is over.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn next_event(&self, timeout: Duration) -> Result<Option<(Process, Event)>> {
+        self.pull(None, timeout)
+    }
+
+    /// The same for one process; what others get waits, in order.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn next_event_of(&self, process: &Process, timeout: Duration) -> Result<Option<Event>> {
+        Ok(self.pull(Some(process), timeout)?.map(|(_, event)| event))
+    }
+
+    fn pull(&self, only: Option<&Process>, timeout: Duration) -> Result<Option<(Process, Event)>> {
+        let _depth = Depth::enter(self)?;
+        let deadline = self.deadline(timeout);
+        let mut looked = false;
+        loop {
+            if let Some(untaken) = self.deliver_until_untaken(only) {
+                return Ok(Some(untaken));
+            }
+            if looked && self.engine().now() >= deadline {
+                return Ok(None);
+            }
+            looked = true;
+            let wait = self.wait_until(Some(deadline));
+            self.poll(wait)?;
+        }
+    }
+
+    /// Waits until `process`, or any if none is given, has had output, handling what else happens;
+    /// returns whether there was some. With `just_this_one` nobody else is served.
+    ///
+    /// Returns when the time is over or `process` has ended; for a listening server, when it has
+    /// accepted. Without a time it waits for the process as long as that takes, and without a
+    /// process it only handles what is ready.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Accepting Output". Differs: with a server it waits for a
+    /// connection; the time limit holds under any traffic of others.
+    pub fn accept_output(
+        &self,
+        process: Option<&Process>,
+        timeout: Option<Duration>,
+        just_this_one: bool,
+    ) -> Result<bool> {
+        let _depth = Depth::enter(self)?;
+        let deadline = match (timeout, process) {
+            (Some(timeout), _) => self.deadline(timeout),
+            (None, Some(_)) => Tick(u64::MAX),
+            (None, None) => Tick::default(),
+        };
+        let only = process.filter(|_| just_this_one);
+        let count = || match process {
+            Some(process) => process.shared().borrow().served(),
+            None => self.inner.inputs.get(),
+        };
+        let ended = || process.is_some_and(|process| !process.status().is_live());
+        let before = count();
+        let mut until = deadline;
+        loop {
+            let delivered = self.deliver_all(only);
+            let got = count() > before;
+            if got && (process.is_some() || !delivered) || ended() {
+                break;
+            }
+            if got {
+                until = deadline.min(self.engine().now().after(QUIET));
+            }
+            let wait = if until == Tick(u64::MAX) { None } else { Some(until) };
+            let wait = self.wait_until(wait);
+            self.poll(wait)?;
+            if self.engine().now() >= until {
+                // The last look: what came until the deadline still counts.
+                self.deliver_all(only);
+                break;
+            }
+        }
+        let listening = process.is_some_and(|process| process.status() == Status::Listen);
+        Ok(count() > before && !listening)
+    }
+
+    /// Serves everybody while `condition` holds, at most `within`; returns whether it still holds.
+    pub(crate) fn wait_while(
+        &self,
+        condition: impl Fn() -> bool,
+        within: Duration,
+    ) -> Result<bool> {
+        let _depth = Depth::enter(self)?;
+        let deadline = self.deadline(within);
+        loop {
+            let mut delivered = true;
+            while delivered && condition() {
+                delivered = self.deliver_one(None).is_some();
+            }
+            if !condition() {
+                return Ok(false);
+            }
+            if self.engine().now() >= deadline {
+                return Ok(true);
+            }
+            let wait = self.wait_until(Some(deadline));
+            self.poll(wait)?;
+        }
+    }
+
+    /// The descriptor a foreign loop can sleep on: readable exactly when [`turn`](Self::turn) has
+    /// something to do, timers included. Call `turn(Duration::ZERO)` whenever it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoDescriptor`] on poll(2), which has none; [`Error::Reactor`] when the system
+    /// refuses.
+    #[cfg(unix)]
+    pub fn as_fd(&self) -> Result<BorrowedFd<'_>> {
+        if let Some(fd) = self.inner.descriptor.get() {
+            return Ok(fd.as_fd());
+        }
+        let refused = |err| Error::Reactor(SysError::new(Op::Open, &err));
+        let own = self.engine().reactor().as_fd().map(|fd| fd.try_clone_to_owned());
+        let own = own.ok_or_else(|| Error::NoDescriptor(self.inner.choice.name()))?;
+        let own = own.map_err(refused)?;
+        let fd = self.inner.descriptor.get_or_init(|| own).as_fd();
+        self.arm()?;
+        Ok(fd)
+    }
+
+    /// Before a foreign loop sleeps: what is queued goes out, the next deadline is set.
+    fn arm(&self) -> Result<()> {
+        #[cfg(unix)]
+        if self.inner.descriptor.get().is_some() {
+            let pending = self.engine().has_pending();
+            let at =
+                if pending { Some(Tick::default()) } else { self.inner.timers.borrow().next_at() };
+            return self.engine_mut().reactor_mut().arm(at).map_err(Error::Reactor);
+        }
+        Ok(())
+    }
+
+    /// Something was asked of the engine outside of a wait: a foreign loop has to wake up for it.
+    pub(crate) fn nudge(&self) {
+        #[cfg(unix)]
+        if self.inner.depth.get() == 0 && self.inner.descriptor.get().is_some() {
+            self.inner.waker.wake();
+        }
+    }
+
+    fn deadline(&self, timeout: Duration) -> Tick {
+        self.engine().reactor().now().after(timeout)
+    }
+
+    /// How long the reactor may sleep: until the deadline or the next timer.
+    fn wait_until(&self, deadline: Option<Tick>) -> Wait {
+        let timer = self.inner.timers.borrow().next_at();
+        match (deadline, timer) {
+            (Some(deadline), Some(timer)) => Wait::Until(deadline.min(timer)),
+            (Some(at), None) | (None, Some(at)) => Wait::Until(at),
+            (None, None) => Wait::Forever,
+        }
+    }
+
+    fn poll(&self, wait: Wait) -> Result<()> {
+        let wait = if wait == Wait::Until(Tick::default()) { Wait::No } else { wait };
+        self.engine_mut().poll(wait).map_err(Error::Reactor)
+    }
+
+    /// What was sent last leaves before a wait method gives control back for good.
+    fn flush(&self) -> Result<()> {
+        self.poll(Wait::No)
+    }
+
+    /// Delivers everything there is; returns whether there was anything.
+    fn deliver_all(&self, only: Option<&Process>) -> bool {
+        let mut any = false;
+        while self.deliver_one(only).is_some() {
+            any = true;
+        }
+        any
+    }
+
+    fn deliver_until_untaken(&self, only: Option<&Process>) -> Option<(Process, Event)> {
+        loop {
+            if let Some(untaken) = self.deliver_one(only)? {
+                return Some(untaken);
+            }
+        }
+    }
+
+    /// Delivers one thing; the inner value is what no callback took. `None` when nothing is there.
+    fn deliver_one(&self, only: Option<&Process>) -> Option<Option<(Process, Event)>> {
+        if self.run_due_timer() {
+            return Some(None);
+        }
+        let delivery = self.engine_mut().next(only.map(Process::shared))?;
+        Some(match delivery {
+            Delivery::Input { process, input } => self.filter(self.process(process), input),
+            Delivery::Event { process, event } => self.sentinel(self.process(process), event),
+            Delivery::Accepted { server, process, from } => {
+                let (server, process) = (self.process(server), self.process(process));
+                self.on_accept(&server, &process);
+                self.log(&server, Some(&process), &LogEntry::Accepted { from: from.clone() });
+                self.sentinel(process, Event::OpenFrom(from))
+            }
+            Delivery::Log { server, entry } => {
+                self.log(&self.process(server), None, &entry);
+                None
+            }
+            Delivery::Woken => {
+                self.run_posted();
+                None
+            }
+        })
+    }
+
+    fn run_due_timer(&self) -> bool {
+        let now = self.engine().now();
+        let due = self.inner.timers.borrow_mut().take_due(now);
+        let Some((_, job)) = due else { return false };
+        self.report(contained(CallbackKind::Timer, None, || {
+            job(self);
+            None
+        }));
+        true
+    }
+
+    fn run_posted(&self) {
+        for job in self.inner.mailbox.take() {
+            self.report(contained(CallbackKind::Posted, None, || {
+                job(self);
+                None
+            }));
+        }
+    }
+
+    fn filter(&self, process: Process, input: Input) -> Option<(Process, Event)> {
+        self.inner.inputs.set(self.inner.inputs.get() + 1);
+        let filter = process.shared().borrow().handlers.filter.clone();
+        let failed = match filter {
+            Filter::None => return Some((process, Event::Input(input))),
+            Filter::Shared(filter) => {
+                Engine::<AnyReactor, _>::set_filtering(process.shared(), true);
+                contained(CallbackKind::Filter, Some(&process), || filter(&process, input))
+            }
+            Filter::Own(filter) => {
+                Engine::<AnyReactor, _>::set_filtering(process.shared(), true);
+                self.engine_mut().set_busy(process.shared(), true);
+                // Busy processes are given nothing, so nobody else has it borrowed.
+                let call = || filter.borrow_mut()(&process, input);
+                let failed = contained(CallbackKind::Filter, Some(&process), call);
+                self.engine_mut().set_busy(process.shared(), false);
+                failed
+            }
+        };
+        Engine::<AnyReactor, _>::set_filtering(process.shared(), false);
+        self.report(failed);
+        None
+    }
+
+    fn sentinel(&self, process: Process, event: Event) -> Option<(Process, Event)> {
+        let sentinel = process.shared().borrow().handlers.sentinel.clone();
+        let Some(sentinel) = sentinel else { return Some((process, event)) };
+        let call = || sentinel(&process, &event);
+        self.report(contained(CallbackKind::Sentinel, Some(&process), call));
+        None
+    }
+
+    /// Tells a sentinel outside of a wait: only `deleted` comes that way.
+    pub(crate) fn tell(&self, process: &Process, event: Event) {
+        drop(self.sentinel(process.clone(), event));
+    }
+
+    fn on_accept(&self, server: &Process, process: &Process) {
+        let on_accept = server.shared().borrow().handlers.on_accept.clone();
+        if let Some(on_accept) = on_accept {
+            let call = || on_accept(server, process);
+            self.report(contained(CallbackKind::Log, Some(server), call));
+        }
+    }
+
+    fn log(&self, server: &Process, process: Option<&Process>, entry: &LogEntry) {
+        let log = server.shared().borrow().handlers.log.clone();
+        if let Some(log) = log {
+            let call = || log(server, process, entry);
+            self.report(contained(CallbackKind::Log, Some(server), call));
+        }
+    }
+
+    fn report(&self, failed: Option<CallbackError>) {
+        if let Some(err) = failed {
+            let report = Rc::clone(&self.inner.report.borrow());
+            report(&err);
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the default of a hook that programs replace")]
+fn report_to_stderr(err: &CallbackError) {
+    eprintln!("{err}");
+}
+
+/// Counts nested waits, and ends the count however a wait ends.
+struct Depth<'a>(&'a Runtime);
+
+impl<'a> Depth<'a> {
+    fn enter(rt: &'a Runtime) -> Result<Self> {
+        let depth = rt.inner.depth.get();
+        if depth >= DEPTH_MAX {
+            return Err(Error::TooDeep(depth));
+        }
+        rt.inner.depth.set(depth + 1);
+        Ok(Self(rt))
+    }
+}
+
+impl Drop for Depth<'_> {
+    fn drop(&mut self) {
+        self.0.inner.depth.set(self.0.inner.depth.get() - 1);
+    }
+}
