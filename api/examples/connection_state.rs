@@ -1,0 +1,43 @@
+//! State of its own for every connection: a server that numbers the lines each client sends.
+
+use std::time::Duration;
+
+use netproc::{Event, Process, Runtime};
+
+fn main() -> netproc::Result<()> {
+    let rt = Runtime::new()?;
+    let server = rt
+        .server("numbers")
+        .on_accept(|_server, connection| {
+            let (mut line, mut number) = (Vec::new(), 0);
+            connection.set_filter_mut(move |connection: &Process, input| {
+                for &byte in input.iter() {
+                    line.push(byte);
+                    if byte == b'\n' {
+                        number += 1;
+                        let answer = format!("{number} {}", String::from_utf8_lossy(&line));
+                        connection.send(answer)?;
+                        line.clear();
+                    }
+                }
+                Ok::<(), netproc::SendError>(())
+            })
+        })
+        .sentinel(|process, event| print!("{}: {event}", process.name()))
+        .start()?;
+
+    let client = rt.client("client").remote(server.contact().local().clone()).start()?;
+    client.send("first\nsec")?;
+    client.send("ond\n")?;
+    let mut answer = String::new();
+    while !answer.ends_with("2 second\n") {
+        match rt.next_event_of(&client, Duration::from_secs(5))? {
+            Some(Event::Input(input)) => answer.push_str(&String::from_utf8_lossy(&input)),
+            other => panic!("no answer: {other:?}"),
+        }
+    }
+    print!("{answer}");
+    client.delete();
+    server.delete();
+    rt.run()
+}

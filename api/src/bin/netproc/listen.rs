@@ -1,0 +1,110 @@
+//! `netproc listen`: an echo on any number of endpoints, until a signal.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Args;
+use netproc::{Backend, Limits, Process, Runtime};
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    signal::{SigSet, Signal},
+};
+
+use crate::{Outcome, endpoint::Endpoint};
+
+/// How long a peer may take to read what was echoed after it has ended its own direction.
+const FLUSH_WITHIN: Duration = Duration::from_secs(600);
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Send back whatever comes.
+    #[arg(long, required = true)]
+    echo: bool,
+    /// auto, uring, epoll, kqueue or poll.
+    #[arg(long, default_value = "auto", value_name = "B")]
+    backend: Backend,
+    /// HOST:PORT, [IPV6]:PORT, PORT, unix:PATH or udp:HOST:PORT; port 0 is any free one.
+    #[arg(required = true, value_name = "ENDPOINT")]
+    endpoints: Vec<Endpoint>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    // Blocked before any thread exists, so that only the one that waits for them gets them.
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    signals.thread_block()?;
+    raise_descriptor_limit();
+    let rt = Runtime::builder().backend(arguments.backend).build()?;
+    let mut limits = Limits::default();
+    limits.flush_within = FLUSH_WITHIN;
+    let mut files = Vec::new();
+    let mut out = std::io::stdout().lock();
+    for endpoint in &arguments.endpoints {
+        let server = start(&rt, endpoint, limits).map_err(|err| format!("{endpoint}: {err}"))?;
+        if let Endpoint::Unix(path) = endpoint {
+            files.extend(SocketFile::of(path));
+        }
+        writeln!(out, "{}", endpoint.bound(&server))?;
+        out.flush()?;
+    }
+    drop(out);
+    let handle = rt.handle();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        if signals.wait().is_ok() {
+            // Gone only if the program is on its way out already.
+            let _ = handle.shutdown();
+        }
+    })?;
+    rt.run()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start(rt: &Runtime, endpoint: &Endpoint, limits: Limits) -> netproc::Result<Process> {
+    let server = endpoint.server(rt, "echo").limits(limits).backlog(4096);
+    // The end of a connection is of no interest here; without a sentinel it would be kept for
+    // whoever pulls events.
+    let server = server.sentinel(|_, _| {});
+    // A reply that cannot go out is the peer's loss: it is gone, or a packet has no way back.
+    let server = server.filter(|process, input| {
+        let _ = process.send(input);
+    });
+    Ok(server.start()?)
+}
+
+/// A server for everybody should not stop at the 1,024 descriptors a shell allows at first.
+fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // If the system refuses, the limit stays as it was, and accepting pauses there.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// The file of a local socket, removed when the program ends if it still is that very file.
+struct SocketFile {
+    path: String,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn of(path: &str) -> Option<Self> {
+        let file = fs::symlink_metadata(path).ok()?;
+        let path = path.to_string();
+        file.file_type().is_socket().then(|| Self { path, device: file.dev(), inode: file.ino() })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path)
+            .is_ok_and(|file| (file.dev(), file.ino()) == (self.device, self.inode));
+        if ours {
+            // Somebody else may have been faster; there is nothing left to do about it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

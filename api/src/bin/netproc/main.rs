@@ -1,0 +1,62 @@
+//! The program `netproc`: what the library does, from a shell.
+//!
+//! One file per subcommand; each returns its exit status. Results go to standard output, complaints
+//! to standard error.
+
+mod demo;
+mod endpoint;
+mod listen;
+mod probe;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Network processes as Emacs has them, on io_uring where it works.
+#[derive(Debug, Parser)]
+#[command(name = "netproc", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run echo servers and clients on every backend of this machine and check every byte.
+    Demo(demo::Arguments),
+    /// Serve on the endpoints given until SIGINT or SIGTERM.
+    Listen(listen::Arguments),
+    /// Say which backends work here, which is chosen, and why.
+    Probe,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Listen(arguments) => listen::run(&arguments),
+        Command::Probe => probe::run(),
+    };
+    match done {
+        Ok(code) => code,
+        Err(err) => {
+            complain(&*err);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a subcommand comes to: an exit status, or an error that becomes status 1.
+type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
+
+/// Prints an error with everything behind it on one line of standard error.
+#[expect(clippy::print_stderr, reason = "a program complains on standard error")]
+fn complain(err: &dyn std::error::Error) {
+    let mut text = err.to_string();
+    let mut source = err.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    eprintln!("netproc: {text}");
+}
