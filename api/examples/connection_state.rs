@@ -1,5 +1,7 @@
 //! State of its own for every connection: a server that numbers the lines each client sends.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::time::Duration;
 
 use netproc::{Event, Process, Runtime};

@@ -2,6 +2,8 @@
 //!
 //! A client in the same runtime tries it, so that the example ends by itself.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use netproc::{Runtime, Service};
 
 fn main() -> netproc::Result<()> {

@@ -1,5 +1,7 @@
 //! A loop of your own drives the runtime: sleep on its descriptor, turn it when that is readable.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use netproc::{Error, Runtime};

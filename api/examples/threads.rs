@@ -1,5 +1,7 @@
 //! Another thread posts calls into a runtime; between two deliveries they run on its thread.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::{thread, time::Duration};
 
 use netproc::{Runtime, Status};

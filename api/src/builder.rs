@@ -531,8 +531,7 @@ impl ClientBuilder {
 /// Waits until `process` is connected, or takes it back.
 fn connected(process: Process, within: Duration) -> Result<Process, StartError> {
     let rt = process.runtime().clone();
-    let connecting = || process.shared().borrow().is_connecting();
-    let waited = rt.wait_while(connecting, within);
+    let waited = rt.wait_connecting(&process, within);
     let address = process.contact().remote().cloned().unwrap_or_else(Address::unnamed);
     let problem = match (waited, process.exit()) {
         (Err(err), _) => StartError::Runtime(Box::new(err)),

@@ -66,6 +66,14 @@ pub(crate) struct Handlers {
     pub(crate) on_accept: Option<OnAccept>,
 }
 
+impl Handlers {
+    /// Whether callbacks take what comes. Otherwise it waits for whoever pulls events.
+    pub(crate) const fn take_input(&self) -> bool {
+        let filter = !matches!(self.filter, Filter::None);
+        filter || self.on_accept.is_some() || self.log.is_some()
+    }
+}
+
 impl fmt::Debug for Handlers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let filter = match self.filter {

@@ -14,10 +14,10 @@ use std::{
 };
 
 use netproc_core::{
-    engine::{Delivery, Engine},
+    engine::{Admit, Delivery, Engine},
     event::{Event, Input, LogEntry},
     machine::Status,
-    process::Shared,
+    process::{self, Shared},
     reactor::{
         Config, Counters, Descriptors as _, Op, Reactor as _, SysError, Tick, Wait, Wake as _,
     },
@@ -38,6 +38,8 @@ const DEPTH_MAX: u32 = 32;
 /// After the first output, `accept_output` without a process goes on until this long brings none.
 const QUIET: Duration = Duration::from_millis(10);
 
+/// A process as the engine shows it.
+type Inside = process::Process<Handlers>;
 type Report = Rc<dyn Fn(&CallbackError)>;
 type Job = Box<dyn FnOnce(&Runtime)>;
 
@@ -286,8 +288,8 @@ impl Runtime {
         drop((dropped, timers));
     }
 
-    /// Waits for what happens and delivers it, until [`shutdown`](Self::shutdown), or until nothing
-    /// can happen any more: no socket, no timer, no [`Handle`].
+    /// Waits for what happens and gives it to callbacks, until [`shutdown`](Self::shutdown), or until nothing
+    /// can happen any more: no socket, no timer, no [`Handle`]. What no callback takes is dropped.
     ///
     /// # Errors
     ///
@@ -299,8 +301,7 @@ impl Runtime {
             if self.inner.shutdown.take() {
                 break;
             }
-            let wait = self.wait_until(None);
-            self.poll(wait)?;
+            self.poll(self.wait_until(None))?;
             self.deliver_all(None);
         }
         self.flush()
@@ -312,8 +313,9 @@ impl Runtime {
         posted || !self.inner.timers.borrow().is_empty() || self.stats().sockets > 0
     }
 
-    /// Waits at most `timeout` for something to happen and delivers all that is there; returns
-    /// whether anything was. With zero it only looks.
+    /// Waits at most `timeout` for something to happen and gives all that is there to callbacks;
+    /// returns whether anything was. With zero it only looks. What no callback takes is dropped:
+    /// use [`next_event`](Self::next_event) to get it.
     ///
     /// # Errors
     ///
@@ -322,8 +324,7 @@ impl Runtime {
         let _depth = Depth::enter(self)?;
         let before = self.deliver_all(None);
         let deadline = if before { Some(Tick::default()) } else { Some(self.deadline(timeout)) };
-        let wait = self.wait_until(deadline);
-        self.poll(wait)?;
+        self.poll(self.wait_until(deadline))?;
         let after = self.deliver_all(None);
         self.arm()?;
         Ok(before || after)
@@ -338,41 +339,56 @@ impl Runtime {
     ///
     /// As [`run`](Self::run).
     pub fn next_event(&self, timeout: Duration) -> Result<Option<(Process, Event)>> {
-        self.pull(None, timeout)
+        let _depth = Depth::enter(self)?;
+        let deadline = self.deadline(timeout);
+        self.pull(None, deadline, |_, _| true)
     }
 
-    /// The same for one process; what others get waits, in order.
+    /// The same for one process. Callbacks of others run meanwhile; what others without a filter
+    /// get waits, in order.
     ///
     /// # Errors
     ///
     /// As [`run`](Self::run).
     pub fn next_event_of(&self, process: &Process, timeout: Duration) -> Result<Option<Event>> {
-        Ok(self.pull(Some(process), timeout)?.map(|(_, event)| event))
-    }
-
-    fn pull(&self, only: Option<&Process>, timeout: Duration) -> Result<Option<(Process, Event)>> {
         let _depth = Depth::enter(self)?;
         let deadline = self.deadline(timeout);
+        let id = process.id();
+        let admit = |p: &Inside| p.id() == id || p.handlers.take_input();
+        let pulled = self.pull(Some(&admit), deadline, |untaken, _| untaken == process)?;
+        Ok(pulled.map(|(_, event)| event))
+    }
+
+    fn pull(
+        &self,
+        admit: Admit<'_, Handlers>,
+        deadline: Tick,
+        wanted: impl Fn(&Process, &Event) -> bool,
+    ) -> Result<Option<(Process, Event)>> {
         let mut looked = false;
         loop {
-            if let Some(untaken) = self.deliver_until_untaken(only) {
-                return Ok(Some(untaken));
+            while let Some(untaken) = self.deliver_one(admit) {
+                if let Some((process, event)) = untaken
+                    && wanted(&process, &event)
+                {
+                    return Ok(Some((process, event)));
+                }
             }
             if looked && self.engine().now() >= deadline {
                 return Ok(None);
             }
             looked = true;
-            let wait = self.wait_until(Some(deadline));
-            self.poll(wait)?;
+            self.poll(self.wait_until(Some(deadline)))?;
         }
     }
 
     /// Waits until `process`, or any if none is given, has had output, handling what else happens;
     /// returns whether there was some. With `just_this_one` nobody else is served.
     ///
-    /// Returns when the time is over or `process` has ended; for a listening server, when it has
-    /// accepted. Without a time it waits for the process as long as that takes, and without a
-    /// process it only handles what is ready.
+    /// Returns when the time is over or `process` has ended; for a listening server, when a
+    /// connection has come. Without a time it waits for the process as long as that takes, and
+    /// without a process it only handles what is ready. Output of a process without a filter counts
+    /// when it is there to be pulled.
     ///
     /// # Errors
     ///
@@ -394,57 +410,48 @@ impl Runtime {
             (None, Some(_)) => Tick(u64::MAX),
             (None, None) => Tick::default(),
         };
-        let only = process.filter(|_| just_this_one);
-        let count = || match process {
-            Some(process) => process.shared().borrow().served(),
-            None => self.inner.inputs.get(),
-        };
-        let ended = || process.is_some_and(|process| !process.status().is_live());
-        let before = count();
+        let only = process.filter(|_| just_this_one).map(Process::id);
+        let admit = |p: &Inside| p.handlers.take_input() && only.is_none_or(|id| id == p.id());
+        let wait = Output::new(self, process);
         let mut until = deadline;
         loop {
-            let delivered = self.deliver_all(only);
-            let got = count() > before;
-            if got && (process.is_some() || !delivered) || ended() {
+            let delivered = self.deliver_all(Some(&admit));
+            if wait.is_over(delivered) {
                 break;
             }
-            if got {
+            if wait.came() {
                 until = deadline.min(self.engine().now().after(QUIET));
             }
-            let wait = if until == Tick(u64::MAX) { None } else { Some(until) };
-            let wait = self.wait_until(wait);
-            self.poll(wait)?;
+            let limit = (until < Tick(u64::MAX)).then_some(until);
+            self.poll(self.wait_until(limit))?;
             if self.engine().now() >= until {
                 // The last look: what came until the deadline still counts.
-                self.deliver_all(only);
+                self.deliver_all(Some(&admit));
                 break;
             }
         }
         let listening = process.is_some_and(|process| process.status() == Status::Listen);
-        Ok(count() > before && !listening)
+        Ok(wait.came() && !listening)
     }
 
-    /// Serves everybody while `condition` holds, at most `within`; returns whether it still holds.
-    pub(crate) fn wait_while(
-        &self,
-        condition: impl Fn() -> bool,
-        within: Duration,
-    ) -> Result<bool> {
+    /// Serves everybody with callbacks while `process` connects, at most `within`; returns whether
+    /// it still does.
+    pub(crate) fn wait_connecting(&self, process: &Process, within: Duration) -> Result<bool> {
         let _depth = Depth::enter(self)?;
         let deadline = self.deadline(within);
+        let connecting = || process.shared().borrow().is_connecting();
+        let id = process.id();
+        // No longer than it connects: its first input is for whoever started it.
+        let admit = |p: &Inside| p.handlers.take_input() || p.id() == id && p.is_connecting();
         loop {
-            let mut delivered = true;
-            while delivered && condition() {
-                delivered = self.deliver_one(None).is_some();
-            }
-            if !condition() {
+            while connecting() && self.deliver_one(Some(&admit)).is_some() {}
+            if !connecting() {
                 return Ok(false);
             }
             if self.engine().now() >= deadline {
                 return Ok(true);
             }
-            let wait = self.wait_until(Some(deadline));
-            self.poll(wait)?;
+            self.poll(self.wait_until(Some(deadline)))?;
         }
     }
 
@@ -513,29 +520,22 @@ impl Runtime {
         self.poll(Wait::No)
     }
 
-    /// Delivers everything there is; returns whether there was anything.
-    fn deliver_all(&self, only: Option<&Process>) -> bool {
+    /// Delivers everything there is; returns whether there was anything. What no callback takes is
+    /// dropped.
+    fn deliver_all(&self, admit: Admit<'_, Handlers>) -> bool {
         let mut any = false;
-        while self.deliver_one(only).is_some() {
+        while self.deliver_one(admit).is_some() {
             any = true;
         }
         any
     }
 
-    fn deliver_until_untaken(&self, only: Option<&Process>) -> Option<(Process, Event)> {
-        loop {
-            if let Some(untaken) = self.deliver_one(only)? {
-                return Some(untaken);
-            }
-        }
-    }
-
     /// Delivers one thing; the inner value is what no callback took. `None` when nothing is there.
-    fn deliver_one(&self, only: Option<&Process>) -> Option<Option<(Process, Event)>> {
+    fn deliver_one(&self, admit: Admit<'_, Handlers>) -> Option<Option<(Process, Event)>> {
         if self.run_due_timer() {
             return Some(None);
         }
-        let delivery = self.engine_mut().next(only.map(Process::shared))?;
+        let delivery = self.engine_mut().next(admit)?;
         Some(match delivery {
             Delivery::Input { process, input } => self.filter(self.process(process), input),
             Delivery::Event { process, event } => self.sentinel(self.process(process), event),
@@ -640,6 +640,44 @@ impl Runtime {
 #[expect(clippy::print_stderr, reason = "the default of a hook that programs replace")]
 fn report_to_stderr(err: &CallbackError) {
     eprintln!("{err}");
+}
+
+/// What `accept_output` looks at.
+struct Output<'a> {
+    rt: &'a Runtime,
+    process: Option<&'a Process>,
+    before: u64,
+}
+
+impl<'a> Output<'a> {
+    fn new(rt: &'a Runtime, process: Option<&'a Process>) -> Self {
+        let mut output = Self { rt, process, before: 0 };
+        output.before = output.count();
+        output
+    }
+
+    fn count(&self) -> u64 {
+        match self.process {
+            Some(process) => process.shared().borrow().served(),
+            None => self.rt.inner.inputs.get(),
+        }
+    }
+
+    /// Whether output has come, or waits to be pulled.
+    fn came(&self) -> bool {
+        let waits = |process: &Process| process.shared().borrow().has_waiting();
+        self.count() > self.before || self.process.is_some_and(waits)
+    }
+
+    /// Whether there is nothing to wait for: what was asked for is there and what else was ready is
+    /// handled, or the process has ended.
+    fn is_over(&self, delivered: bool) -> bool {
+        let ended = |process: &Process| !process.status().is_live();
+        match self.process {
+            Some(process) => self.came() || ended(process),
+            None => self.came() && !delivered,
+        }
+    }
 }
 
 /// Counts nested waits, and ends the count however a wait ends.

@@ -96,7 +96,8 @@ pub struct Process<H> {
 
     /// The user has stopped it.
     pub(crate) stopped: bool,
-    /// The user wants no input read (Emacs's filter `t`).
+    /// The user wants no input read (Emacs's filter `t`). A server accepts all the same, and hands
+    /// it down to its connections.
     pub(crate) deaf: bool,
     /// It stays open after the peer's end.
     pub(crate) half_open: bool,
@@ -229,6 +230,12 @@ impl<H> Process<H> {
         matches!(self.phase, Phase::Connect)
     }
 
+    /// Whether something waits that it may take and was not admitted to.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        self.inbox.front().is_some_and(|event| self.admits_next(event))
+    }
+
     /// Its bounds.
     #[must_use]
     pub const fn limits(&self) -> Limits {
@@ -261,13 +268,17 @@ impl<H> Process<H> {
 
     /// Whether its user takes input now.
     pub(crate) const fn takes_input(&self) -> bool {
-        !(self.stopped || self.deaf || self.busy || self.holding)
+        !(self.stopped || self.is_deaf() || self.busy || self.holding)
+    }
+
+    const fn is_deaf(&self) -> bool {
+        self.deaf && !matches!(self.phase, Phase::Listen)
     }
 
     /// Whether its socket should be read: what waits in its inbox is bounded.
     pub(crate) const fn wants_reading(&self) -> bool {
         let room = self.inbox_len < self.limits.inbox_len_max;
-        !(self.stopped || self.deaf || self.holding) && room
+        !(self.stopped || self.is_deaf() || self.holding) && room
     }
 
     /// Whether `event` may be delivered now, in order and with its user's consent.

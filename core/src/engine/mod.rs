@@ -76,6 +76,9 @@ impl<H> Delivery<H> {
     }
 }
 
+/// Which processes a wait serves; `None` is all.
+pub type Admit<'a, H> = Option<&'a dyn Fn(&Process<H>) -> bool>;
+
 /// Who gets the events of a socket.
 #[derive(Debug)]
 enum Owner<H> {
@@ -190,59 +193,46 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         !(self.notices.is_empty() && self.ready.is_empty() && self.queue.is_empty())
     }
 
-    /// Takes the next thing to deliver, for `only` this process if one is given; what belongs to
-    /// others waits in their inboxes then.
-    pub fn next(&mut self, only: Option<&Shared<H>>) -> Option<Delivery<H>> {
-        if let Some(notice) = self.next_notice(only) {
+    /// Takes the next thing to deliver, of any process, or only of those that `admit` lets pass;
+    /// what belongs to the others waits in their inboxes then, and their status with it.
+    pub fn next(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
+        if let Some(notice) = self.next_notice(admit) {
             return Some(notice);
         }
-        if let Some(delivery) = self.next_stored(only) {
+        if let Some(delivery) = self.next_stored(admit) {
             return Some(delivery);
         }
         while let Some(event) = self.queue.pop() {
-            if let Some(delivery) = self.sort(event, only) {
+            if let Some(delivery) = self.sort(event, admit) {
                 return Some(delivery);
             }
         }
         None
     }
 
-    fn next_notice(&mut self, only: Option<&Shared<H>>) -> Option<Delivery<H>> {
-        if self.notices.is_empty() {
-            return None;
-        }
-        let wanted = |delivery: &Delivery<H>| match delivery.process() {
-            Some(process) => {
-                only.is_none_or(|only| Rc::ptr_eq(only, process)) && !process.borrow().busy
-            }
+    fn next_notice(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
+        let wanted = |delivery: &Delivery<H>| match delivery.process().map(|p| p.borrow()) {
+            Some(p) => !p.busy && admit.is_none_or(|admit| admit(&p)),
             None => true,
         };
         let at = self.notices.iter().position(wanted)?;
         self.notices.remove(at)
     }
 
-    fn next_stored(&mut self, only: Option<&Shared<H>>) -> Option<Delivery<H>> {
-        if let Some(process) = only {
-            let process = Rc::clone(process);
-            while let Some(event) = self.take_stored(&process) {
-                if let Some(delivery) = self.handle(&process, event) {
-                    return Some(delivery);
-                }
-            }
-            return None;
-        }
-        while let Some(process) = self.ready.pop_front() {
+    fn next_stored(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
+        loop {
+            let admitted = |p: &Shared<H>| admit.is_none_or(|admit| admit(&p.borrow()));
+            let at = self.ready.iter().position(admitted)?;
+            let process = self.ready.remove(at)?;
             process.borrow_mut().ready = false;
-            let delivery = self.take_stored(&process).map(|event| self.handle(&process, event));
+            let event = self.take_stored(&process);
+            let delivery = event.and_then(|event| self.handle(&process, event));
             // Round robin: with more in its inbox a process goes to the end of the line.
+            self.make_ready(&process);
             if delivery.is_some() {
-                self.make_ready(&process);
-            }
-            if let Some(Some(delivery)) = delivery {
-                return Some(delivery);
+                return delivery;
             }
         }
-        None
     }
 
     /// Takes the oldest event of an inbox, if its process may take it.
@@ -259,7 +249,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     }
 
     /// Delivers an event fresh from the reactor, or keeps it for later.
-    fn sort(&mut self, event: reactor::Event, only: Option<&Shared<H>>) -> Option<Delivery<H>> {
+    fn sort(&mut self, event: reactor::Event, admit: Admit<'_, H>) -> Option<Delivery<H>> {
         let Some(id) = event.owner() else { return Some(Delivery::Woken) };
         let process = match self.owners.get_mut(id.index()) {
             Some(Some((socket, Owner::Process(process)))) if *socket == id => Rc::clone(process),
@@ -276,10 +266,12 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if let reactor::Event::Sent { .. } | reactor::Event::Trouble { .. } = event {
             return self.handle(&process, event);
         }
-        let other = only.is_some_and(|only| !Rc::ptr_eq(only, &process));
-        if !other && process.borrow().admits(&event) {
+        let p = process.borrow();
+        if p.admits(&event) && admit.is_none_or(|admit| admit(&p)) {
+            drop(p);
             return self.handle(&process, event);
         }
+        drop(p);
         self.store(&process, event);
         None
     }
@@ -381,7 +373,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Turns input off or on without showing it in the status: Emacs's filter `t`. A server goes on
     /// accepting.
     pub fn set_deaf(&mut self, process: &Shared<H>, deaf: bool) {
-        self.change_flow(process, |p| p.deaf = deaf && !p.is_server());
+        self.change_flow(process, |p| p.deaf = deaf);
     }
 
     /// Marks that a handler runs which cannot be entered twice: events wait meanwhile.
