@@ -126,7 +126,7 @@ pub struct Process<H> {
     pub(crate) reading: bool,
     /// Events that could not be delivered when they came, in order.
     pub(crate) inbox: VecDeque<reactor::Event>,
-    /// Bytes in `inbox`.
+    /// Bytes in `inbox`, with something for each event so that empty packets count too.
     pub(crate) inbox_len: u64,
     /// It stands in the engine's list of processes with something to deliver.
     pub(crate) ready: bool,
@@ -264,6 +264,11 @@ impl<H> Process<H> {
     #[must_use]
     pub fn peer(&self) -> Option<&Address> {
         self.contact.remote().filter(|_| self.kind == Kind::Datagram)
+    }
+
+    /// Whether its input is turned off. A server accepts all the same and hands the flag down.
+    const fn is_deaf(&self) -> bool {
+        self.deaf && !matches!(self.phase, Phase::Listen)
     }
 
     /// Whether its user takes input now.

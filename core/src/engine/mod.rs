@@ -371,7 +371,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     }
 
     /// Turns input off or on without showing it in the status: Emacs's filter `t`. A server goes on
-    /// accepting.
+    /// accepting; its connections start that way.
     pub fn set_deaf(&mut self, process: &Shared<H>, deaf: bool) {
         self.change_flow(process, |p| p.deaf = deaf);
     }
@@ -400,5 +400,5 @@ fn spilled(mut event: reactor::Event) -> reactor::Event {
 
 /// How much an event counts in an inbox.
 fn event_len(event: &reactor::Event) -> u64 {
-    event.buf().map_or(0, |buf| buf.len() as u64)
+    (size_of::<reactor::Event>() + event.buf().map_or(0, |buf| buf.len())) as u64
 }

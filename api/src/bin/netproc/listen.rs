@@ -39,6 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     signals.thread_block()?;
     raise_descriptor_limit();
     let rt = Runtime::builder().backend(arguments.backend).build()?;
+    say_fallback(&rt, arguments.backend);
     let mut limits = Limits::default();
     limits.flush_within = FLUSH_WITHIN;
     let mut files = Vec::new();
@@ -61,6 +62,14 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     })?;
     rt.run()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whoever left the choice open hears once why it is not io_uring.
+#[expect(clippy::print_stderr, reason = "standard output carries the addresses")]
+fn say_fallback(rt: &Runtime, asked: Backend) {
+    if asked == Backend::Auto && rt.backend().name() != "io_uring" {
+        eprintln!("netproc: on {}: {}", rt.backend(), rt.backend().reason());
+    }
 }
 
 fn start(rt: &Runtime, endpoint: &Endpoint, limits: Limits) -> netproc::Result<Process> {
