@@ -276,10 +276,6 @@ impl<H> Process<H> {
         !(self.stopped || self.is_deaf() || self.busy || self.holding)
     }
 
-    const fn is_deaf(&self) -> bool {
-        self.deaf && !matches!(self.phase, Phase::Listen)
-    }
-
     /// Whether its socket should be read: what waits in its inbox is bounded.
     pub(crate) const fn wants_reading(&self) -> bool {
         let room = self.inbox_len < self.limits.inbox_len_max;
