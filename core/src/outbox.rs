@@ -8,7 +8,7 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use crate::{address::Address, reactor::Payload};
 
-/// The outgoing bytes of a stream, or the outgoing records of a record socket.
+/// The outgoing bytes of a stream.
 ///
 /// # Examples
 ///
@@ -125,7 +125,7 @@ pub struct Packet {
     pub to: Option<Address>,
 }
 
-/// The outgoing packets of a datagram socket, oldest first.
+/// The outgoing packets or records of a socket, oldest first.
 #[derive(Debug, Default)]
 pub struct Packets {
     queue: VecDeque<Packet>,

@@ -1,6 +1,6 @@
 //! One process: its phase, flags, contact, plist, handlers, and the events that wait for it.
 //!
-//! Invariant: `phase` is assigned in [`Process::apply`] and nowhere else. A process never calls a
+//! Invariant: `phase` is assigned in `Process::apply` and nowhere else. A process never calls a
 //! reactor; the engine does, and lends it out through [`Shared`], one short borrow at a time.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};

@@ -12,8 +12,9 @@
 //!    vanished.
 //! 3. The `Data` of an id, put together, is what the peer sent, in order; the payloads of an id, put
 //!    together, are what the peer gets, in order. A record or packet is one event, never split.
-//! 4. Watched `Sent` events sum to the bytes given to `send`, unless `Closed` carries a cause or
-//!    the close was `Now` or `Reset`; then `sent + unsent` is that sum.
+//! 4. Watched `Sent` events and the `unsent` of `Closed` sum to the bytes given to `send`; `unsent`
+//!    is 0 unless `Closed` carries a cause, the close was `Now` or `Reset`, or a `Flush` ran out of
+//!    time. A packet or record that was refused is told as `Trouble` and counts as sent.
 //! 5. After `finish` the peer reads everything queued, then the end. After `close(Flush)` likewise,
 //!    then `Closed` comes.
 //! 6. After `set_reading(false)` finitely many events still bring input (at most one pool, for a
@@ -390,7 +391,7 @@ pub enum Event {
         /// Whose peer.
         id: SockId,
     },
-    /// An error that does not end a datagram socket, such as a packet refused.
+    /// An error that ends nothing: a packet refused, a record too long.
     Trouble {
         /// Whose.
         id: SockId,

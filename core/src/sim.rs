@@ -50,7 +50,7 @@ use crate::{
     sim::{
         connection::Connection,
         faults::Chaos,
-        host::{Host, Memory},
+        host::{Batch, Host, Memory},
         names::Names,
         ports::Ports,
         sock::{Common, Role, Sock},
@@ -177,21 +177,21 @@ impl SimReactor {
 
     /// Gives every socket its turn, in an order a kernel could choose; returns whether anything
     /// moved, and whether a socket was passed over.
-    fn round(&mut self, out: &mut EventQueue, full: usize, skips: bool) -> (bool, bool) {
-        let mut moved = self.serve_starved(out, full);
+    fn round(&mut self, out: &mut Batch<'_>, skips: bool) -> (bool, bool) {
+        let mut moved = self.serve_starved(out);
         let mut skipped = false;
         let mut order = std::mem::take(&mut self.order);
         order.clear();
         order.extend(self.socks.iter().map(|(key, _)| key));
         self.host.chaos.rng.shuffle(&mut order);
         for &key in &order {
-            if out.len() >= full {
+            if out.is_full() {
                 break;
             }
             if skips && self.host.chaos.strikes(|faults| faults.spurious_wake) {
                 skipped = true;
             } else {
-                moved |= self.turn(key, out, full);
+                moved |= self.turn(key, out);
             }
         }
         self.order = order;
@@ -199,11 +199,11 @@ impl SimReactor {
     }
 
     /// Lets those that wait for a slot go first, oldest first, as long as slots are free.
-    fn serve_starved(&mut self, out: &mut EventQueue, full: usize) -> bool {
+    fn serve_starved(&mut self, out: &mut Batch<'_>) -> bool {
         let mut moved = false;
         for whole in [false, true] {
             for _ in 0..self.host.memory(whole).starved.len() {
-                if !self.host.memory(whole).has_room() || out.len() >= full {
+                if !self.host.memory(whole).has_room() || out.is_full() {
                     break;
                 }
                 let Some(key) = self.host.memory(whole).starved.pop_front() else { break };
@@ -212,14 +212,14 @@ impl SimReactor {
                 }
                 if let Some(sock) = self.socks.get_mut(key) {
                     sock.common.starved = false;
-                    moved |= self.turn(key, out, full);
+                    moved |= self.turn(key, out);
                 }
             }
         }
         moved
     }
 
-    fn turn(&mut self, key: Key, out: &mut EventQueue, full: usize) -> bool {
+    fn turn(&mut self, key: Key, out: &mut Batch<'_>) -> bool {
         let Some(Sock { common, role }) = self.socks.get_mut(key) else {
             self.host.counters.stale += 1;
             return false;
@@ -232,21 +232,20 @@ impl SimReactor {
                 listener.end(common, host);
                 true
             }
-            Role::Listener(_) => self.accept(key, out, full),
+            Role::Listener(_) => self.accept(key, out),
         };
         let over = self.socks.get(key).is_some_and(|sock| sock.is_over(self.host.now));
-        if over {
+        if over && !out.is_full() {
             self.bury(key, out);
         }
         moved || over
     }
 
     /// Accepts what waits at a listener; each connection is a socket that already reads.
-    fn accept(&mut self, key: Key, out: &mut EventQueue, full: usize) -> bool {
+    fn accept(&mut self, key: Key, out: &mut Batch<'_>) -> bool {
         let mut moved = false;
         for _ in 0..self.host.config.accepts_per_turn.max(1) {
-            let before = out.len();
-            if before >= full {
+            if out.is_full() {
                 break;
             }
             let Some(Sock { common, role: Role::Listener(listener) }) = self.socks.get_mut(key)
@@ -257,7 +256,7 @@ impl SimReactor {
                 break;
             }
             let Some(fd) = listener.accept(common, &mut self.host, out) else {
-                return moved || out.len() > before;
+                break;
             };
             let kind = listener.kind;
             let peer = self.host.wire.live_remote(fd, self.host.now).cloned();
@@ -269,10 +268,16 @@ impl SimReactor {
     }
 
     /// Removes a socket whose last completion has come: the one place that tells `Closed`.
-    fn bury(&mut self, key: Key, out: &mut EventQueue) {
+    fn bury(&mut self, key: Key, out: &mut Batch<'_>) {
+        if let Some(sock) = self.socks.get_mut(key) {
+            let queued = sock.queued();
+            sock.common.report_sent(queued, &mut self.host, out);
+        }
+        // The last `Sent` may have filled the batch; then the end is told with the next.
+        if out.is_full() {
+            return;
+        }
         let Some(mut sock) = self.socks.remove(key) else { return };
-        let queued = sock.queued();
-        sock.common.report_sent(queued, &mut self.host, out);
         let unsent = match &mut sock.role {
             Role::Listener(_) => 0,
             Role::Connection(connection) => connection.abandon(),
@@ -294,9 +299,9 @@ impl SimReactor {
     }
 
     /// Tells the watched sockets what was taken; what does not fit the batch is told with the next.
-    fn report_sent(&mut self, out: &mut EventQueue, full: usize) {
+    fn report_sent(&mut self, out: &mut Batch<'_>) {
         for (_, sock) in self.socks.iter_mut() {
-            if out.len() >= full {
+            if out.is_full() {
                 break;
             }
             let queued = sock.queued();
@@ -329,7 +334,7 @@ impl SimReactor {
     }
 
     /// What every call of `poll` begins with: time passes, a wake is told, old ids come back.
-    fn enter(&mut self, wait: Wait, out: &mut EventQueue) {
+    fn enter(&mut self, wait: Wait, out: &mut Batch<'_>) {
         let later = Tick(self.host.now).after(CALL).0;
         self.host.now = match wait {
             Wait::Until(Tick(deadline)) if deadline > self.host.now => later.min(deadline),
@@ -349,7 +354,7 @@ impl SimReactor {
         if !self.graves.is_empty() && self.host.chaos.strikes(|faults| faults.stale_event) {
             let grave = self.host.chaos.rng.index(self.graves.len());
             let key = self.graves.swap_remove(grave);
-            self.turn(key, out, usize::MAX);
+            self.turn(key, out);
         }
     }
 }
@@ -488,21 +493,19 @@ impl Reactor for SimReactor {
     }
 
     fn poll(&mut self, wait: Wait, out: &mut EventQueue) -> Result<(), SysError> {
-        let start = out.len();
-        let room = usize::try_from(self.host.config.events_max.max(1)).unwrap_or(usize::MAX);
-        let full = start.saturating_add(room);
-        self.enter(wait, out);
+        let mut out = Batch::new(out, self.host.config.events_max);
+        self.enter(wait, &mut out);
         if self.host.chaos.strikes(|faults| faults.eintr_poll) {
             return Ok(());
         }
         for _ in 0..ROUNDS_MAX {
-            let (mut moved, skipped) = self.round(out, full, true);
+            let (mut moved, skipped) = self.round(&mut out, true);
             if !moved && skipped {
                 // Passed over is not idle: nobody sleeps before everybody was asked.
-                moved = self.round(out, full, false).0;
+                moved = self.round(&mut out, false).0;
             }
-            self.report_sent(out, full);
-            if out.len() > start || self.host.chaos.strikes(|faults| faults.spurious_wake) {
+            self.report_sent(&mut out);
+            if !out.is_empty() || self.host.chaos.strikes(|faults| faults.spurious_wake) {
                 break;
             }
             if !moved && !self.sleep(wait) {

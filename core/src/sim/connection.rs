@@ -9,11 +9,10 @@ use std::io::IoSlice;
 use crate::{
     address::Address,
     outbox::{Outbox, Packet, Packets},
-    queue::EventQueue,
     reactor::{Event, Kind, Op, Payload, SysError},
     sim::{
         faults::Canary,
-        host::Host,
+        host::{Batch, Host},
         names::{Holder, Space},
         sock::{Closing, Common},
         wire::{Ready, Refusal},
@@ -190,7 +189,7 @@ impl Connection {
 
     /// Queues `data` unless nothing more may be sent; returns what waits.
     pub(super) fn send(&mut self, data: Payload, common: &Common) -> u64 {
-        if !self.finished && common.closing.is_none() && common.ended.is_none() {
+        if !self.finished && common.closing.is_none() {
             self.out.push(data);
         }
         self.queued()
@@ -205,7 +204,7 @@ impl Connection {
         &mut self,
         common: &mut Common,
         host: &mut Host,
-        out: &mut EventQueue,
+        out: &mut Batch<'_>,
     ) -> bool {
         let mut moved = self.complete(common, host);
         if common.ended.is_some() {
@@ -243,7 +242,7 @@ impl Connection {
     }
 
     /// Asks whoever listens; `Connected` or an end follows.
-    fn connect(&mut self, common: &mut Common, host: &mut Host, out: &mut EventQueue) -> bool {
+    fn connect(&mut self, common: &mut Common, host: &mut Host, out: &mut Batch<'_>) -> bool {
         let Link::Connecting { due, fate, local, to } = &self.link else { return false };
         if *due > host.now {
             return false;
@@ -307,7 +306,7 @@ impl Connection {
         fd: Key,
         common: &mut Common,
         host: &mut Host,
-        out: &mut EventQueue,
+        out: &mut Batch<'_>,
     ) -> Result<bool, i32> {
         let hasty = self.finished && host.chaos.plants(Canary::HastyFinish);
         let ending = self.finished || matches!(common.closing, Some(Closing::Flush { .. }));
@@ -317,7 +316,7 @@ impl Connection {
             self.shut = true;
             return Ok(true);
         }
-        if self.out.is_empty() || self.flight.is_some() {
+        if self.out.is_empty() || self.flight.is_some() || out.is_full() {
             return Ok(false);
         }
         let mut chunks: Vec<IoSlice<'_>> = Vec::new();
@@ -352,11 +351,11 @@ impl Connection {
         fd: Key,
         common: &mut Common,
         host: &mut Host,
-        out: &mut EventQueue,
+        out: &mut Batch<'_>,
     ) -> Result<bool, i32> {
         let mut moved = false;
         for _ in 0..host.chaos.rng.between(1, u64::from(host.config.reads_per_turn)) {
-            if self.eof || common.starved || !common.wants_input() {
+            if self.eof || common.starved || out.is_full() || !common.wants_input() {
                 break;
             }
             match host.wire.ready(fd, host.now) {
@@ -386,7 +385,7 @@ impl Connection {
         len: usize,
         common: &mut Common,
         host: &mut Host,
-        out: &mut EventQueue,
+        out: &mut Batch<'_>,
     ) -> bool {
         let record = self.kind == Kind::SeqPacket;
         let Host { wire, chaos, streams, packets, now, .. } = host;
@@ -441,7 +440,8 @@ impl Connection {
     fn end(&mut self, cause: Option<(Op, i32)>, common: &mut Common, host: &mut Host) {
         match std::mem::replace(&mut self.link, Link::Gone) {
             Link::Open(fd) => {
-                let reset = common.closing == Some(Closing::Reset) || common.linger_zero;
+                let asked = common.closing == Some(Closing::Reset) || common.linger_zero;
+                let reset = asked && host.wire.can_reset(fd);
                 let Host { names, wire, chaos, now, .. } = host;
                 wire.close(names, fd, *now, chaos, reset);
             }

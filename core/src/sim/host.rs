@@ -21,6 +21,30 @@ use crate::{
     slots::Key,
 };
 
+/// The events of one `poll`: as many as one batch may have, and no more.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    queue: &'a mut EventQueue,
+    start: usize,
+    full: usize,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(queue: &'a mut EventQueue, events_max: u32) -> Self {
+        let start = queue.len();
+        let room = usize::try_from(events_max.max(1)).unwrap_or(usize::MAX);
+        Self { queue, start, full: start.saturating_add(room) }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.len() == self.start
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() >= self.full
+    }
+}
+
 /// A pool and those who wait for it.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -85,9 +109,9 @@ pub(super) struct Host {
 
 impl Host {
     /// Reports one event.
-    pub(super) fn tell(&mut self, out: &mut EventQueue, event: Event) {
+    pub(super) fn tell(&mut self, out: &mut Batch<'_>, event: Event) {
         self.trace.event(self.now, &event);
-        out.push(event);
+        out.queue.push(event);
     }
 
     /// The memory of streams, or that of packets and records.
@@ -105,7 +129,7 @@ impl Host {
     /// Reports input of a connection, with whatever breach is planted there.
     pub(super) fn tell_data(
         &mut self,
-        out: &mut EventQueue,
+        out: &mut Batch<'_>,
         id: SockId,
         buf: Buf,
         lost: u32,

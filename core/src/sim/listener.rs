@@ -5,9 +5,11 @@
 
 use crate::{
     address::Address,
-    queue::EventQueue,
     reactor::{Event, Kind, Op, SysError},
-    sim::{host::Host, sock::Common},
+    sim::{
+        host::{Batch, Host},
+        sock::Common,
+    },
     slots::Key,
 };
 
@@ -41,7 +43,7 @@ impl Listener {
         &mut self,
         common: &mut Common,
         host: &mut Host,
-        out: &mut EventQueue,
+        out: &mut Batch<'_>,
     ) -> Option<Key> {
         if let Some((until, freed)) = self.rest {
             if host.now < until && host.freed == freed {

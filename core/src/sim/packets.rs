@@ -7,11 +7,10 @@
 use crate::{
     address::Address,
     outbox::{Packet, Packets},
-    queue::EventQueue,
     reactor::{Event, Op, Payload, SysError},
     sim::{
         faults::Canary,
-        host::Host,
+        host::{Batch, Host},
         ports::Posted,
         sock::{Closing, Common},
     },
@@ -40,7 +39,7 @@ impl PacketSocket {
 
     /// Queues one packet unless nothing more may be sent; returns what waits.
     pub(super) fn send(&mut self, payload: Payload, to: Option<&Address>, common: &Common) -> u64 {
-        if !self.finished && common.closing.is_none() && common.ended.is_none() {
+        if !self.finished && common.closing.is_none() {
             self.packets.push(Packet { payload, to: to.cloned() });
         }
         self.queued()
@@ -55,7 +54,7 @@ impl PacketSocket {
         &mut self,
         common: &mut Common,
         host: &mut Host,
-        out: &mut EventQueue,
+        out: &mut Batch<'_>,
     ) -> bool {
         if common.ended.is_some() {
             return false;
@@ -73,10 +72,10 @@ impl PacketSocket {
         moved
     }
 
-    fn write(&mut self, common: &mut Common, host: &mut Host, out: &mut EventQueue) -> bool {
+    fn write(&mut self, common: &mut Common, host: &mut Host, out: &mut Batch<'_>) -> bool {
         let mut moved = false;
         for _ in 0..BATCH_MAX {
-            let Some(packet) = self.packets.front() else { break };
+            let Some(packet) = self.packets.front().filter(|_| !out.is_full()) else { break };
             host.counters.syscalls += 1;
             let Host { names, ports, chaos, now, .. } = host;
             let bytes = packet.payload.as_slice();
@@ -97,10 +96,10 @@ impl PacketSocket {
         moved
     }
 
-    fn read(&self, common: &mut Common, host: &mut Host, out: &mut EventQueue) -> bool {
+    fn read(&self, common: &mut Common, host: &mut Host, out: &mut Batch<'_>) -> bool {
         let mut moved = false;
         for _ in 0..host.chaos.rng.len(BATCH_MAX) {
-            if common.starved || !common.wants_input() {
+            if common.starved || out.is_full() || !common.wants_input() {
                 break;
             }
             let len = host.ports.ready(self.fd, host.now);
@@ -128,7 +127,7 @@ impl PacketSocket {
         len: usize,
         common: &mut Common,
         host: &mut Host,
-        out: &mut EventQueue,
+        out: &mut Batch<'_>,
     ) -> bool {
         let Host { ports, chaos, packets, now, .. } = host;
         let denied = chaos.strikes(|faults| faults.enobufs_recv);

@@ -4,10 +4,12 @@
 //! completion is awaited. What a turn does is each kind's own file.
 
 use crate::{
-    queue::EventQueue,
     reactor::{CloseHow, Event, Op, SockId, SysError},
     sim::{
-        connection::Connection, faults::Canary, host::Host, listener::Listener,
+        connection::Connection,
+        faults::Canary,
+        host::{Batch, Host},
+        listener::Listener,
         packets::PacketSocket,
     },
 };
@@ -93,7 +95,7 @@ impl Common {
     }
 
     /// Reports what was taken since the last report, if anything was.
-    pub(super) fn report_sent(&mut self, queued: u64, host: &mut Host, out: &mut EventQueue) {
+    pub(super) fn report_sent(&mut self, queued: u64, host: &mut Host, out: &mut Batch<'_>) {
         let mut bytes = std::mem::take(&mut self.sent);
         if bytes > 1 && host.chaos.plants(Canary::SentMiscount) {
             bytes -= 1;

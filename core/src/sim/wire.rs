@@ -99,18 +99,17 @@ impl End {
         self.push(now, chaos, What::Reset);
     }
 
-    /// What a write finds before it looks for room: a reset that has arrived.
+    /// What a write finds before it looks for room: a reset that has arrived, always the last thing.
     fn broken(&self, now: u64) -> Option<i32> {
-        let mut eof = false;
-        for segment in self.inbound.iter().take_while(|segment| segment.due <= now) {
-            match segment.what {
-                What::Bytes(..) => {}
-                What::Fin => eof = true,
-                // Linux answers EPIPE once the peer's end has been seen, else ECONNRESET.
-                What::Reset => return Some(if eof { libc::EPIPE } else { libc::ECONNRESET }),
-            }
+        let mut latest = self.inbound.iter().rev();
+        let last = latest.next().filter(|last| last.due <= now)?;
+        let after_end = latest.next().is_some_and(|segment| matches!(segment.what, What::Fin));
+        match last.what {
+            What::Bytes(..) | What::Fin => None,
+            // Linux answers EPIPE once the peer's end has been seen, else ECONNRESET.
+            What::Reset if after_end => Some(libc::EPIPE),
+            What::Reset => Some(libc::ECONNRESET),
         }
-        None
     }
 }
 
@@ -249,6 +248,11 @@ impl Wire {
         Ok(caller)
     }
 
+    /// Whether the system resets this connection on demand: an IP connection only.
+    pub(super) fn can_reset(&self, key: Key) -> bool {
+        self.ends.get(key).is_some_and(|end| !end.is_local())
+    }
+
     pub(super) fn local(&self, key: Key) -> Option<&Address> {
         self.ends.get(key).map(|end| &end.local)
     }
@@ -381,7 +385,7 @@ impl Wire {
         }
     }
 
-    /// Closes one end; unread input, or `reset` on an IP connection, resets the other.
+    /// Closes one end; unread input, or `reset`, resets the other.
     pub(super) fn close(
         &mut self,
         names: &mut Names,
@@ -397,7 +401,7 @@ impl Wire {
         }
         let Some(peer) = end.peer.and_then(|peer| self.ends.get_mut(peer)) else { return };
         peer.peer = None;
-        if end.queued > 0 || (reset && !end.is_local()) {
+        if end.queued > 0 || reset {
             peer.push_reset(now, chaos);
         } else if !end.shut {
             peer.push(now, chaos, What::Fin);
@@ -417,8 +421,9 @@ impl Wire {
 
     /// When the next thing arrives at `key` after `now`.
     pub(super) fn next_arrival(&self, key: Key, now: u64) -> Option<u64> {
-        let first = self.ends.get(key)?.inbound.iter().map(|segment| segment.due);
-        first.into_iter().find(|due| *due > now)
+        let inbound = &self.ends.get(key)?.inbound;
+        let first = inbound.partition_point(|segment| segment.due <= now);
+        inbound.get(first).map(|segment| segment.due)
     }
 
     /// When the next connection arrives at a listener after `now`.
