@@ -1,1 +1,48 @@
-//! Empty for now.
+//! The readiness reactor of netproc: epoll on Linux, kqueue on the BSDs and macOS, poll(2) on any
+//! other Unix.
+//!
+//! [`PollReactor`] implements the contract of [`netproc_core::reactor`]. Sockets are registered
+//! once, edge-triggered, and what the kernel said is remembered: pausing input, or having nothing to
+//! send, costs no system call. A socket that has more than its share waits on a hot list for its
+//! next turn; one that finds no receive memory waits until some comes back.
+//!
+//! What the mechanisms share is one engine: they differ only in how they learn that a socket is
+//! readable or writable. Nothing in this crate is unsafe.
+//!
+//! # Examples
+//!
+//! ```
+//! use netproc_core::{queue::EventQueue, reactor::{Config, Event, Reactor, Wait, Wake}};
+//! use netproc_poll::PollReactor;
+//!
+//! let mut reactor = PollReactor::new(Config::default())?;
+//! reactor.waker().wake();
+//! let mut queue = EventQueue::new();
+//! reactor.poll(Wait::Forever, &mut queue)?;
+//! assert!(matches!(queue.pop(), Some(Event::Woken)));
+//! # Ok::<(), netproc_core::reactor::SysError>(())
+//! ```
+
+#![cfg(unix)]
+#![forbid(unsafe_code)]
+
+mod agenda;
+mod connect;
+mod hub;
+mod intake;
+mod life;
+mod listener;
+mod packets;
+mod reactor;
+mod selector;
+mod sock;
+mod stream;
+#[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "any event but the one expected fails a test")]
+mod tests;
+mod turn;
+mod wake;
+
+pub use reactor::PollReactor;
+pub use selector::Mechanism;
+pub use wake::PollWaker;

@@ -1,0 +1,101 @@
+//! What there is to do at the next poll: lists of sockets, so that nothing scans them all.
+//!
+//! Invariant: a socket is on a list at most once, kept by a flag in the socket; an id on a list may
+//! be dead, and is skipped then. Deadlines are the exception: an entry that no longer matches its
+//! socket's own deadline is void.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+};
+
+use netproc_core::reactor::{SockId, SysError, Tick};
+
+use crate::sock::Sock;
+
+#[derive(Debug, Default)]
+pub(crate) struct Agenda {
+    /// Readable and wanted, writable and wanted, or both: the hot list.
+    pub(crate) ready: VecDeque<SockId>,
+    /// Has something new to send, or to end.
+    pub(crate) dirty: Vec<SockId>,
+    /// Over; closing it is all that is left.
+    pub(crate) ended: VecDeque<SockId>,
+    /// Watched, with bytes sent and not reported.
+    pub(crate) sent: Vec<SockId>,
+    /// Listeners that found no descriptor, now or some time ago.
+    pub(crate) resting: Vec<SockId>,
+    /// Packets refused, not told yet.
+    pub(crate) troubles: VecDeque<(SockId, SysError)>,
+    deadlines: BinaryHeap<Reverse<(Tick, SockId)>>,
+}
+
+impl Agenda {
+    /// Gives the socket a turn in this poll or the next.
+    pub(crate) fn ready(&mut self, id: SockId, sock: &mut Sock) {
+        if !std::mem::replace(&mut sock.listed.ready, true) {
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Has the socket's output looked at before the next wait.
+    pub(crate) fn dirty(&mut self, id: SockId, sock: &mut Sock) {
+        if !std::mem::replace(&mut sock.listed.dirty, true) {
+            self.dirty.push(id);
+        }
+    }
+
+    /// Has the socket closed and its end told.
+    pub(crate) fn ended(&mut self, id: SockId, sock: &mut Sock) {
+        if !std::mem::replace(&mut sock.listed.ended, true) {
+            self.ended.push_back(id);
+        }
+    }
+
+    /// Has bytes reported that a watched socket has sent.
+    pub(crate) fn sent(&mut self, id: SockId, sock: &mut Sock) {
+        if !std::mem::replace(&mut sock.listed.sent, true) {
+            self.sent.push(id);
+        }
+    }
+
+    /// Has the listener try again as soon as a descriptor comes free.
+    pub(crate) fn rest(&mut self, id: SockId, sock: &mut Sock) {
+        if !std::mem::replace(&mut sock.listed.resting, true) {
+            self.resting.push(id);
+        }
+    }
+
+    /// Has the socket looked at when `at` has come.
+    pub(crate) fn at(&mut self, at: Tick, id: SockId) {
+        self.deadlines.push(Reverse((at, id)));
+    }
+
+    /// The earliest deadline that `holds` still confirms; void ones before it are forgotten.
+    pub(crate) fn next_deadline(
+        &mut self,
+        holds: impl Fn(SockId, Tick) -> bool,
+    ) -> Option<(Tick, SockId)> {
+        while let Some(&Reverse((at, id))) = self.deadlines.peek() {
+            if holds(id, at) {
+                return Some((at, id));
+            }
+            self.deadlines.pop();
+        }
+        None
+    }
+
+    /// Forgets the earliest deadline.
+    pub(crate) fn pop_deadline(&mut self) {
+        self.deadlines.pop();
+    }
+
+    /// Whether something waits that needs no word from the kernel.
+    pub(crate) fn is_pressing(&self) -> bool {
+        !(self.ready.is_empty()
+            && self.dirty.is_empty()
+            && self.ended.is_empty()
+            && self.sent.is_empty()
+            && self.troubles.is_empty())
+    }
+}

@@ -1,0 +1,113 @@
+//! What all sockets share: the agenda, the receive memory, the counters; and one poll's batch.
+//!
+//! Invariant: nothing here knows a socket, so a socket and this can be borrowed side by side.
+
+use std::time::{Duration, Instant};
+
+use netproc_core::{
+    queue::EventQueue,
+    reactor::{Config, Counters, Event, SockId, SysError, Tick},
+};
+
+use crate::{agenda::Agenda, intake::Intake, sock::Sock};
+
+/// Bytes one read throws away at most, from a socket that is closing.
+const SCRATCH_LEN: usize = 64 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) config: Config,
+    pub(crate) agenda: Agenda,
+    pub(crate) counters: Counters,
+    pub(crate) streams: Intake,
+    /// Made with the first socket that receives packets or records.
+    packets: Option<Intake>,
+    /// Where input goes that nobody wants; made when there is some.
+    scratch: Vec<u8>,
+    epoch: Instant,
+}
+
+impl Hub {
+    pub(crate) fn new(config: Config) -> Result<Self, SysError> {
+        Ok(Self {
+            streams: Intake::for_streams(config.slots, config.slot_len)?,
+            packets: None,
+            agenda: Agenda::default(),
+            counters: Counters::default(),
+            scratch: Vec::new(),
+            epoch: Instant::now(),
+            config,
+        })
+    }
+
+    pub(crate) fn now(&self) -> Tick {
+        Tick(0).after(self.epoch.elapsed())
+    }
+
+    /// The memory for packets and records.
+    pub(crate) fn packets(&mut self) -> Result<&mut Intake, SysError> {
+        let Config { packet_slots, packet_len, .. } = self.config;
+        match &mut self.packets {
+            Some(intake) => Ok(intake),
+            none => Ok(none.insert(Intake::for_packets(packet_slots, packet_len)?)),
+        }
+    }
+
+    pub(crate) fn intakes(&self) -> impl Iterator<Item = &Intake> {
+        [Some(&self.streams), self.packets.as_ref()].into_iter().flatten()
+    }
+
+    pub(crate) fn intakes_mut(&mut self) -> impl Iterator<Item = &mut Intake> {
+        [Some(&mut self.streams), self.packets.as_mut()].into_iter().flatten()
+    }
+
+    /// Room for input that nobody wants.
+    pub(crate) fn scratch(&mut self) -> &mut [u8] {
+        self.scratch.resize(SCRATCH_LEN, 0);
+        &mut self.scratch
+    }
+
+    /// Has the socket try again after `pause`.
+    pub(crate) fn retry(&mut self, id: SockId, sock: &mut Sock, pause: Duration) {
+        let at = self.now().after(pause);
+        sock.retry_at = Some(at);
+        self.agenda.at(at, id);
+    }
+
+    /// Accounts for bytes the kernel took.
+    pub(crate) fn note_sent(&mut self, id: SockId, sock: &mut Sock, bytes: usize) {
+        self.counters.sent += bytes as u64;
+        if sock.watched && bytes > 0 {
+            sock.sent += bytes as u64;
+            self.agenda.sent(id, sock);
+        }
+    }
+}
+
+/// The events of one poll, and how many more there may be.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    queue: &'a mut EventQueue,
+    room: u32,
+    untouched: bool,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(queue: &'a mut EventQueue, events_max: u32) -> Self {
+        Self { queue, room: events_max.max(1), untouched: true }
+    }
+
+    pub(crate) fn push(&mut self, event: Event) {
+        self.untouched = false;
+        self.room = self.room.saturating_sub(1);
+        self.queue.push(event);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.room == 0
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.untouched
+    }
+}

@@ -1,0 +1,102 @@
+//! Accepting: until the backlog is empty or the turn is over, with a rest when descriptors run out.
+//!
+//! Invariant: a child is registered before its `Accepted` is told, and told before any of its input.
+//! A listener that cannot accept never spins: it rests until a time, or until a descriptor of this
+//! reactor comes free.
+
+use std::io;
+
+use netproc_core::{
+    address::Address,
+    reactor::{Event, Kind, Op, SockId, SysError},
+    socket::from_sockaddr,
+};
+use socket2::{SockAddr, Socket};
+
+use crate::{
+    hub::Batch,
+    reactor::PollReactor,
+    sock::{Class, Phase, Sock},
+};
+
+impl PollReactor {
+    /// Accepts what waits on a listener.
+    pub(crate) fn accept(&mut self, listener: SockId, kind: Kind, batch: &mut Batch<'_>) {
+        for _ in 0..self.hub.config.accepts_per_turn {
+            if batch.is_full() {
+                break;
+            }
+            let Some(sock) = self.socks.get_mut(listener.0) else { return };
+            self.hub.counters.syscalls += 1;
+            match accept(&sock.socket) {
+                Ok((socket, from)) => {
+                    let from = from_sockaddr(&from);
+                    let peer = from.as_ref();
+                    let family = peer.map_or(sock.family, Address::family);
+                    let child = Sock::new(socket, Class::connection(kind), family, Phase::Open);
+                    let id = SockId(self.socks.insert(child));
+                    match self.register(id) {
+                        Ok(()) => {
+                            self.hub.counters.accepted += 1;
+                            batch.push(Event::Accepted { listener, id, peer: from });
+                        }
+                        Err(err) => {
+                            // Nobody has heard of it: it goes without a word of its own.
+                            self.socks.remove(id.0);
+                            let err = SysError { op: Op::Accept, ..err };
+                            batch.push(Event::AcceptFailed { listener, err, paused: None });
+                        }
+                    }
+                }
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
+                    sock.can_read = false;
+                    return;
+                }
+                // The peer has thought better of it, or a signal came: the next, please.
+                Err(err) if is_passing(&err) => {}
+                Err(err) => {
+                    let err = SysError::new(Op::Accept, &err);
+                    let pause = self.hub.config.accept_pause;
+                    self.hub.retry(listener, sock, pause);
+                    self.hub.agenda.rest(listener, sock);
+                    batch.push(Event::AcceptFailed { listener, err, paused: Some(pause) });
+                    return;
+                }
+            }
+        }
+        if let Some(sock) = self.socks.get_mut(listener.0) {
+            self.hub.agenda.ready(listener, sock);
+        }
+    }
+
+    /// A descriptor has come free: listeners that rest for want of one try again.
+    pub(crate) fn end_rests(&mut self) {
+        while let Some(id) = self.hub.agenda.resting.pop() {
+            if let Some(sock) = self.socks.get_mut(id.0) {
+                sock.listed.resting = false;
+                sock.retry_at = None;
+                if sock.has_work() {
+                    self.hub.agenda.ready(id, sock);
+                }
+            }
+        }
+    }
+}
+
+fn is_passing(err: &io::Error) -> bool {
+    matches!(err.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted)
+}
+
+/// One accepting call: a socket that does not wait and is not inherited by child processes.
+#[cfg(not(target_vendor = "apple"))]
+fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
+    listener.accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
+}
+
+/// One accepting call: a socket that does not wait and is not inherited by child processes.
+#[cfg(target_vendor = "apple")]
+fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
+    let (socket, from) = listener.accept()?;
+    crate::reactor::prepare(&socket)?;
+    Ok((socket, from))
+}

@@ -1,0 +1,220 @@
+//! Packets and records: one call each, one event each, never split and never joined.
+//!
+//! Invariant: a packet socket is not ended by an error; the packet concerned is gone and the owner
+//! told. A record connection is. Batched calls (`recvmmsg`, segmentation offload) would go here.
+
+use std::{
+    io::{self, IoSliceMut},
+    os::{fd::AsRawFd as _, unix::ffi::OsStrExt as _},
+};
+
+use netproc_core::{
+    address::{Address, Family},
+    outbox::Packet,
+    pool::Slot,
+    reactor::{Event, Op, SockId, SysError},
+    socket::{from_sockaddr, to_sockaddr},
+};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    errno::Errno,
+    sys::socket::{MsgFlags, SockaddrLike, SockaddrStorage, UnixAddr, recv, recvmsg},
+};
+use socket2::Socket;
+
+use crate::{
+    hub::{Batch, Hub},
+    life,
+    sock::{Class, Out, Sock},
+    stream::{SEND_FLAGS, recv_error},
+};
+
+/// A packet is small beside a stream's read, so a turn takes this many times as many.
+const PACKETS_PER_READ: u32 = 8;
+/// Packets sent from one socket before the next gets its turn.
+const SENDS_PER_TURN: u32 = 64;
+
+/// With this flag Linux says how long a packet was, not how much of it fit.
+const RECV_FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_TRUNC);
+
+/// Reads packets or records until none is left, the turn is over, or memory runs out.
+pub(crate) fn read(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
+    let turn = hub.config.reads_per_turn.saturating_mul(PACKETS_PER_READ);
+    let mut progress = false;
+    for _ in 0..turn {
+        if batch.is_full() {
+            break;
+        }
+        hub.counters.syscalls += 1;
+        let intake = hub.packets().expect("made before the first socket that needs it");
+        let Some(slot) = intake.slot() else {
+            intake.starve(id);
+            hub.counters.starved += 1;
+            sock.listed.starving = true;
+            return;
+        };
+        match receive(sock, slot) {
+            Ok(Received { buf, lost, .. }) if sock.class == Class::Records => {
+                if buf.is_empty() && lost == 0 && peer_ended(sock, hub) {
+                    return life::input_ended(id, sock, hub, batch);
+                }
+                hub.counters.received += buf.len() as u64;
+                batch.push(Event::Data { id, buf, lost });
+            }
+            Ok(Received { buf, from, lost }) => {
+                hub.counters.received += buf.len() as u64;
+                batch.push(Event::Datagram { id, buf, from, lost });
+            }
+            Err(Errno::EAGAIN) => return life::input_dry(id, sock, hub),
+            Err(Errno::EINTR) => continue,
+            Err(err) if sock.class == Class::Records => {
+                return life::end(id, sock, hub, Some(recv_error(err)));
+            }
+            Err(err) => {
+                batch.push(Event::Trouble { id, err: recv_error(err) });
+                continue;
+            }
+        }
+        progress = true;
+    }
+    if progress || batch.is_full() {
+        hub.agenda.ready(id, sock);
+    } else {
+        // Nothing but errors for a whole turn: wait for the kernel to say that there is more.
+        sock.can_read = false;
+    }
+}
+
+struct Received {
+    buf: netproc_core::pool::Buf,
+    from: Option<Address>,
+    lost: u32,
+}
+
+/// Receives one packet or record into a slot that has room for the longest.
+fn receive(sock: &Sock, slot: &mut Slot) -> nix::Result<Received> {
+    let (mut from, mut lost) = (None, 0);
+    let read = |room: &mut [u8]| -> nix::Result<usize> {
+        let room_len = room.len();
+        let (len, cut);
+        (len, cut, from) = match (sock.class, sock.family) {
+            (Class::Packets, Family::Local) => {
+                receive_from::<UnixAddr>(&sock.socket, room, local_name)?
+            }
+            (Class::Packets, Family::Ipv4 | Family::Ipv6) => {
+                receive_from::<SockaddrStorage>(&sock.socket, room, internet_name)?
+            }
+            (Class::Packets, _) => {
+                // A family without a type of its own: its sender is asked for first.
+                let peeked = sock.socket.peek_sender();
+                let (len, cut, _) = receive_from::<()>(&sock.socket, room, |()| None)?;
+                (len, cut, peeked.ok().and_then(|raw| from_sockaddr(&raw)))
+            }
+            _ => receive_from::<()>(&sock.socket, room, |()| None)?,
+        };
+        // Where the system only says that the packet was cut, at least one byte is missing.
+        let missing = len.saturating_sub(room_len).max(usize::from(cut));
+        lost = u32::try_from(missing).unwrap_or(u32::MAX);
+        Ok(len.min(room_len))
+    };
+    let buf = slot.fill(usize::MAX, read)?;
+    Ok(Received { buf, from, lost })
+}
+
+/// One receiving call: the length, whether the packet was cut, and its sender as `name` reads it.
+fn receive_from<S: SockaddrLike>(
+    socket: &Socket,
+    room: &mut [u8],
+    name: impl FnOnce(S) -> Option<Address>,
+) -> nix::Result<(usize, bool, Option<Address>)> {
+    let mut parts = [IoSliceMut::new(room)];
+    let message = recvmsg::<S>(socket.as_raw_fd(), &mut parts, None, RECV_FLAGS)?;
+    let cut = message.flags.contains(MsgFlags::MSG_TRUNC);
+    Ok((message.bytes, cut, message.address.and_then(name)))
+}
+
+fn internet_name(raw: SockaddrStorage) -> Option<Address> {
+    let v4 = raw.as_sockaddr_in().map(|v4| Address::V4((*v4).into()));
+    v4.or_else(|| raw.as_sockaddr_in6().map(|v6| Address::V6((*v6).into())))
+}
+
+/// The name of a local sender; most have none, and then the system fills nothing in.
+fn local_name(raw: UnixAddr) -> Option<Address> {
+    if raw.len() as usize <= std::mem::offset_of!(libc::sockaddr_un, sun_path) {
+        return None;
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(name) = raw.as_abstract() {
+        return Some(Address::Abstract(name.into()));
+    }
+    raw.path().map(|path| Address::Local(path.as_os_str().as_bytes().into()))
+}
+
+/// Whether an empty record is the peer's end: it looks like one, and only the system can tell.
+pub(crate) fn peer_ended(sock: &Sock, hub: &mut Hub) -> bool {
+    // Elsewhere half an end cannot be told from an empty record; taken for one, it would be read
+    // for ever, so there it is always an end.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        hub.counters.syscalls += 1;
+        let asked = PollFlags::from_bits_retain(libc::POLLRDHUP);
+        let mut fds = [PollFd::new(std::os::fd::AsFd::as_fd(&sock.socket), asked)];
+        let _early = poll(&mut fds, PollTimeout::ZERO);
+        // `None` says that the flag was set which `nix` has no name for: the one asked for.
+        let over = |events: PollFlags| events.contains(PollFlags::POLLHUP);
+        if !fds[0].revents().is_none_or(over) {
+            return false;
+        }
+    }
+    // An empty record with others behind it is none.
+    hub.counters.syscalls += 1;
+    let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    !matches!(recv(sock.socket.as_raw_fd(), &mut [0], peek), Ok(1..))
+}
+
+/// Sends what is queued until the kernel takes no more or the turn is over.
+pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
+    for _ in 0..SENDS_PER_TURN {
+        let Out::Packets(packets) = &mut sock.out else { return };
+        let Some(packet) = packets.front() else { return };
+        let (len, named) = (packet.payload.len(), packet.to.is_some());
+        hub.counters.syscalls += 1;
+        let Err(err) = send(&sock.socket, packet) else {
+            packets.pop();
+            hub.note_sent(id, sock, len);
+            continue;
+        };
+        let kind = err.kind();
+        let err = SysError::new(Op::Send, &err);
+        if kind == io::ErrorKind::WouldBlock {
+            sock.can_write = false;
+            if named && sock.family == Family::Local {
+                // It is the receiver's queue that is full, and the system says of our end that it
+                // is writable: nothing would tell us.
+                hub.retry(id, sock, crate::connect::RETRY_AFTER);
+            }
+            return;
+        }
+        if kind == io::ErrorKind::Interrupted {
+            continue;
+        }
+        if sock.class == Class::Records && err.errno != libc::EMSGSIZE {
+            return life::output_failed(id, sock, hub, err);
+        }
+        packets.pop();
+        sock.dropped += len as u64;
+        hub.agenda.troubles.push_back((id, err));
+    }
+    if !sock.out.is_empty() {
+        hub.agenda.ready(id, sock);
+    }
+}
+
+fn send(socket: &Socket, packet: &Packet) -> io::Result<usize> {
+    let bytes = packet.payload.as_slice();
+    match &packet.to {
+        Some(to) => socket.send_to_with_flags(bytes, &to_sockaddr(to)?, SEND_FLAGS),
+        None => socket.send_with_flags(bytes, SEND_FLAGS),
+    }
+}

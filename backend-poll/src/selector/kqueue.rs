@@ -1,0 +1,129 @@
+//! kqueue(2): the BSDs and macOS, `EV_CLEAR` on one reading and one writing filter per socket.
+//!
+//! Invariant: changes wait in a list and go with the next wait, so a new connection costs no system
+//! call of its own; a change for a descriptor that is closed first is taken off the list. The data
+//! of an event is the socket's whole key. Closing a descriptor removes its filters.
+
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    time::Duration,
+};
+
+use netproc_core::{reactor::SockId, slots::Slots};
+use nix::{
+    errno::Errno,
+    sys::event::{EvFlags, EventFilter, FilterFlag, KEvent},
+};
+
+use super::{Found, Ready, Selector, TIMER, WAKER, millis};
+use crate::{sock::Sock, wake::PollWaker};
+
+/// Filters one wait can report; the rest is reported by the next.
+const EVENTS_PER_WAIT: usize = 1024;
+
+#[derive(Debug)]
+pub(crate) struct Kqueue {
+    queue: nix::sys::event::Kqueue,
+    changes: Vec<KEvent>,
+    events: Box<[KEvent]>,
+    /// Whether a timer may be set.
+    armed: bool,
+}
+
+fn filter(fd: BorrowedFd<'_>, filter: EventFilter, flags: EvFlags, token: u64) -> KEvent {
+    let ident = usize::try_from(fd.as_raw_fd()).expect("a descriptor is not negative");
+    KEvent::new(ident, filter, flags, FilterFlag::empty(), 0, udata(token))
+}
+
+/// The token's bits: this module is compiled where a pointer has 64 of them.
+const fn udata(token: u64) -> isize {
+    token.cast_signed() as isize
+}
+
+impl Kqueue {
+    pub(crate) fn new(waker: &PollWaker) -> nix::Result<Self> {
+        let queue = nix::sys::event::Kqueue::new()?;
+        let add = filter(waker.as_fd(), EventFilter::EVFILT_READ, EvFlags::EV_ADD, WAKER);
+        queue.kevent(&[add], &mut [], None)?;
+        let events = vec![add; EVENTS_PER_WAIT].into();
+        Ok(Self { queue, changes: Vec::new(), events, armed: false })
+    }
+}
+
+impl Selector for Kqueue {
+    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId) -> nix::Result<()> {
+        let flags = EvFlags::EV_ADD | EvFlags::EV_CLEAR;
+        for kind in [EventFilter::EVFILT_READ, EventFilter::EVFILT_WRITE] {
+            self.changes.push(filter(fd, kind, flags, id.0.to_bits()));
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, fd: BorrowedFd<'_>, _: bool) {
+        let ident = usize::try_from(fd.as_raw_fd()).expect("a descriptor is not negative");
+        self.changes.retain(|change| change.ident() != ident);
+    }
+
+    fn wait(
+        &mut self,
+        _: &Slots<Sock>,
+        _: &PollWaker,
+        timeout: Option<Duration>,
+        found: &mut Found,
+    ) -> nix::Result<()> {
+        let timeout = timeout.map(|timeout| libc::timespec {
+            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        let result = self.queue.kevent(&self.changes, &mut self.events, timeout);
+        // Changes are applied before the wait: also when a signal ended it.
+        self.changes.clear();
+        for event in &self.events[..result?] {
+            if let Some(ready) = ready(event) {
+                found.push(event.udata().cast_unsigned() as u64, ready);
+            }
+        }
+        Ok(())
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.queue.as_fd())
+    }
+
+    fn arm(&mut self, delay: Option<Duration>) -> nix::Result<()> {
+        let flags = match delay {
+            Some(_) => EvFlags::EV_ADD | EvFlags::EV_ONESHOT,
+            None => EvFlags::EV_DELETE,
+        };
+        // In milliseconds, which every kqueue understands; some refuse a timer of none.
+        let delay_ms = delay.map_or(0, |delay| millis(delay).max(1));
+        if delay.is_some() || self.armed {
+            let none = FilterFlag::empty();
+            let timer = EventFilter::EVFILT_TIMER;
+            let delay_ms = isize::try_from(delay_ms).expect("31 bits fit a pointer");
+            self.changes.push(KEvent::new(0, timer, flags, none, delay_ms, udata(TIMER)));
+        }
+        self.armed = delay.is_some();
+        let result = self.queue.kevent(&self.changes, &mut [], None);
+        self.changes.clear();
+        match result {
+            // A timer that has fired is gone.
+            Ok(_) | Err(Errno::ENOENT) => Ok(()),
+            Err(err) => Err(err),
+        }
+    }
+}
+
+/// What an event says of a socket; `None` for a change that came too late.
+fn ready(event: &KEvent) -> Option<Ready> {
+    if event.flags().contains(EvFlags::EV_ERROR) {
+        // A filter that could not be set: let reading and writing find out why.
+        let gone = [libc::ENOENT, libc::EBADF].map(|errno| errno as isize).contains(&event.data());
+        let all = Ready { readable: true, writable: true, drain: true, error: true };
+        return (!gone).then_some(all);
+    }
+    let over = event.flags().contains(EvFlags::EV_EOF);
+    let error = over && !event.fflags().is_empty();
+    let writes = event.filter() == Ok(EventFilter::EVFILT_WRITE);
+    Some(Ready { readable: !writes || error, writable: writes || error, drain: over, error })
+}

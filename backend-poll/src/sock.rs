@@ -1,0 +1,227 @@
+//! One socket of the reactor: what it is, where in its life, what is known and what is wanted.
+//!
+//! Invariant: `can_read` and `can_write` are optimistic and remembered: set by the kernel's word,
+//! cleared only by a call that found nothing to do (or less than it had room for, which is the same
+//! by one call earlier). Who owns which list is `agenda.rs`'s affair; the flags here mirror it.
+
+use netproc_core::{
+    address::Family,
+    outbox::{Outbox, Packet, Packets},
+    reactor::{CloseHow, Kind, SysError, Tick},
+};
+use socket2::{SockAddr, Socket};
+
+/// What a socket is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Class {
+    /// Accepts connections of this kind.
+    Listener(Kind),
+    /// A connection of bytes.
+    Stream,
+    /// A connection of records.
+    Records,
+    /// Packets without a connection, or with a default peer.
+    Packets,
+}
+
+impl Class {
+    /// What a connection of `kind` is.
+    pub(crate) const fn connection(kind: Kind) -> Self {
+        match kind {
+            Kind::Stream => Self::Stream,
+            Kind::SeqPacket => Self::Records,
+            Kind::Datagram => Self::Packets,
+        }
+    }
+}
+
+/// Where in its life a socket is. A listener and a packet socket are born `Open`.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// The peer's backlog is full: connecting is tried again at `retry_at`. Not registered.
+    Refused(Box<SockAddr>),
+    /// Connecting; writable will say how it went.
+    Connecting,
+    /// In use. With `close` set to `Flush`, what is queued goes out and input is read away.
+    Open,
+    /// Everything is sent and our end is shut down; input is read away until the peer's end.
+    Draining,
+    /// Over: on the list of those to be closed.
+    Ended,
+}
+
+/// What waits to be sent.
+#[derive(Debug)]
+pub(crate) enum Out {
+    Bytes(Outbox),
+    Packets(Packets),
+}
+
+impl Out {
+    fn of(class: Class) -> Self {
+        match class {
+            Class::Stream | Class::Listener(_) => Self::Bytes(Outbox::default()),
+            Class::Records | Class::Packets => Self::Packets(Packets::default()),
+        }
+    }
+
+    pub(crate) fn push(&mut self, packet: Packet) {
+        match self {
+            Self::Bytes(outbox) => outbox.push(packet.payload),
+            Self::Packets(packets) => packets.push(packet),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Bytes(outbox) => outbox.bytes(),
+            Self::Packets(packets) => packets.bytes(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Bytes(outbox) => outbox.is_empty(),
+            Self::Packets(packets) => packets.is_empty(),
+        }
+    }
+
+    fn clear(&mut self) -> u64 {
+        match self {
+            Self::Bytes(outbox) => outbox.clear(),
+            Self::Packets(packets) => packets.clear(),
+        }
+    }
+}
+
+/// On which lists of the agenda a socket stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Listed {
+    pub(crate) ready: bool,
+    pub(crate) dirty: bool,
+    pub(crate) ended: bool,
+    pub(crate) sent: bool,
+    pub(crate) starving: bool,
+    pub(crate) resting: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Sock {
+    pub(crate) socket: Socket,
+    pub(crate) class: Class,
+    pub(crate) family: Family,
+    pub(crate) phase: Phase,
+    pub(crate) out: Out,
+    pub(crate) listed: Listed,
+    /// Others may hold the same socket open: it came by `adopt`.
+    pub(crate) shared: bool,
+    /// Input is wanted, as `set_reading` last said.
+    pub(crate) reading: bool,
+    /// A read may find something.
+    pub(crate) can_read: bool,
+    /// A write may find room.
+    pub(crate) can_write: bool,
+    /// A short read does not prove that nothing is left.
+    pub(crate) drain: bool,
+    /// The system holds an error; only asked for when no read will bring it.
+    pub(crate) error: bool,
+    /// The peer's end was read.
+    pub(crate) eof: bool,
+    /// Nothing can be sent any more: input is read to its end, then comes `Closed`.
+    pub(crate) broken: bool,
+    /// The owner has finished sending.
+    pub(crate) fin: bool,
+    /// Our end is shut down.
+    pub(crate) fin_sent: bool,
+    /// `Sent` events are wanted.
+    pub(crate) watched: bool,
+    /// How the owner wants it closed, if it does.
+    pub(crate) close: Option<CloseHow>,
+    /// The first error.
+    pub(crate) cause: Option<SysError>,
+    /// When to connect again, or to accept again: set means that it waits for that.
+    pub(crate) retry_at: Option<Tick>,
+    /// When `Flush` becomes `Now`.
+    pub(crate) flush_by: Option<Tick>,
+    /// Bytes sent and not reported to a watcher.
+    pub(crate) sent: u64,
+    /// Bytes thrown away since nobody could take them.
+    pub(crate) dropped: u64,
+}
+
+impl Sock {
+    pub(crate) fn new(socket: Socket, class: Class, family: Family, phase: Phase) -> Self {
+        Self {
+            socket,
+            class,
+            family,
+            phase,
+            out: Out::of(class),
+            listed: Listed::default(),
+            shared: false,
+            reading: true,
+            can_read: false,
+            can_write: true,
+            drain: false,
+            error: false,
+            eof: false,
+            broken: false,
+            fin: false,
+            fin_sent: false,
+            watched: false,
+            close: None,
+            cause: None,
+            retry_at: None,
+            flush_by: None,
+            sent: 0,
+            dropped: 0,
+        }
+    }
+
+    /// Whether input would be read if there were any.
+    pub(crate) fn wants_input(&self) -> bool {
+        match (&self.phase, self.class) {
+            (Phase::Open, Class::Listener(_)) => self.reading && self.retry_at.is_none(),
+            (Phase::Open, Class::Packets) => self.reading && self.close.is_none(),
+            (Phase::Open, _) => !self.eof && (self.reading || self.discards()),
+            (Phase::Draining, _) => !self.eof,
+            (Phase::Refused(_) | Phase::Connecting | Phase::Ended, _) => false,
+        }
+    }
+
+    /// Whether room for output would be used if there were any.
+    pub(crate) fn wants_output(&self) -> bool {
+        match self.phase {
+            Phase::Connecting => true,
+            Phase::Open => !self.out.is_empty(),
+            Phase::Refused(_) | Phase::Draining | Phase::Ended => false,
+        }
+    }
+
+    /// Whether a turn would get something done.
+    pub(crate) fn has_work(&self) -> bool {
+        (self.can_read && self.wants_input() && !self.listed.starving)
+            || (self.can_write && self.wants_output())
+            || (self.error && self.eof)
+    }
+
+    /// Whether input is thrown away: the owner has closed and listens no more.
+    pub(crate) fn discards(&self) -> bool {
+        self.close.is_some()
+    }
+
+    /// Throws away what is queued.
+    pub(crate) fn drop_output(&mut self) {
+        self.dropped += self.out.clear();
+    }
+
+    /// How many bytes given to `send` the kernel never took.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.dropped + self.out.bytes()
+    }
+
+    /// Whether a deadline of this time is one of this socket's.
+    pub(crate) fn is_due(&self, at: Tick) -> bool {
+        self.retry_at == Some(at) || self.flush_by == Some(at)
+    }
+}

@@ -1,0 +1,249 @@
+//! One poll: send, wait, take turns, tell the ends.
+//!
+//! Invariant: bounded work. Each list is gone through once, as long as it was; what could go on, or
+//! did not fit the batch, stays listed and makes the next wait one of no length.
+
+use std::{os::fd::AsFd as _, time::Duration};
+
+use netproc_core::{
+    reactor::{CloseHow, Event, Op, SockId, SysError, Tick, Wait},
+    slots::Key,
+};
+use nix::errno::Errno;
+
+use crate::{
+    hub::Batch,
+    life, packets,
+    reactor::PollReactor,
+    selector::{Ready, Selector as _},
+    sock::{Class, Out, Phase},
+    stream,
+};
+
+impl PollReactor {
+    pub(crate) fn one_poll(&mut self, wait: Wait, batch: &mut Batch<'_>) -> Result<(), SysError> {
+        // What the last batch's callbacks have queued goes out before anything else.
+        self.flush_dirty();
+        self.tell_troubles(batch);
+        self.close_ended(batch);
+        self.feed_starving();
+        let timeout = self.timeout(wait, batch);
+        self.wait(timeout)?;
+        self.tell_woken(batch);
+        self.expire();
+        self.take_turns(batch);
+        self.tell_troubles(batch);
+        self.tell_sent(batch);
+        self.close_ended(batch);
+        Ok(())
+    }
+
+    /// Sends what was queued since the last time, a turn for each socket.
+    pub(crate) fn flush_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.hub.agenda.dirty);
+        for id in dirty.drain(..) {
+            if let Some(sock) = self.socks.get_mut(id.0) {
+                sock.listed.dirty = false;
+                self.flush(id);
+            }
+        }
+        debug_assert!(self.hub.agenda.dirty.is_empty(), "sending queues nothing new");
+        self.hub.agenda.dirty = dirty;
+    }
+
+    /// Sends what one socket has queued and does what was to follow.
+    pub(crate) fn flush(&mut self, id: SockId) {
+        let Some(sock) = self.socks.get_mut(id.0) else { return };
+        if sock.can_write && matches!(sock.phase, Phase::Open) {
+            match sock.out {
+                Out::Bytes(_) => stream::flush(id, sock, &mut self.hub),
+                Out::Packets(_) => packets::flush(id, sock, &mut self.hub),
+            }
+        }
+        life::output_settled(id, sock, &mut self.hub);
+    }
+
+    /// Lets as many starving sockets read as there is memory for, oldest first.
+    pub(crate) fn feed_starving(&mut self) {
+        let mut fed = Vec::new();
+        for intake in self.hub.intakes_mut() {
+            for _ in 0..intake.fed() {
+                fed.extend(intake.next_starving());
+            }
+        }
+        for id in fed {
+            if let Some(sock) = self.socks.get_mut(id.0) {
+                sock.listed.starving = false;
+                self.hub.agenda.ready(id, sock);
+            }
+        }
+    }
+
+    /// How long the kernel may keep us: `None` for ever.
+    fn timeout(&mut self, wait: Wait, batch: &Batch<'_>) -> Option<Duration> {
+        if wait == Wait::No || !batch.is_empty() || self.hub.agenda.is_pressing() {
+            return Some(Duration::ZERO);
+        }
+        let ours = self.next_deadline().map(|(at, _)| at);
+        let until = match wait {
+            Wait::Until(at) => Some(ours.map_or(at, |ours| ours.min(at))),
+            Wait::No | Wait::Forever => ours,
+        };
+        until.map(|until| until.since(self.hub.now()))
+    }
+
+    pub(crate) fn next_deadline(&mut self) -> Option<(Tick, SockId)> {
+        let socks = &self.socks;
+        self.hub.agenda.next_deadline(|id, at| socks.get(id.0).is_some_and(|sock| sock.is_due(at)))
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), SysError> {
+        self.hub.counters.waits += 1;
+        self.hub.counters.syscalls += 1;
+        let mut found = std::mem::take(&mut self.found);
+        match self.selector.wait(&self.socks, &self.waker, timeout, &mut found) {
+            // A signal: whoever waits for one wants to look.
+            Ok(()) | Err(Errno::EINTR) => {}
+            Err(err) => return Err(SysError { op: Op::Wait, errno: err as i32 }),
+        }
+        for (key, ready) in found.sockets.drain(..) {
+            self.note_ready(key, ready);
+        }
+        self.found = found;
+        Ok(())
+    }
+
+    /// Remembers what the kernel said of a socket, whether it is wanted now or not.
+    pub(crate) fn note_ready(&mut self, key: Key, ready: Ready) {
+        let Some(sock) = self.socks.get_mut(key) else {
+            self.hub.counters.stale += 1;
+            return;
+        };
+        sock.can_read |= ready.readable;
+        sock.can_write |= ready.writable;
+        sock.drain |= ready.drain;
+        sock.error |= ready.error;
+        if sock.has_work() {
+            self.hub.agenda.ready(SockId(key), sock);
+        }
+    }
+
+    /// Does what is due: rests end, connects are tried again, flushing closes lose patience.
+    fn expire(&mut self) {
+        let Some((mut at, mut id)) = self.next_deadline() else { return };
+        let now = self.hub.now();
+        while at <= now {
+            self.hub.agenda.pop_deadline();
+            if let Some(sock) = self.socks.get_mut(id.0) {
+                if sock.flush_by.is_some_and(|by| by <= now) {
+                    sock.flush_by = None;
+                    life::end(id, sock, &mut self.hub, None);
+                } else if matches!(sock.phase, Phase::Refused(_)) {
+                    self.retry_connect(id);
+                } else {
+                    sock.retry_at = None;
+                    sock.can_write = true;
+                    if sock.has_work() {
+                        self.hub.agenda.ready(id, sock);
+                    }
+                }
+            }
+            let Some(next) = self.next_deadline() else { return };
+            (at, id) = next;
+        }
+    }
+
+    /// A turn for each socket that was on the hot list when this began.
+    fn take_turns(&mut self, batch: &mut Batch<'_>) {
+        for _ in 0..self.hub.agenda.ready.len() {
+            if batch.is_full() {
+                return;
+            }
+            let Some(id) = self.hub.agenda.ready.pop_front() else { return };
+            self.turn(id, batch);
+        }
+    }
+
+    fn turn(&mut self, id: SockId, batch: &mut Batch<'_>) {
+        let Some(sock) = self.socks.get_mut(id.0) else { return };
+        sock.listed.ready = false;
+        if sock.can_write && sock.wants_output() {
+            if matches!(sock.phase, Phase::Connecting) {
+                self.finish_connect(id, batch);
+            } else {
+                self.flush(id);
+            }
+        }
+        let Some(sock) = self.socks.get_mut(id.0) else { return };
+        if sock.can_read && sock.wants_input() && !sock.listed.starving {
+            let hub = &mut self.hub;
+            match sock.class {
+                Class::Listener(kind) => self.accept(id, kind, batch),
+                Class::Stream | Class::Records if sock.discards() => {
+                    stream::discard(id, sock, hub, batch);
+                }
+                Class::Stream => stream::read(id, sock, hub, batch),
+                Class::Records | Class::Packets => packets::read(id, sock, hub, batch),
+            }
+        } else if sock.error && sock.eof && !matches!(sock.phase, Phase::Ended) {
+            life::late_error(id, sock, &mut self.hub);
+        }
+    }
+
+    fn tell_woken(&mut self, batch: &mut Batch<'_>) {
+        // Without room it stays readable, and the next wait ends at once.
+        if !batch.is_full() && std::mem::take(&mut self.found.woken) && self.waker.take() {
+            batch.push(Event::Woken);
+        }
+    }
+
+    fn tell_troubles(&mut self, batch: &mut Batch<'_>) {
+        while !batch.is_full()
+            && let Some((id, err)) = self.hub.agenda.troubles.pop_front()
+        {
+            if self.socks.get(id.0).is_some() {
+                batch.push(Event::Trouble { id, err });
+            }
+        }
+    }
+
+    fn tell_sent(&mut self, batch: &mut Batch<'_>) {
+        while !batch.is_full()
+            && let Some(id) = self.hub.agenda.sent.pop()
+        {
+            let Some(sock) = self.socks.get_mut(id.0) else { continue };
+            sock.listed.sent = false;
+            let bytes = std::mem::take(&mut sock.sent);
+            if bytes > 0 {
+                batch.push(Event::Sent { id, bytes, queued: sock.out.bytes() });
+            }
+        }
+    }
+
+    /// Closes what is over and tells it, as the last word of each id.
+    fn close_ended(&mut self, batch: &mut Batch<'_>) {
+        while !batch.is_full() && self.hub.agenda.troubles.is_empty() {
+            let Some(&id) = self.hub.agenda.ended.front() else { return };
+            if let Some(sock) = self.socks.get_mut(id.0)
+                && sock.sent > 0
+            {
+                let (bytes, queued) = (std::mem::take(&mut sock.sent), sock.out.bytes());
+                batch.push(Event::Sent { id, bytes, queued });
+                continue;
+            }
+            self.hub.agenda.ended.pop_front();
+            let Some(sock) = self.socks.remove(id.0) else { continue };
+            if sock.close == Some(CloseHow::Reset) {
+                // Refused only where there is no connection left to reset.
+                let _gone = sock.socket.set_linger(Some(Duration::ZERO));
+            }
+            self.selector.remove(sock.socket.as_fd(), sock.shared);
+            let (unsent, cause) = (sock.unsent(), sock.cause);
+            self.hub.counters.syscalls += 1;
+            // Closed first: whoever hears of the end may count on the descriptor being free.
+            drop(sock);
+            batch.push(Event::Closed { id, cause, unsent });
+            self.end_rests();
+        }
+    }
+}
