@@ -1,0 +1,226 @@
+//! Rings of provided buffers over core's pool: which slots the kernel has, and who waits for one.
+//!
+//! Invariant: a slot in `slots` is the kernel's to write until the completion that says it is done
+//! with it; what was completed is behind a guard and never written again. The kernel has few slots at
+//! a time, the most recently freed first, so that its working set stays in cache; it gets more only
+//! when receives found none.
+
+#![expect(unsafe_code, reason = "shares slots and a ring of entries with the kernel")]
+
+use std::{
+    alloc::{Layout, alloc_zeroed, dealloc},
+    collections::VecDeque,
+    io,
+    ptr::NonNull,
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+use io_uring::types::{BufRingEntry, IOU_PBUF_RING_INC};
+use netproc_core::{
+    pool::{Buf, Pool, Slot},
+    slots::Key,
+};
+
+use crate::{cqe::Completion, ring::Ring};
+
+const PAGE: usize = 4096;
+/// Slots the kernel starts with where it fills each in parts.
+const START_INCREMENTAL: u16 = 4;
+/// Slots the kernel starts with where each receive takes one whole: fewer starve small messages.
+const START_CLASSIC: u16 = 64;
+/// Refills without a starved receive after which the kernel gets half as many slots.
+const CALM: u32 = 1024;
+
+/// The ring's memory, shared with the kernel while registered.
+struct Entries {
+    base: NonNull<BufRingEntry>,
+    layout: Layout,
+}
+
+impl Entries {
+    fn new(count: u16) -> io::Result<Self> {
+        let layout = Layout::array::<BufRingEntry>(usize::from(count))
+            .and_then(|layout| layout.align_to(PAGE))
+            .map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        // SAFETY: the layout is not of size zero: a group has at least two entries.
+        let base = NonNull::new(unsafe { alloc_zeroed(layout) }.cast());
+        base.map(|base| Self { base, layout })
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+    }
+
+    fn write(&mut self, at: u16, slot: &mut Slot) {
+        // SAFETY: `at` is below the count, as it was masked with it.
+        let entry = unsafe { self.base.add(usize::from(at)) };
+        // SAFETY: behind the tail the kernel reads nothing, and `&mut self` is the only other way
+        // here; the memory was zeroed. Only the three fields are written, since the tail lies in
+        // the fourth of the first entry.
+        let entry = unsafe { &mut *entry.as_ptr() };
+        entry.set_addr(slot.room_ptr().as_ptr().expose_provenance() as u64);
+        entry.set_len(slot.room());
+        entry.set_bid(slot.index());
+    }
+
+    fn publish(&mut self, tail: u16) {
+        // SAFETY: the base is the first entry of an initialised ring.
+        let place = unsafe { BufRingEntry::tail(self.base.as_ptr()) };
+        // SAFETY: the tail is two aligned bytes inside the ring; the kernel reads it atomically.
+        let shared = unsafe { AtomicU16::from_ptr(place.cast_mut()) };
+        shared.store(tail, Ordering::Release);
+    }
+}
+
+impl Drop for Entries {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout. Whoever drops this has unregistered the ring, or is a
+        // forked child with a copy of its own.
+        unsafe { dealloc(self.base.as_ptr().cast(), self.layout) };
+    }
+}
+
+/// One group of provided buffers.
+pub(crate) struct BufferGroup {
+    id: u16,
+    pool: Pool,
+    incremental: bool,
+    /// `None` once its memory was left to the kernel.
+    entries: Option<Entries>,
+    mask: u16,
+    tail: u16,
+    /// What the kernel has, by buffer number, which is the slot's index in its pool.
+    slots: Box<[Option<Slot>]>,
+    held: u16,
+    /// How many slots the kernel shall have.
+    target: u16,
+    hungry: bool,
+    calm: u32,
+    /// Who waits for a slot, oldest first.
+    pub(crate) starved: VecDeque<Key>,
+}
+
+impl BufferGroup {
+    /// Registers a group of buffers over `pool` and fills it.
+    pub(crate) fn register(
+        ring: &Ring,
+        id: u16,
+        pool: Pool,
+        incremental: bool,
+    ) -> io::Result<Self> {
+        let count = pool.slots().next_power_of_two();
+        let entries = Entries::new(count)?;
+        let flags = if incremental { IOU_PBUF_RING_INC } else { 0 };
+        let address = entries.base.as_ptr().expose_provenance() as u64;
+        let flags = u16::try_from(flags).expect("a flag of a 16-bit field");
+        // SAFETY: the entries are zeroed memory of `count` entries, page-aligned, and stay until
+        // `unregister` succeeds or for ever.
+        unsafe { ring.submitter().register_buf_ring_with_flags(address, count, id, flags) }?;
+        let mut group = Self {
+            id,
+            incremental,
+            entries: Some(entries),
+            mask: count - 1,
+            tail: 0,
+            slots: (0..pool.slots()).map(|_| None).collect(),
+            held: 0,
+            target: 0,
+            hungry: false,
+            calm: 0,
+            starved: VecDeque::new(),
+            pool,
+        };
+        group.target = group.start();
+        group.refill();
+        Ok(group)
+    }
+
+    fn start(&self) -> u16 {
+        let start = if self.incremental { START_INCREMENTAL } else { START_CLASSIC };
+        start.min(self.pool.slots())
+    }
+
+    pub(crate) fn id(&self) -> u16 {
+        self.id
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// How many slots the kernel has.
+    pub(crate) fn held(&self) -> u16 {
+        self.held
+    }
+
+    /// Notes that a receive found no slot: the kernel gets more of them.
+    pub(crate) fn starve(&mut self, key: Key) {
+        self.hungry = true;
+        self.starved.push_back(key);
+    }
+
+    /// Gives the kernel free slots up to its share: at the start of a poll, with one tail store.
+    pub(crate) fn refill(&mut self) {
+        self.adapt();
+        let Some(entries) = &mut self.entries else { return };
+        let before = self.tail;
+        while self.held < self.target
+            && let Some(mut slot) = self.pool.take()
+        {
+            let index = usize::from(slot.index());
+            entries.write(self.tail & self.mask, &mut slot);
+            self.slots[index] = Some(slot);
+            self.tail = self.tail.wrapping_add(1);
+            self.held += 1;
+        }
+        if self.tail != before {
+            entries.publish(self.tail);
+        }
+    }
+
+    fn adapt(&mut self) {
+        if self.hungry {
+            self.hungry = false;
+            self.calm = 0;
+            self.target = self.target.saturating_mul(2).min(self.pool.slots());
+        } else if self.target > self.start() {
+            self.calm += 1;
+            if self.calm > CALM {
+                self.calm = 0;
+                self.target = (self.target / 2).max(self.start());
+            }
+        }
+    }
+
+    /// Guards what a completion brought, and takes the slot back if the kernel is done with it.
+    ///
+    /// `None` for a completion without a buffer, and for one that names a buffer it cannot mean.
+    pub(crate) fn complete(&mut self, completion: &Completion) -> Option<Buf> {
+        let place = self.slots.get_mut(usize::from(completion.buffer()?))?;
+        let slot = place.as_mut()?;
+        let len = completion.count().unwrap_or(0);
+        // SAFETY: the kernel has completed writing these bytes; in a ring of incremental buffers
+        // it goes on behind them, in any other it is done with the slot.
+        let buf = (len <= slot.room()).then(|| unsafe { slot.guard(len) });
+        if !(self.incremental && completion.buffer_more()) {
+            *place = None;
+            self.held -= 1;
+        }
+        buf
+    }
+
+    /// Takes the ring back from the kernel; its slots return to the pool.
+    ///
+    /// # Errors
+    ///
+    /// The kernel keeps it; [`leak`](Self::leak) it then.
+    pub(crate) fn unregister(&mut self, ring: &Ring) -> io::Result<()> {
+        ring.submitter().unregister_buf_ring(self.id)
+    }
+
+    /// Gives memory up that the kernel may still write.
+    pub(crate) fn leak(&mut self) {
+        self.pool.leak();
+        if let Some(entries) = self.entries.take() {
+            // The kernel may still write both; never freed.
+            Box::leak(Box::new(entries));
+        }
+    }
+}

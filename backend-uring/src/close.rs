@@ -1,0 +1,152 @@
+//! How a socket ends: flush, stop the kernel, wait for its last completion, close.
+//!
+//! Invariant: a descriptor is closed when nothing of it is in flight, entries not yet submitted
+//! included, so no operation can meet the descriptor's next owner; and then [`Event::Closed`] is
+//! pushed, once, after everything else of the socket.
+
+use std::time::Duration;
+
+use netproc_core::{
+    queue::EventQueue,
+    reactor::{CloseHow, Event, Op, Role, SysError},
+};
+
+use crate::{
+    io::{Alarm, Io},
+    sock::{Dial, Finish, Output, Phase, Sock},
+    token::OpKind,
+};
+
+impl Sock {
+    /// Does what the owner asks; a later, harsher way counts.
+    pub(crate) fn close(&mut self, how: CloseHow, io: &mut Io) {
+        self.muted = true;
+        match how {
+            CloseHow::Flush { within } => self.flush_within(within, io),
+            CloseHow::Now => self.phase = Phase::Ending,
+            CloseHow::Reset => {
+                self.phase = Phase::Ending;
+                self.reset = true;
+            }
+        }
+        io.mark(self);
+    }
+
+    fn flush_within(&mut self, within: Duration, io: &mut Io) {
+        match self.phase {
+            Phase::Open => self.phase = Phase::Flushing,
+            // Nobody would miss a connection that brings nothing.
+            Phase::Connecting if self.queue.is_empty() => self.phase = Phase::Ending,
+            Phase::Connecting | Phase::Flushing | Phase::Discarding | Phase::Ending => {}
+        }
+        let at = io.now().after(within);
+        if self.phase != Phase::Ending && self.deadline.is_none_or(|before| at < before) {
+            io.set_timer(self, Alarm::Deadline, Some(at));
+        }
+    }
+
+    /// A timer of the socket rang.
+    pub(crate) fn ring(&mut self, alarm: Alarm, io: &mut Io) {
+        match alarm {
+            Alarm::Deadline => {
+                self.deadline = None;
+                self.phase = Phase::Ending;
+            }
+            Alarm::Retry => {
+                self.retry = None;
+                self.wake_listener(io);
+                if let Some(dialing) = &mut self.dialing
+                    && dialing.state == Dial::Waiting
+                {
+                    dialing.state = Dial::Ready;
+                }
+            }
+        }
+        io.mark(self);
+    }
+
+    /// Ends the socket by an error of the system; the first one is the cause.
+    ///
+    /// What the kernel had received before still goes up, unless the owner has closed.
+    pub(crate) fn fail(&mut self, op: Op, errno: i32) {
+        let lost = match self.phase {
+            Phase::Connecting | Phase::Open => true,
+            Phase::Flushing => !self.queue.is_empty(),
+            Phase::Discarding | Phase::Ending => false,
+        };
+        if lost {
+            self.cause.get_or_insert(SysError { op, errno });
+        }
+        self.phase = Phase::Ending;
+    }
+
+    /// Takes the next step of a close, if the last one is done.
+    pub(crate) fn advance_close(&mut self, io: &mut Io) {
+        let sent = self.queue.is_empty() && self.output == Output::Idle;
+        if self.phase == Phase::Flushing && sent {
+            let peer = self.role == Role::Connection
+                && (self.finish == Finish::Done || self.shut_sending(io));
+            self.phase = if peer { Phase::Discarding } else { Phase::Ending };
+        }
+        if self.phase == Phase::Discarding && self.eof {
+            self.phase = Phase::Ending;
+        }
+        if self.phase == Phase::Ending {
+            self.stop(io);
+        }
+    }
+
+    /// Makes the kernel complete all it does for the socket.
+    pub(crate) fn stop(&mut self, io: &mut Io) {
+        if self.reset && self.role == Role::Connection {
+            io.counters.syscalls += 1;
+            // Refused by a connection that is gone already, which needs no reset.
+            let _ = self.fd.set_linger(Some(Duration::ZERO));
+        }
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
+        if self.shut_both(io) {
+            return;
+        }
+        self.cancel_input(io);
+        match self.output {
+            Output::Idle => {}
+            Output::Sending(_) => self.cancel(OpKind::Send, io),
+            Output::Polling => self.cancel(OpKind::Writable, io),
+        }
+        if self.dialing.as_ref().is_some_and(|dialing| dialing.state == Dial::InFlight) {
+            self.cancel(OpKind::Connect, io);
+        }
+    }
+
+    /// Shuts a connection down, which sends our end although the ring still holds the file, and
+    /// completes whatever waits on it. A reset must not say goodbye first.
+    fn shut_both(&self, io: &mut Io) -> bool {
+        if self.role != Role::Connection || self.reset || self.dialing.is_some() {
+            return false;
+        }
+        io.counters.syscalls += 1;
+        self.fd.shutdown(std::net::Shutdown::Both).is_ok()
+    }
+
+    /// Closes the descriptor and reports the end; nothing is in flight any more.
+    pub(crate) fn bury(mut self, io: &mut Io, out: &mut EventQueue) {
+        debug_assert_eq!(self.in_flight, 0, "the kernel is done with the socket");
+        io.set_timer(&mut self, Alarm::Deadline, None);
+        io.set_timer(&mut self, Alarm::Retry, None);
+        let unsent = self.queue.clear();
+        self.report_sent(unsent, out);
+        out.push(Event::Closed { id: self.id(), cause: self.cause, unsent });
+        io.counters.syscalls += 1;
+        io.counters.sockets -= 1;
+    }
+
+    /// Tells the owner what the kernel took since the last time.
+    pub(crate) fn report_sent(&mut self, queued: u64, out: &mut EventQueue) {
+        let bytes = std::mem::take(&mut self.sent);
+        if bytes > 0 {
+            out.push(Event::Sent { id: self.id(), bytes, queued });
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Descriptors from and for elsewhere: adopting sockets, and a foreign loop that sleeps on this one.
+//!
+//! Invariant: nothing that a poll should see is missed by a foreign loop that arms before it sleeps.
+//! The descriptor it sleeps on is an eventfd registered with the ring, not the ring's own: with
+//! deferred task work the kernel does not wake those who poll the ring until someone enters it.
+
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use io_uring::types::Timespec;
+use netproc_core::{
+    reactor::{Descriptors, Kind, Op, Role, SockId, SysError, Tick},
+    socket,
+};
+
+use crate::{
+    reactor::UringReactor,
+    ring::Sleep,
+    sqe,
+    token::{OpKind, Token},
+    wake::ForeignEvent,
+};
+
+/// The time set for a foreign loop.
+#[derive(Default)]
+pub(crate) struct Foreign {
+    /// What the kernel reads; boxed, so that it stays when the reactor moves.
+    time: Box<Timespec>,
+    turn: u32,
+    armed: bool,
+}
+
+impl Foreign {
+    /// The time set has come, or was taken back.
+    pub(crate) fn on_timeout(&mut self, token: Token) {
+        self.armed &= token != Token::global(OpKind::Timeout, self.turn);
+    }
+
+    /// Gives up the time, which the kernel may still read.
+    pub(crate) fn leak(&mut self) {
+        Box::leak(std::mem::take(&mut self.time));
+    }
+}
+
+impl UringReactor {
+    fn foreign_event(&self) -> io::Result<ForeignEvent<'_>> {
+        self.waker.foreign(|fd| self.io.ring.submitter().register_eventfd(fd))
+    }
+
+    /// Takes back the time set before; its completions are swallowed, since they would wake the
+    /// foreign loop for nothing.
+    fn disarm(&mut self) -> Result<(), SysError> {
+        if std::mem::take(&mut self.foreign.armed) {
+            let old = Token::global(OpKind::Timeout, self.foreign.turn);
+            let token = Token::global(OpKind::Timeout, self.foreign.turn.wrapping_sub(1));
+            self.io.submit(&sqe::cancel(old, token));
+        }
+        self.enter(Sleep::No)?;
+        self.io.ring.reap();
+        let swallowed = self.io.ring.discard(OpKind::Timeout);
+        self.io.in_flight = self.io.in_flight.saturating_sub(swallowed);
+        Ok(())
+    }
+
+    fn set_time(&mut self, at: Tick) {
+        *self.foreign.time = Timespec::from(at.since(self.io.now()));
+        self.foreign.turn = self.foreign.turn.wrapping_add(1);
+        let token = Token::global(OpKind::Timeout, self.foreign.turn);
+        self.foreign.armed = self.io.submit(&sqe::timeout(&self.foreign.time, token));
+    }
+}
+
+impl Descriptors for UringReactor {
+    fn adopt(&mut self, fd: OwnedFd, role: Role, reading: bool) -> Result<SockId, SysError> {
+        self.usable(Op::Open)?;
+        let (socket, kind) = socket::adopted(fd)?;
+        if (role == Role::Datagram) != (kind == Kind::Datagram) {
+            return Err(SysError { op: Op::Open, errno: libc::EPROTOTYPE });
+        }
+        if kind != Kind::Stream {
+            self.io.need_packets()?;
+        }
+        if matches!(socket.linger(), Ok(Some(span)) if span > Duration::ZERO) {
+            // Such a close would block the whole thread.
+            socket.set_linger(None).map_err(|err| SysError::new(Op::Option, &err))?;
+        }
+        Ok(SockId(self.insert(socket, role, kind, reading)))
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.usable(Op::Wait).ok()?;
+        self.foreign_event().ok().map(|event| event.as_fd())
+    }
+
+    fn arm(&mut self, at: Option<Tick>) -> Result<(), SysError> {
+        self.usable(Op::Wait)?;
+        let mut early = std::mem::take(&mut self.early);
+        self.prepare(&mut early);
+        self.early = early;
+        self.disarm()?;
+        let waiting = !self.early.is_empty() || self.io.ring.has_reaped();
+        let event = self.foreign_event().map_err(|err| SysError::new(Op::Wait, &err))?;
+        event.clear();
+        if waiting {
+            event.signal();
+        }
+        self.io.counters.syscalls += 1 + u64::from(waiting);
+        if let Some(at) = at.into_iter().chain(self.io.next_timer()).min() {
+            self.set_time(at);
+        }
+        // After the eventfd was emptied: work that came in between is run, and signals again.
+        self.enter(Sleep::No)
+    }
+}

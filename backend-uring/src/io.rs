@@ -1,0 +1,183 @@
+//! What all sockets of a reactor share: ring, buffers, timers, lists of who needs attention.
+//!
+//! Invariant: `in_flight` is the sum over all sockets, plus the reactor's own operations. Whoever
+//! changes what a socket wants marks it; [`crate::reactor`] settles the marked ones when a poll
+//! begins, so that all of a batch goes out with one enter.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use netproc_core::{
+    pool::Pool,
+    reactor::{Config, Counters, Op, SysError, Tick},
+    slots::Key,
+};
+
+use crate::{
+    buffers::BufferGroup,
+    packets::{HEADER_LEN, PacketHeader},
+    ring::Ring,
+    sock::Sock,
+    sqe::Sqe,
+};
+
+const STREAM_GROUP: u16 = 0;
+const PACKET_GROUP: u16 = 1;
+
+/// What a timer of a socket is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Alarm {
+    /// A flushing close has had its time.
+    Deadline,
+    /// A resting listener or a connect that found no room tries again.
+    Retry,
+}
+
+/// The second group of buffers, made with the first packet socket.
+pub(crate) struct Packets {
+    pub(crate) group: BufferGroup,
+    pub(crate) header: PacketHeader,
+}
+
+/// See the head of this file. The ring goes before the buffers: fields drop in order.
+pub(crate) struct Io {
+    pub(crate) ring: Ring,
+    pub(crate) streams: BufferGroup,
+    pub(crate) packets: Option<Packets>,
+    pub(crate) config: Config,
+    /// Sockets whose wants may differ from what the kernel is doing, each once.
+    pub(crate) marked: Vec<Key>,
+    /// Listeners that wait for a descriptor to come free.
+    pub(crate) resting: Vec<Key>,
+    /// Watched sockets that sent something in this poll.
+    pub(crate) reporting: Vec<Key>,
+    pub(crate) timers: BTreeSet<(Tick, Key, Alarm)>,
+    pub(crate) in_flight: u64,
+    pub(crate) counters: Counters,
+    /// Why the ring is unusable, once it is.
+    pub(crate) broken: Option<SysError>,
+    epoch: Instant,
+}
+
+impl Io {
+    pub(crate) fn new(ring: Ring, streams: BufferGroup, config: Config) -> Self {
+        Self {
+            ring,
+            streams,
+            packets: None,
+            config,
+            marked: Vec::new(),
+            resting: Vec::new(),
+            reporting: Vec::new(),
+            timers: BTreeSet::new(),
+            in_flight: 0,
+            counters: Counters::default(),
+            broken: None,
+            epoch: Instant::now(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Tick {
+        Tick(0).after(self.epoch.elapsed())
+    }
+
+    /// Queues one operation and counts it.
+    pub(crate) fn submit(&mut self, sqe: &Sqe) -> bool {
+        match self.ring.push(sqe) {
+            Ok(()) => self.in_flight += 1,
+            Err(err) => {
+                self.broken.get_or_insert_with(|| SysError::new(Op::Wait, &err));
+            }
+        }
+        self.broken.is_none()
+    }
+
+    /// Puts `sock` on the list of those to settle.
+    pub(crate) fn mark(&mut self, sock: &mut Sock) {
+        if !sock.marked {
+            sock.marked = true;
+            self.marked.push(sock.key);
+        }
+    }
+
+    /// The buffers for `sock`'s input.
+    pub(crate) fn group(&mut self, packets: bool) -> &mut BufferGroup {
+        match &mut self.packets {
+            Some(own) if packets => &mut own.group,
+            _ => &mut self.streams,
+        }
+    }
+
+    /// Makes the buffers for packets and records, if they are not there yet.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for them, or the kernel refuses the ring.
+    pub(crate) fn need_packets(&mut self) -> Result<(), SysError> {
+        if self.packets.is_some() {
+            return Ok(());
+        }
+        let no_memory = SysError { op: Op::Open, errno: libc::ENOMEM };
+        let len = self.config.packet_len.checked_add(HEADER_LEN).ok_or(no_memory)?;
+        let pool = Pool::new(self.config.packet_slots, len).map_err(|_| no_memory)?;
+        let group = BufferGroup::register(&self.ring, PACKET_GROUP, pool, false);
+        let group = group.map_err(|err| SysError::new(Op::Open, &err))?;
+        self.packets = Some(Packets { group, header: PacketHeader::new() });
+        Ok(())
+    }
+
+    /// Makes the buffers for streams.
+    pub(crate) fn stream_group(
+        ring: &Ring,
+        pool: Pool,
+        incremental: bool,
+    ) -> std::io::Result<BufferGroup> {
+        BufferGroup::register(ring, STREAM_GROUP, pool, incremental)
+    }
+
+    pub(crate) fn groups(&mut self) -> impl Iterator<Item = &mut BufferGroup> {
+        std::iter::once(&mut self.streams).chain(self.packets.as_mut().map(|own| &mut own.group))
+    }
+
+    /// Sets the timer of `sock` for `alarm` to `at`, in place of any before.
+    pub(crate) fn set_timer(&mut self, sock: &mut Sock, alarm: Alarm, at: Option<Tick>) {
+        let place = match alarm {
+            Alarm::Deadline => &mut sock.deadline,
+            Alarm::Retry => &mut sock.retry,
+        };
+        if let Some(old) = std::mem::replace(place, at) {
+            self.timers.remove(&(old, sock.key, alarm));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, sock.key, alarm));
+        }
+    }
+
+    /// Sets the timer of `sock` for `alarm` to `span` from now.
+    pub(crate) fn set_timer_in(&mut self, sock: &mut Sock, alarm: Alarm, span: Duration) {
+        let at = self.now().after(span);
+        self.set_timer(sock, alarm, Some(at));
+    }
+
+    /// The earliest timer.
+    pub(crate) fn next_timer(&self) -> Option<Tick> {
+        self.timers.first().map(|(at, _, _)| *at)
+    }
+
+    /// Everything counted, here, in the ring and in the pools.
+    pub(crate) fn counters(&self) -> Counters {
+        let packets = self.packets.as_ref().map(|own| own.group.pool());
+        let pools = || std::iter::once(self.streams.pool()).chain(packets);
+        Counters {
+            waits: self.ring.counters.waits,
+            syscalls: self.counters.syscalls + self.ring.counters.enters,
+            overflows: self.ring.counters.overflows,
+            in_flight: self.in_flight,
+            spilled: pools().map(Pool::spilled).sum(),
+            slots_held: pools().map(|pool| u64::from(pool.guarded())).sum(),
+            ..self.counters
+        }
+    }
+}

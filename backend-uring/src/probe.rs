@@ -1,0 +1,204 @@
+//! Asks the kernel by doing: a [`Features`] value is the proof, so nobody guesses later on.
+//!
+//! Invariant: a second is the most the probe takes. An operation code says nothing about multishot,
+//! set-up may be allowed while entering is not, so all of it is tried: accept and receive, for two
+//! completions each, and the bytes compared.
+
+use std::{
+    io::{self, Write as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::net::{UnixListener, UnixStream},
+    },
+    time::{Duration, Instant},
+};
+
+use netproc_core::{
+    pool::{Buf, Pool},
+    reactor::Config,
+    slots::Key,
+};
+
+use crate::{
+    buffers::BufferGroup,
+    cqe::Completion,
+    error::SetupError,
+    ring::{Ring, Sleep},
+    sqe,
+    token::{OpKind, Token},
+};
+
+const PROBE_ENTRIES: u32 = 8;
+const PROBE_SLOT_LEN: u32 = 64;
+const PROBE_TIME: Duration = Duration::from_secs(1);
+const NOBODY: Key = Key::new(0, 1);
+
+/// What this kernel was seen to do; made by [`probe`] only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Features {
+    incremental: bool,
+}
+
+impl Features {
+    /// Whether one buffer is filled by many receives, end to end.
+    #[must_use]
+    pub const fn incremental(self) -> bool {
+        self.incremental
+    }
+
+    /// The same kernel, used without incremental buffers.
+    #[must_use]
+    pub const fn without_incremental(self) -> Self {
+        Self { incremental: false }
+    }
+}
+
+/// Tries everything the reactor relies on, on a small ring of its own.
+///
+/// # Errors
+///
+/// [`SetupError`] naming the step that was refused or did the wrong thing.
+///
+/// # Examples
+///
+/// ```
+/// match netproc_uring::probe(&Default::default()) {
+///     Ok(features) => println!("{features:?}"),
+///     Err(refused) => println!("{refused}"),
+/// }
+/// ```
+pub fn probe(config: &Config) -> Result<Features, SetupError> {
+    let mut trial = Trial::new(config.ring_entries.min(PROBE_ENTRIES))?;
+    trial.receives(0, false)?;
+    trial.accepts()?;
+    // Refused by kernels before 6.12; whatever else goes wrong, whole buffers work.
+    let incremental = trial.receives(1, true).is_ok();
+    trial.finish()?;
+    Ok(Features { incremental })
+}
+
+struct Trial {
+    ring: Ring,
+    until: Instant,
+    in_flight: u32,
+    groups: Vec<BufferGroup>,
+}
+
+fn wrong(what: &'static str) -> SetupError {
+    SetupError::Probe { what, source: io::Error::from_raw_os_error(libc::EOPNOTSUPP) }
+}
+
+fn open(what: &'static str) -> impl FnOnce(io::Error) -> SetupError {
+    move |source| SetupError::Open { what, source }
+}
+
+impl Trial {
+    fn new(entries: u32) -> Result<Self, SetupError> {
+        let ring = Ring::new(entries)?;
+        Ok(Self { ring, until: Instant::now() + PROBE_TIME, in_flight: 0, groups: Vec::new() })
+    }
+
+    fn push(&mut self, sqe: &sqe::Sqe) -> Result<(), SetupError> {
+        self.ring.push(sqe).map_err(SetupError::Enter)?;
+        self.in_flight += 1;
+        Ok(())
+    }
+
+    /// Waits for the next completion.
+    fn next(&mut self, what: &'static str) -> Result<Completion, SetupError> {
+        loop {
+            if let Some(completion) = self.ring.next() {
+                self.in_flight -= u32::from(!completion.more());
+                return Ok(completion);
+            }
+            let left = self.until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let source = io::Error::from_raw_os_error(libc::ETIMEDOUT);
+                return Err(SetupError::Probe { what, source });
+            }
+            self.ring.enter(Sleep::For(left)).map_err(SetupError::Enter)?;
+            self.ring.reap();
+        }
+    }
+
+    /// One multishot receive, two messages.
+    fn receives(&mut self, group: u16, incremental: bool) -> Result<(), SetupError> {
+        const WHAT: &str = "multishot receive into provided buffers";
+        let pool = Pool::new(2, PROBE_SLOT_LEN)?;
+        let buffers = BufferGroup::register(&self.ring, group, pool, incremental)
+            .map_err(|source| SetupError::Register { what: "a ring of buffers", source })?;
+        let at = self.groups.len();
+        self.groups.push(buffers);
+        let (mut near, far) = UnixStream::pair().map_err(open("a socket pair"))?;
+        self.push(&sqe::recv(far.as_raw_fd(), group, Token::new(OpKind::Recv, NOBODY)))?;
+        let mut parts: Vec<Buf> = Vec::new();
+        for text in [b"one", b"two"] {
+            near.write_all(text).map_err(open("a socket pair"))?;
+            let completion = self.next(WHAT)?;
+            if let Err(errno) = completion.count() {
+                let source = io::Error::from_raw_os_error(errno);
+                return Err(SetupError::Probe { what: WHAT, source });
+            }
+            let part = self.groups[at].complete(&completion).filter(|part| part[..] == text[..]);
+            let good = completion.more() && completion.buffer_more() == incremental;
+            parts.push(part.filter(|_| good).ok_or_else(|| wrong(WHAT))?);
+        }
+        let (first, second) = (parts[0].as_ptr().addr(), parts[1].as_ptr().addr());
+        if incremental && second != first + parts[0].len() {
+            return Err(wrong(WHAT));
+        }
+        drop(near);
+        // Zero, or `ENOBUFS` where two messages took both buffers; the end either way.
+        if self.next(WHAT)?.more() { Err(wrong(WHAT)) } else { Ok(()) }
+    }
+
+    /// One multishot accept, two connections.
+    fn accepts(&mut self) -> Result<(), SetupError> {
+        const WHAT: &str = "multishot accept";
+        let listener = listener().map_err(open("a local listener"))?;
+        let address = listener.local_addr().map_err(open("a local listener"))?;
+        let token = Token::new(OpKind::Accept, NOBODY);
+        self.push(&sqe::accept(listener.as_raw_fd(), token))?;
+        for _ in 0..2 {
+            let _near = UnixStream::connect_addr(&address).map_err(open("a local connection"))?;
+            let completion = self.next(WHAT)?;
+            let more = completion.more();
+            if completion.into_fd().is_none() || !more {
+                return Err(wrong(WHAT));
+            }
+        }
+        self.push(&sqe::cancel(token, Token::new(OpKind::Cancel, NOBODY)))?;
+        for _ in 0..2 {
+            self.next(WHAT)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), SetupError> {
+        while self.in_flight > 0 {
+            self.next("cancelling")?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if self.in_flight > 0 {
+            self.ring.cancel_everything(PROBE_TIME);
+        }
+        for group in &mut self.groups {
+            if self.in_flight > 0 || group.unregister(&self.ring).is_err() {
+                group.leak();
+            }
+        }
+    }
+}
+
+/// A listener on an abstract name that the kernel chooses.
+fn listener() -> io::Result<UnixListener> {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix("")?)?;
+    socket.listen(2)?;
+    Ok(std::os::fd::OwnedFd::from(socket).into())
+}

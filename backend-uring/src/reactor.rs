@@ -1,0 +1,450 @@
+//! The reactor: its table of sockets, the poll, accepting, and letting everything go.
+//!
+//! Invariant: the ring is touched only by `poll`, `arm`, the constructor and the drop, and by none of
+//! them in a forked child; every other method changes what a socket wants and marks it. One enter
+//! submits everything and waits.
+
+use std::{fmt, time::Duration};
+
+use netproc_core::{
+    address::Address,
+    options::SockOption,
+    pool::Pool,
+    queue::EventQueue,
+    reactor::{
+        Caps, CloseHow, Config, Counters, Event, Kind, Op, OpenSpec, Payload, Reactor, Role,
+        SockId, SysError, Tick, Wait,
+    },
+    slots::{Key, Slots},
+    socket,
+};
+use socket2::Socket;
+
+use crate::{
+    cqe::Completion,
+    error::SetupError,
+    foreign::Foreign,
+    io::Io,
+    probe::{Features, probe},
+    ring::{Ring, Sleep},
+    sock::{Dial, Dialing, Finish, Input, Phase, Sock},
+    sqe,
+    token::{OpKind, Token},
+    wake::UringWaker,
+};
+
+/// Moves the bytes of many sockets through one io_uring, on one thread.
+///
+/// Made on the thread that polls it and never moved to another. In a child forked while it
+/// existed, every method fails or does nothing, and dropping it leaves the parent's alone.
+///
+/// # Examples
+///
+/// ```
+/// use netproc_core::{
+///     queue::EventQueue,
+///     reactor::{Config, OpenSpec, Reactor as _, Wait},
+/// };
+/// use netproc_uring::UringReactor;
+///
+/// let Ok(mut reactor) = UringReactor::new(Config::default()) else { return };
+/// let local = "[127 0 0 1 0]".parse().unwrap();
+/// let server = reactor.listen(&OpenSpec { local: Some(&local), ..OpenSpec::default() }, 5).unwrap();
+/// assert_ne!(reactor.local_addr(server).unwrap().port(), Some(0));
+/// reactor.poll(Wait::No, &mut EventQueue::new()).unwrap();
+/// assert_eq!(reactor.counters().sockets, 1);
+/// ```
+pub struct UringReactor {
+    pub(crate) io: Io,
+    pub(crate) sockets: Slots<Sock>,
+    pub(crate) waker: UringWaker,
+    watching: bool,
+    woken: bool,
+    pub(crate) foreign: Foreign,
+    /// Events that happened outside of a poll.
+    pub(crate) early: EventQueue,
+}
+
+impl UringReactor {
+    /// Probes the kernel and makes a reactor.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] naming the step that failed; nothing stays behind.
+    pub fn new(config: Config) -> Result<Self, SetupError> {
+        let features = probe(&config)?;
+        Self::with_features(config, features)
+    }
+
+    /// Makes a reactor on a kernel probed before.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] naming the step that failed; nothing stays behind.
+    pub fn with_features(config: Config, features: Features) -> Result<Self, SetupError> {
+        let ring = Ring::new(config.ring_entries)?;
+        let waker =
+            UringWaker::new().map_err(|source| SetupError::Open { what: "an eventfd", source })?;
+        let pool = Pool::new(config.slots, config.slot_len)?;
+        let streams = Io::stream_group(&ring, pool, features.incremental())
+            .map_err(|source| SetupError::Register { what: "a ring of buffers", source })?;
+        Ok(Self {
+            io: Io::new(ring, streams, config),
+            sockets: Slots::new(),
+            waker,
+            watching: false,
+            woken: false,
+            foreign: Foreign::default(),
+            early: EventQueue::new(),
+        })
+    }
+
+    /// Refuses work in a forked child and on a broken ring.
+    pub(crate) fn usable(&self, op: Op) -> Result<(), SysError> {
+        if self.io.ring.in_child() {
+            return Err(SysError { op, errno: libc::EBADF });
+        }
+        self.io.broken.map_or(Ok(()), Err)
+    }
+
+    pub(crate) fn insert(&mut self, fd: Socket, role: Role, kind: Kind, reading: bool) -> Key {
+        let key = self.sockets.insert_with(|key| Sock::new(key, fd, role, kind, reading));
+        self.io.counters.sockets += 1;
+        self.with(key, |sock, io| io.mark(sock));
+        key
+    }
+
+    /// Runs `change` on the socket, if it lives.
+    pub(crate) fn with<T>(
+        &mut self,
+        key: Key,
+        change: impl FnOnce(&mut Sock, &mut Io) -> T,
+    ) -> Option<T> {
+        let sock = self.sockets.get_mut(key)?;
+        Some(change(sock, &mut self.io))
+    }
+
+    fn socket(&self, id: SockId) -> Result<&Socket, SysError> {
+        self.usable(Op::Option)?;
+        let sock = self.sockets.get(id.0);
+        sock.map(|sock| &sock.fd).ok_or(SysError { op: Op::Option, errno: libc::EBADF })
+    }
+
+    /// Everything that goes to the kernel with the next enter.
+    pub(crate) fn prepare(&mut self, out: &mut EventQueue) {
+        self.ring_timers();
+        self.feed();
+        if !self.watching {
+            let sqe = sqe::poll_in(self.waker.fd(), true, Token::global(OpKind::Wake, 0));
+            self.watching = self.io.submit(&sqe);
+        }
+        let mut at = 0;
+        while let Some(key) = self.io.marked.get(at).copied() {
+            at += 1;
+            self.settle(key, out);
+        }
+        self.io.marked.clear();
+    }
+
+    fn settle(&mut self, key: Key, out: &mut EventQueue) {
+        let Some(sock) = self.sockets.get_mut(key) else { return };
+        if sock.settle(&mut self.io, out) {
+            let sock = self.sockets.remove(key).expect("looked at above");
+            sock.bury(&mut self.io, out);
+            self.wake_resting();
+        }
+    }
+
+    fn ring_timers(&mut self) {
+        if self.io.timers.is_empty() {
+            return;
+        }
+        let now = self.io.now();
+        while let Some((at, key, alarm)) = self.io.timers.first().copied()
+            && at <= now
+        {
+            self.io.timers.pop_first();
+            self.with(key, |sock, io| sock.ring(alarm, io));
+        }
+    }
+
+    /// Gives the kernel free slots, and the sockets that wait for one their turn: at most as many
+    /// as there are slots, the longest waiting first.
+    fn feed(&mut self) {
+        for packets in [false, true] {
+            if packets && self.io.packets.is_none() {
+                continue;
+            }
+            let group = self.io.group(packets);
+            group.refill();
+            let mut turns = group.held();
+            while turns > 0
+                && let Some(key) = self.io.group(packets).starved.pop_front()
+            {
+                let starved = self.with(key, |sock, io| {
+                    let starved = sock.input == Input::Starved;
+                    if starved {
+                        sock.input = Input::Idle;
+                        io.mark(sock);
+                    }
+                    starved
+                });
+                turns -= u16::from(starved == Some(true));
+            }
+        }
+    }
+
+    fn sleep(&self, wait: Wait) -> Sleep {
+        let until = match wait {
+            Wait::No => return Sleep::No,
+            Wait::Until(at) => Some(at),
+            Wait::Forever => None,
+        };
+        let timer = self.io.next_timer();
+        let Some(at) = until.into_iter().chain(timer).min() else { return Sleep::Forever };
+        match at.since(self.io.now()) {
+            Duration::ZERO => Sleep::No,
+            span => Sleep::For(span),
+        }
+    }
+
+    pub(crate) fn enter(&mut self, sleep: Sleep) -> Result<(), SysError> {
+        if let Err(err) = self.io.ring.enter(sleep) {
+            self.io.broken.get_or_insert_with(|| SysError::new(Op::Wait, &err));
+        }
+        self.io.broken.map_or(Ok(()), Err)
+    }
+
+    /// Turns completions into events, until there are none or `len_max` events.
+    pub(crate) fn drain(&mut self, len_max: usize, out: &mut EventQueue) {
+        while out.len() < len_max
+            && let Some(completion) = self.io.ring.next()
+        {
+            self.complete(completion, out);
+        }
+    }
+
+    fn complete(&mut self, completion: Completion, out: &mut EventQueue) {
+        let more = completion.more();
+        if !more {
+            debug_assert!(self.io.in_flight > 0 || cfg!(test), "every operation was counted");
+            self.io.in_flight = self.io.in_flight.saturating_sub(1);
+        }
+        let token = completion.token;
+        match token.kind() {
+            Some(OpKind::Wake) => return self.on_wake(more, out),
+            Some(OpKind::Timeout) => return self.foreign.on_timeout(token),
+            _ => {}
+        }
+        let key = self.sockets.key_at(token.index()).filter(|key| token.belongs_to(*key));
+        let Some((key, sock)) = key.and_then(|key| Some((key, self.sockets.get_mut(key)?))) else {
+            return self.on_stale(completion);
+        };
+        if !more {
+            sock.in_flight = sock.in_flight.saturating_sub(1);
+        }
+        match token.kind() {
+            Some(OpKind::Recv | OpKind::RecvPacket) => sock.on_recv(&completion, &mut self.io, out),
+            Some(OpKind::Send) => sock.on_send(&completion, &mut self.io, out),
+            Some(OpKind::Connect) => sock.on_connect(&completion, &mut self.io, out),
+            Some(OpKind::Readable) => sock.on_readable(&mut self.io),
+            Some(OpKind::Writable) => sock.on_writable(&mut self.io),
+            Some(OpKind::Accept) => return self.on_accept(key, completion, out),
+            // Only the last completion of what was cancelled counts.
+            Some(OpKind::Cancel | OpKind::Wake | OpKind::Timeout) | None => {}
+        }
+        self.settle_if_over(key, out);
+    }
+
+    /// Spares a socket whose last completion came the wait for the next poll.
+    pub(crate) fn settle_if_over(&mut self, key: Key, out: &mut EventQueue) {
+        let over = |sock: &Sock| sock.phase == Phase::Ending && sock.in_flight == 0;
+        if self.sockets.get(key).is_some_and(over) {
+            self.settle(key, out);
+        }
+    }
+
+    /// A completion for nobody: its descriptor is closed, its buffer goes back.
+    fn on_stale(&mut self, completion: Completion) {
+        self.io.counters.stale += 1;
+        match completion.token.kind() {
+            Some(OpKind::Recv) => drop(self.io.group(false).complete(&completion)),
+            Some(OpKind::RecvPacket) => drop(self.io.group(true).complete(&completion)),
+            _ => drop(completion.into_fd()),
+        }
+    }
+
+    fn on_wake(&mut self, more: bool, out: &mut EventQueue) {
+        self.watching = more;
+        self.io.counters.syscalls += 1;
+        self.waker.consume();
+        if !std::mem::replace(&mut self.woken, true) {
+            out.push(Event::Woken);
+        }
+    }
+
+    fn report_sent(&mut self, out: &mut EventQueue) {
+        for key in self.io.reporting.drain(..) {
+            if let Some(sock) = self.sockets.get_mut(key) {
+                let queued = sock.queue.bytes();
+                sock.report_sent(queued, out);
+            }
+        }
+    }
+}
+
+impl Reactor for UringReactor {
+    type Waker = UringWaker;
+
+    fn caps(&self) -> Caps {
+        Caps {
+            name: "io_uring",
+            seqpacket: true,
+            abstract_names: true,
+            reuse_port_balances: true,
+            packet_len_max: self.io.config.packet_len,
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        self.io.counters()
+    }
+
+    fn now(&self) -> Tick {
+        self.io.now()
+    }
+
+    fn listen(&mut self, spec: &OpenSpec<'_>, backlog: u32) -> Result<SockId, SysError> {
+        self.usable(Op::Open)?;
+        if spec.kind != Kind::Stream {
+            self.io.need_packets()?;
+        }
+        let fd = socket::listener(spec, backlog)?;
+        Ok(SockId(self.insert(fd, Role::Listener, spec.kind, spec.reading)))
+    }
+
+    fn connect(&mut self, spec: &OpenSpec<'_>, to: &Address) -> Result<SockId, SysError> {
+        self.usable(Op::Open)?;
+        if spec.kind != Kind::Stream {
+            self.io.need_packets()?;
+        }
+        let fd = socket::open(spec, Some(to))?;
+        socket::bind(&fd, spec)?;
+        let to = socket::to_sockaddr(to).map_err(|err| SysError::new(Op::Connect, &err))?;
+        let key = self.insert(fd, Role::Connection, spec.kind, spec.reading);
+        self.with(key, |sock, _| {
+            sock.phase = Phase::Connecting;
+            sock.dialing = Some(Box::new(Dialing { to, state: Dial::Ready }));
+        });
+        Ok(SockId(key))
+    }
+
+    fn datagram(&mut self, spec: &OpenSpec<'_>, to: Option<&Address>) -> Result<SockId, SysError> {
+        self.usable(Op::Open)?;
+        self.io.need_packets()?;
+        let fd = socket::datagram(spec, to)?;
+        Ok(SockId(self.insert(fd, Role::Datagram, Kind::Datagram, spec.reading)))
+    }
+
+    fn set_reading(&mut self, id: SockId, on: bool) {
+        self.with(id.0, |sock, io| {
+            sock.reading = on;
+            io.mark(sock);
+        });
+    }
+
+    fn send(&mut self, id: SockId, data: Payload) -> u64 {
+        self.with(id.0, |sock, io| sock.send(data, None, io)).unwrap_or(0)
+    }
+
+    fn send_to(&mut self, id: SockId, data: Payload, to: &Address) -> u64 {
+        let send = |sock: &mut Sock, io: &mut Io| match sock.role {
+            Role::Datagram => sock.send(data, Some(to), io),
+            Role::Listener | Role::Connection => sock.queue.bytes(),
+        };
+        self.with(id.0, send).unwrap_or(0)
+    }
+
+    fn queued(&self, id: SockId) -> u64 {
+        self.sockets.get(id.0).map_or(0, |sock| sock.queue.bytes())
+    }
+
+    fn watch_sent(&mut self, id: SockId, on: bool) {
+        self.with(id.0, |sock, _| sock.watched = on);
+    }
+
+    fn finish(&mut self, id: SockId) {
+        self.with(id.0, |sock, io| {
+            if sock.finish == Finish::No && sock.role != Role::Listener {
+                sock.finish = Finish::Wanted;
+                io.mark(sock);
+            }
+        });
+    }
+
+    fn close(&mut self, id: SockId, how: CloseHow) {
+        self.with(id.0, |sock, io| sock.close(how, io));
+    }
+
+    fn local_addr(&self, id: SockId) -> Result<Address, SysError> {
+        socket::local_addr(self.socket(id)?)
+    }
+
+    fn peer_addr(&self, id: SockId) -> Result<Address, SysError> {
+        socket::peer_addr(self.socket(id)?)
+    }
+
+    fn set_option(&mut self, id: SockId, option: &SockOption) -> Result<(), SysError> {
+        socket::set_option(self.socket(id)?, option).map_err(|err| SysError::new(Op::Option, &err))
+    }
+
+    fn poll(&mut self, wait: Wait, out: &mut EventQueue) -> Result<(), SysError> {
+        self.usable(Op::Wait)?;
+        let before = out.len();
+        let len_max = before.saturating_add(self.io.config.events_max.max(1) as usize);
+        while let Some(event) = self.early.pop() {
+            out.push(event);
+        }
+        self.woken = false;
+        loop {
+            self.prepare(out);
+            let idle = out.len() == before && !self.io.ring.has_reaped();
+            let sleep = if idle { self.sleep(wait) } else { Sleep::No };
+            self.enter(sleep)?;
+            let reaped = self.io.ring.reap();
+            self.drain(len_max, out);
+            let happened = out.len() > before || !self.io.reporting.is_empty();
+            if happened || wait == Wait::No || self.is_over(wait, reaped) {
+                break;
+            }
+        }
+        self.report_sent(out);
+        Ok(())
+    }
+
+    fn waker(&self) -> UringWaker {
+        self.waker.clone()
+    }
+}
+
+impl UringReactor {
+    /// Whether a wait that brought no event ends: its time has come, or a signal cut it short.
+    fn is_over(&self, wait: Wait, reaped: usize) -> bool {
+        let now = self.io.now();
+        let ran_out = matches!(wait, Wait::Until(at) if now >= at);
+        let timer_due = self.io.next_timer().is_some_and(|at| at <= now);
+        ran_out || (reaped == 0 && !timer_due)
+    }
+}
+
+impl fmt::Debug for UringReactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UringReactor")
+            .field("sockets", &self.sockets.len())
+            .field("in_flight", &self.io.in_flight)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,358 @@
+//! Connections: echo through little memory, starvation, flushing, resetting, refusals.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpStream},
+    thread,
+};
+
+use super::*;
+
+fn small(slots: u16) -> Config {
+    let mut config = Config::default();
+    config.slots = slots;
+    config.slot_len = 4096;
+    config
+}
+
+/// Bytes that show where they belong.
+fn pattern(len: usize, step: usize) -> Vec<u8> {
+    (0..len).map(|at| u8::try_from(at / step % 251).unwrap()).collect()
+}
+
+/// Serves echo until `clients` connections have come and gone.
+fn serve_echo(rig: &mut Rig, clients: usize) {
+    let mut gone = 0;
+    while gone < clients {
+        match rig.next() {
+            Event::Data { id, buf, .. } => drop(rig.reactor.send(id, buf.into())),
+            Event::Eof { id } => rig.reactor.close(id, CloseHow::Flush { within: PATIENCE }),
+            Event::Closed { cause, unsent, .. } => {
+                assert_eq!((cause, unsent), (None, 0));
+                gone += 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn talk(address: std::net::SocketAddr, n: usize, len: usize) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    let sent = pattern(len, n + 1);
+    let bytes = sent.clone();
+    let writing = thread::spawn(move || {
+        bytes.chunks(3000).for_each(|part| writer.write_all(part).unwrap());
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut got = Vec::new();
+    stream.read_to_end(&mut got).unwrap();
+    writing.join().unwrap();
+    assert!(got == sent, "client {n} got {} of {len} bytes, or wrong ones", got.len());
+}
+
+#[test]
+fn echo_comes_back_whole_however_few_the_slots() {
+    for (slots, ring_entries) in [(64, 256), (4, 8), (2, 8)] {
+        let mut config = small(slots);
+        config.ring_entries = ring_entries;
+        for mut rig in Rig::both(config) {
+            let (listener, address) = rig.listen();
+            let clients: Vec<_> =
+                (0..50).map(|n| thread::spawn(move || talk(address, n, 100_000))).collect();
+            serve_echo(&mut rig, 50);
+            clients.into_iter().for_each(|client| client.join().unwrap());
+            rig.reactor.close(listener, CloseHow::Now);
+            rig.assert_clean();
+            assert_eq!(rig.reactor.counters().received, 50 * 100_000);
+        }
+    }
+}
+
+#[test]
+fn whoever_holds_every_buffer_delays_and_loses_nothing() {
+    for mut rig in Rig::both(small(2)) {
+        let (id, mut client) = rig.accepted();
+        let (other, mut second) = rig.accepted();
+        let sent = pattern(40_000, 7);
+        client.write_all(&sent).unwrap();
+        let (mut held, mut len) = (Vec::new(), 0);
+        for event in rig.settle() {
+            if let Event::Data { buf, .. } = event {
+                len += buf.len();
+                held.push(buf);
+            }
+        }
+        assert!(len < sent.len() && len >= 4096, "two slots are full: {len}");
+        second.write_all(b"me too").unwrap();
+        let waits = rig.reactor.counters().waits;
+        assert!(rig.settle().is_empty(), "no memory, no input");
+        assert!(rig.reactor.counters().waits < waits + 4, "it sleeps meanwhile");
+        assert!(rig.reactor.counters().starved > 0);
+        let mut got: Vec<u8> = held.iter().flat_map(|buf| buf.to_vec()).collect();
+        held.clear();
+        let mut late = Vec::new();
+        while got.len() < sent.len() || late.len() < 6 {
+            rig.until(|event| match event {
+                Event::Data { id: from, buf, .. } => {
+                    if from == id { &mut got } else { &mut late }.extend_from_slice(&buf);
+                    Some(())
+                }
+                _ => None,
+            });
+        }
+        assert!(got == sent && late == b"me too");
+        rig.reactor.close(id, CloseHow::Now);
+        rig.reactor.close(other, CloseHow::Now);
+        rig.assert_clean();
+    }
+}
+
+#[test]
+fn flush_delivers_everything_although_input_is_unread() {
+    let mut rig = Rig::new(Config::default());
+    let (id, mut client) = rig.accepted();
+    rig.reactor.set_reading(id, false);
+    rig.settle();
+    client.write_all(&[b'x'; 600]).unwrap();
+    let sent = pattern(4_000_000, 11);
+    rig.reactor.send(id, sent.clone().into());
+    rig.reactor.close(id, CloseHow::Flush { within: PATIENCE });
+    let reading = thread::spawn(move || {
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).unwrap();
+        got
+    });
+    assert_eq!(rig.closed(id), (None, 0));
+    assert!(reading.join().unwrap() == sent);
+    rig.assert_clean();
+}
+
+#[test]
+fn a_flush_ends_with_its_deadline_or_a_harsher_close() {
+    let mut rig = Rig::new(Config::default());
+    for harsher in [None, Some(CloseHow::Now), Some(CloseHow::Reset)] {
+        let (id, client) = rig.accepted();
+        rig.reactor.send(id, vec![7; 64 << 20].into());
+        let within = harsher.map_or(Duration::from_millis(40), |_| PATIENCE);
+        rig.reactor.close(id, CloseHow::Flush { within });
+        let start = rig.reactor.now();
+        if let Some(harsher) = harsher {
+            assert!(rig.settle().is_empty(), "the client does not read");
+            rig.reactor.close(id, harsher);
+        }
+        let (cause, unsent) = rig.closed(id);
+        assert!(cause.is_none() && unsent > 0, "{harsher:?}: {unsent}");
+        assert!(rig.reactor.now().since(start) < Duration::from_secs(2), "{harsher:?}");
+        rig.assert_clean();
+        drop(client);
+    }
+}
+
+#[test]
+fn reset_resets_and_now_ends() {
+    let mut rig = Rig::new(Config::default());
+    let (id, mut client) = rig.accepted();
+    rig.reactor.close(id, CloseHow::Reset);
+    assert_eq!(rig.closed(id), (None, 0));
+    let err = client.read(&mut [0]).unwrap_err();
+    assert_eq!(err.kind(), std::io::ErrorKind::ConnectionReset);
+    let (id, mut client) = rig.accepted();
+    rig.reactor.close(id, CloseHow::Now);
+    rig.closed(id);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    rig.assert_clean();
+}
+
+#[test]
+fn a_half_close_waits_for_what_is_queued_and_input_goes_on() {
+    let mut rig = Rig::new(Config::default());
+    let (id, mut client) = rig.accepted();
+    rig.reactor.watch_sent(id, true);
+    let (parts, part_len) = (30u8, 100_000);
+    let len = usize::from(parts) * part_len;
+    for part in 0..parts {
+        rig.reactor.send(id, vec![part; part_len].into());
+    }
+    rig.reactor.finish(id);
+    let after = rig.reactor.send(id, b"too late".into());
+    assert_eq!(after, len as u64, "nothing is queued after the end");
+    let reading = thread::spawn(move || {
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).unwrap();
+        client.write_all(b"still here").unwrap();
+        got
+    });
+    let mut sent = 0;
+    let text = rig.until(|event| match event {
+        Event::Sent { bytes, .. } => {
+            sent += bytes;
+            None
+        }
+        Event::Data { buf, .. } => Some(buf.to_vec()),
+        _ => None,
+    });
+    assert_eq!((text, sent), (b"still here".to_vec(), len as u64));
+    let got = reading.join().unwrap();
+    assert!((0..parts).zip(got.chunks(part_len)).all(|(n, part)| part == vec![n; part_len]));
+    assert_eq!(got.len(), len);
+    rig.reactor.close(id, CloseHow::Now);
+    rig.assert_clean();
+}
+
+#[test]
+fn a_failed_send_does_not_swallow_what_was_received() {
+    let mut rig = Rig::new(Config::default());
+    let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let id = rig.reactor.adopt(near.into(), Role::Connection, true).unwrap();
+    rig.settle();
+    far.write_all(b"bye").unwrap();
+    drop(far);
+    rig.reactor.send(id, "are you there?".into());
+    assert_eq!(rig.data(), b"bye");
+    let cause = SysError { op: Op::Send, errno: libc::EPIPE };
+    assert_eq!(rig.closed(id), (Some(cause), 14));
+    rig.assert_clean();
+}
+
+#[test]
+fn what_was_sent_and_what_was_not_make_up_what_was_queued() {
+    let mut rig = Rig::new(Config::default());
+    let (id, client) = rig.accepted();
+    rig.reactor.watch_sent(id, true);
+    let len = 32 << 20;
+    rig.reactor.send(id, vec![1; len].into());
+    let mut sent = 0;
+    let mut count = |events: Vec<Event>| {
+        for event in events {
+            match event {
+                Event::Sent { bytes, .. } => sent += bytes,
+                Event::Closed { unsent, .. } => return Some(sent + unsent),
+                _ => {}
+            }
+        }
+        None
+    };
+    assert_eq!(count(rig.settle()), None);
+    rig.reactor.close(id, CloseHow::Now);
+    assert_eq!(count(rig.settle()), Some(len as u64));
+    assert!(sent > 0, "some of it went out, MiB by MiB");
+    drop(client);
+}
+
+#[test]
+fn a_pause_loses_no_byte() {
+    for mut rig in Rig::both(small(8)) {
+        let (id, mut client) = rig.accepted();
+        let sent = pattern(200_000, 5);
+        let bytes = sent.clone();
+        let writing = thread::spawn(move || client.write_all(&bytes).map(|()| client));
+        let (mut got, mut round) = (Vec::new(), 0);
+        while got.len() < sent.len() {
+            round += 1;
+            rig.reactor.set_reading(id, round % 3 != 0);
+            rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+            rig.reactor.set_reading(id, true);
+            got.extend(rig.data());
+        }
+        assert!(got == sent);
+        drop(writing.join().unwrap());
+        assert!(matches!(rig.next(), Event::Eof { .. }));
+        rig.reactor.close(id, CloseHow::Now);
+        rig.assert_clean();
+    }
+}
+
+#[test]
+fn a_refused_connect_is_closed_with_its_cause() {
+    let mut rig = Rig::new(Config::default());
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let id = rig.reactor.connect(&OpenSpec::default(), &port.into()).unwrap();
+    let refused = SysError { op: Op::Connect, errno: libc::ECONNREFUSED };
+    assert_eq!(rig.closed(id), (Some(refused), 0));
+    // Bound to the very port it calls, a socket meets itself.
+    let own = port.into();
+    let spec = OpenSpec { local: Some(&own), ..OpenSpec::default() };
+    let id = rig.reactor.connect(&spec, &own).unwrap();
+    assert_eq!(rig.closed(id), (Some(refused), 0));
+    rig.assert_clean();
+}
+
+#[test]
+fn a_local_connect_waits_for_room_in_the_backlog() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = Address::local(folder.path().join("s").as_os_str().as_encoded_bytes()).unwrap();
+    let mut rig = Rig::new(Config::default());
+    let spec = OpenSpec { local: Some(&local), reading: false, ..OpenSpec::default() };
+    let listener = rig.reactor.listen(&spec, 0).unwrap();
+    let mut wanted: Vec<SockId> =
+        (0..4).map(|_| rig.reactor.connect(&OpenSpec::default(), &local).unwrap()).collect();
+    let early = rig.settle();
+    assert!(early.len() < 4, "the backlog holds fewer: {early:?}");
+    let mut seen = |event: &Event| {
+        assert!(!matches!(event, Event::Closed { .. }), "{event:?}");
+        if let Event::Connected { id } = event {
+            wanted.retain(|wanted| wanted != id);
+        }
+        wanted.is_empty()
+    };
+    for event in &early {
+        seen(event);
+    }
+    rig.reactor.set_reading(listener, true);
+    rig.until(|event| seen(&event).then_some(()));
+}
+
+#[test]
+fn what_is_sent_while_connecting_arrives_even_when_closed() {
+    let mut rig = Rig::new(Config::default());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap().into();
+    let id = rig.reactor.connect(&OpenSpec::default(), &to).unwrap();
+    rig.reactor.send(id, "hello".into());
+    rig.reactor.close(id, CloseHow::Flush { within: PATIENCE });
+    let reading = thread::spawn(move || {
+        let mut text = String::new();
+        listener.accept().unwrap().0.read_to_string(&mut text).unwrap();
+        text
+    });
+    assert_eq!(rig.closed(id), (None, 0));
+    assert_eq!(reading.join().unwrap(), "hello");
+    rig.assert_clean();
+}
+
+#[test]
+fn queues_too_small_for_the_burst_lose_nothing() {
+    let mut config = small(64);
+    config.ring_entries = 8;
+    config.events_max = 5;
+    for mut rig in Rig::both(config) {
+        let (_, address) = rig.listen();
+        let mut clients: Vec<TcpStream> =
+            (0..200).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let mut accepted = 0;
+        while accepted < 200 {
+            accepted += usize::from(matches!(rig.next(), Event::Accepted { .. }));
+            assert!(rig.queue.len() <= 5, "one poll brings no more");
+        }
+        rig.settle();
+        clients.iter_mut().for_each(|client| client.write_all(b"x").unwrap());
+        let mut got = 0;
+        while got < 200 {
+            got += rig.data().len();
+        }
+        clients.iter_mut().for_each(|client| client.write_all(b"yz").unwrap());
+        while got < 600 {
+            got += rig.data().len();
+        }
+        drop(clients);
+        let mut ends = 0;
+        while ends < 200 {
+            if let Event::Eof { id } = rig.next() {
+                ends += 1;
+                rig.reactor.close(id, CloseHow::Now);
+            }
+        }
+        assert!(rig.reactor.counters().overflows > 0, "the test is too gentle");
+    }
+}

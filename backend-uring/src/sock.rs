@@ -1,0 +1,561 @@
+//! One socket: what its owner wants of it, what the kernel is doing for it, and how the two meet.
+//!
+//! Invariant: methods of the owner only change wants; [`Sock::settle`] compares wants with what is in
+//! the kernel and submits the difference; completions change what is in the kernel and yield events.
+//! At most one operation of each kind is in flight, so bytes cannot overtake each other. How a socket
+//! ends is in [`crate::close`]; accepting, which makes new sockets, in [`crate::reactor`].
+
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _, RawFd},
+    time::Duration,
+};
+
+use netproc_core::{
+    address::Address,
+    outbox::{Outbox, Packet, Packets},
+    pool::Buf,
+    queue::EventQueue,
+    reactor::{Event, Kind, Op, Payload, Role, SockId, SysError, Tick},
+    slots::Key,
+    socket::local_addr,
+};
+use socket2::{SockAddr, Socket};
+
+use crate::{
+    cqe::Completion,
+    io::{Alarm, Io},
+    message::Message,
+    packets,
+    sqe::{self, Sqe},
+    token::{OpKind, Token},
+};
+
+/// How long a local connect that found the backlog full waits before it tries again.
+const CONNECT_RETRY: Duration = Duration::from_millis(10);
+
+/// Where a socket is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Connecting, or waiting to try again.
+    Connecting,
+    /// In use.
+    Open,
+    /// Its owner is done with it; what is queued still goes out. Input is thrown away.
+    Flushing,
+    /// All is sent and the sending side shut; input is thrown away until the peer's end, because
+    /// unread input would turn the close into a reset that destroys bytes the kernel has taken.
+    Discarding,
+    /// The kernel is told to stop; the descriptor goes with the last completion.
+    Ending,
+}
+
+/// What the kernel does for a socket's input: receiving or, for a listener, accepting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Input {
+    Idle,
+    /// The multishot operation is in the kernel.
+    Armed,
+    /// A poll for readiness is in the kernel, in place of the operation.
+    Polling,
+    /// Whichever it was, it has been cancelled and has not completed yet.
+    Cancelling,
+    /// Waits for a buffer, in its group's queue.
+    Starved,
+    /// A listener waits for a descriptor, on a timer.
+    Resting,
+}
+
+/// What the kernel does for a socket's output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Output {
+    Idle,
+    /// A send of this many bytes is in the kernel; what it covers stays in the queue.
+    Sending(usize),
+    /// A poll for room is in the kernel.
+    Polling,
+}
+
+/// How far the owner's wish to end the sending side has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Finish {
+    No,
+    Wanted,
+    Done,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Dial {
+    Ready,
+    InFlight,
+    Waiting,
+}
+
+/// Whom a connecting socket calls; boxed, as the kernel reads the address.
+pub(crate) struct Dialing {
+    pub(crate) to: SockAddr,
+    pub(crate) state: Dial,
+}
+
+/// What waits to be sent.
+pub(crate) enum Queue {
+    Bytes(Outbox),
+    Packets(Packets),
+}
+
+impl Queue {
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Bytes(outbox) => outbox.bytes(),
+            Self::Packets(packets) => packets.bytes(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Bytes(outbox) => outbox.is_empty(),
+            Self::Packets(packets) => packets.is_empty(),
+        }
+    }
+
+    pub(crate) fn clear(&mut self) -> u64 {
+        match self {
+            Self::Bytes(outbox) => outbox.clear(),
+            Self::Packets(packets) => packets.clear(),
+        }
+    }
+}
+
+/// One entry of the reactor's table.
+pub(crate) struct Sock {
+    pub(crate) key: Key,
+    pub(crate) fd: Socket,
+    pub(crate) role: Role,
+    pub(crate) kind: Kind,
+    pub(crate) phase: Phase,
+    pub(crate) input: Input,
+    pub(crate) output: Output,
+    pub(crate) finish: Finish,
+    /// The owner wants input.
+    pub(crate) reading: bool,
+    /// The peer has sent its end.
+    pub(crate) eof: bool,
+    /// The operation last declined to wait, so readiness is asked for before it is tried again.
+    pub(crate) cautious: bool,
+    /// The owner has closed it and wants no more events but the last.
+    pub(crate) muted: bool,
+    /// The owner wants a reset.
+    pub(crate) reset: bool,
+    /// The kernel has been told to stop.
+    pub(crate) stopped: bool,
+    /// On the list of those to settle.
+    pub(crate) marked: bool,
+    pub(crate) watched: bool,
+    /// Operations in the kernel or on their way there.
+    pub(crate) in_flight: u16,
+    /// Bytes sent since the last report, if watched.
+    pub(crate) sent: u64,
+    pub(crate) cause: Option<SysError>,
+    pub(crate) queue: Queue,
+    pub(crate) message: Option<Box<Message>>,
+    pub(crate) dialing: Option<Box<Dialing>>,
+    pub(crate) deadline: Option<Tick>,
+    pub(crate) retry: Option<Tick>,
+}
+
+impl Sock {
+    pub(crate) fn new(key: Key, fd: Socket, role: Role, kind: Kind, reading: bool) -> Self {
+        let queue = match role {
+            Role::Datagram => Queue::Packets(Packets::default()),
+            Role::Listener | Role::Connection => Queue::Bytes(Outbox::default()),
+        };
+        Self {
+            key,
+            fd,
+            role,
+            kind,
+            phase: Phase::Open,
+            input: Input::Idle,
+            output: Output::Idle,
+            finish: Finish::No,
+            reading,
+            eof: false,
+            cautious: false,
+            muted: false,
+            reset: false,
+            stopped: false,
+            marked: false,
+            watched: false,
+            in_flight: 0,
+            sent: 0,
+            cause: None,
+            queue,
+            message: None,
+            dialing: None,
+            deadline: None,
+            retry: None,
+        }
+    }
+
+    pub(crate) fn id(&self) -> SockId {
+        SockId(self.key)
+    }
+
+    fn raw(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    fn token(&self, kind: OpKind) -> Token {
+        Token::new(kind, self.key)
+    }
+
+    /// Whether input comes as packets or records, through the second group of buffers.
+    pub(crate) fn takes_packets(&self) -> bool {
+        self.kind != Kind::Stream
+    }
+
+    pub(crate) fn submit(&mut self, io: &mut Io, sqe: &Sqe) -> bool {
+        let pushed = io.submit(sqe);
+        self.in_flight += u16::from(pushed);
+        pushed
+    }
+
+    /// Queues `payload` unless the sending side is over; returns the bytes that wait.
+    pub(crate) fn send(&mut self, payload: Payload, to: Option<&Address>, io: &mut Io) -> u64 {
+        let open = matches!(self.phase, Phase::Connecting | Phase::Open) && !self.muted;
+        if open && self.finish == Finish::No && self.role != Role::Listener {
+            match &mut self.queue {
+                Queue::Bytes(outbox) => outbox.push(payload),
+                Queue::Packets(packets) => packets.push(Packet { payload, to: to.cloned() }),
+            }
+            io.mark(self);
+        }
+        self.queue.bytes()
+    }
+
+    /// Brings what the kernel does in line with what is wanted; returns whether the socket is over.
+    pub(crate) fn settle(&mut self, io: &mut Io, out: &mut EventQueue) -> bool {
+        self.marked = false;
+        self.dial(io);
+        self.send_more(io, out);
+        self.half_close(io);
+        self.advance_close(io);
+        self.adjust_input(io);
+        self.phase == Phase::Ending && self.in_flight == 0
+    }
+
+    fn dial(&mut self, io: &mut Io) {
+        if self.phase != Phase::Connecting {
+            return;
+        }
+        let (fd, token) = (self.raw(), self.token(OpKind::Connect));
+        let Some(dialing) = &mut self.dialing else { return };
+        if dialing.state == Dial::Ready {
+            dialing.state = Dial::InFlight;
+            let sqe = sqe::connect(fd, &dialing.to, token);
+            self.submit(io, &sqe);
+        }
+    }
+
+    pub(crate) fn on_connect(
+        &mut self,
+        completion: &Completion,
+        io: &mut Io,
+        out: &mut EventQueue,
+    ) {
+        io.mark(self);
+        let Some(dialing) = &mut self.dialing else { return };
+        dialing.state = Dial::Ready;
+        if self.phase != Phase::Connecting {
+            return;
+        }
+        match completion.count() {
+            Ok(_) | Err(libc::EISCONN) => {
+                let to = self.dialing.take().expect("looked at above").to;
+                if self.is_own_peer(&to, io) {
+                    return self.fail(Op::Connect, libc::ECONNREFUSED);
+                }
+                if self.muted {
+                    self.phase = Phase::Flushing;
+                } else {
+                    self.phase = Phase::Open;
+                    out.push(Event::Connected { id: self.id() });
+                }
+            }
+            Err(libc::EINTR | libc::ECANCELED) => {}
+            Err(libc::EAGAIN) if dialing.to.is_unix() => {
+                dialing.state = Dial::Waiting;
+                io.set_timer_in(self, Alarm::Retry, CONNECT_RETRY);
+            }
+            Err(errno) => self.fail(Op::Connect, errno),
+        }
+    }
+
+    /// Whether a connect to a port nobody listens on met itself, as TCP allows.
+    fn is_own_peer(&self, to: &SockAddr, io: &mut Io) -> bool {
+        let Some(to) = to.as_socket() else { return false };
+        io.counters.syscalls += 1;
+        local_addr(&self.fd).is_ok_and(|local| local == Address::from(to))
+    }
+
+    /// Starts the one send that may be in flight, over as much of the queue as it can take.
+    fn send_more(&mut self, io: &mut Io, out: &mut EventQueue) {
+        let sending = matches!(self.phase, Phase::Open | Phase::Flushing);
+        while sending && self.output == Output::Idle && !self.queue.is_empty() {
+            let Some((sqe, len)) = self.next_send() else {
+                // Its destination fits no address structure, so no kernel can be asked.
+                self.packet_refused(libc::EINVAL, out);
+                continue;
+            };
+            if !self.submit(io, &sqe) {
+                return;
+            }
+            self.output = Output::Sending(len);
+        }
+    }
+
+    fn next_send(&mut self) -> Option<(Sqe, usize)> {
+        let (fd, token) = (self.raw(), self.token(OpKind::Send));
+        match &self.queue {
+            Queue::Bytes(outbox) if self.takes_packets() => {
+                let record = outbox.chunks().next()?;
+                Some((sqe::send(fd, record, token), record.len()))
+            }
+            Queue::Bytes(outbox) if outbox.len() == 1 => {
+                let chunk = outbox.chunks().next()?;
+                let chunk = &chunk[..chunk.len().min(sqe::SEND_LEN_MAX)];
+                Some((sqe::send(fd, chunk, token), chunk.len()))
+            }
+            Queue::Bytes(outbox) => {
+                let message = self.message.get_or_insert_with(Message::boxed);
+                let len = message.gather(outbox);
+                Some((sqe::send_message(fd, message, token), len))
+            }
+            Queue::Packets(packets) => {
+                let packet = packets.front()?;
+                let message = self.message.get_or_insert_with(Message::boxed);
+                message.packet(packet).ok()?;
+                Some((sqe::send_message(fd, message, token), packet.payload.len()))
+            }
+        }
+    }
+
+    pub(crate) fn on_send(&mut self, completion: &Completion, io: &mut Io, out: &mut EventQueue) {
+        io.mark(self);
+        let Output::Sending(asked) = std::mem::replace(&mut self.output, Output::Idle) else {
+            return;
+        };
+        match completion.count() {
+            Ok(count) => self.took((count as usize).min(asked), asked, io),
+            Err(libc::EINTR | libc::ECANCELED) => {}
+            Err(libc::EAGAIN) if self.phase == Phase::Ending => {}
+            Err(libc::EAGAIN) => {
+                let sqe = sqe::poll_out(self.raw(), self.token(OpKind::Writable));
+                if self.submit(io, &sqe) {
+                    self.output = Output::Polling;
+                }
+            }
+            Err(errno) if self.role == Role::Datagram => self.packet_refused(errno, out),
+            Err(errno) => self.fail(Op::Send, errno),
+        }
+    }
+
+    fn took(&mut self, count: usize, asked: usize, io: &mut Io) {
+        match &mut self.queue {
+            Queue::Bytes(outbox) => outbox.advance(count),
+            Queue::Packets(packets) => drop(packets.pop()),
+        }
+        io.counters.sent += count as u64;
+        io.counters.short_sends += u64::from(count < asked);
+        if self.watched && count > 0 {
+            if self.sent == 0 {
+                io.reporting.push(self.key);
+            }
+            self.sent += count as u64;
+        }
+    }
+
+    fn packet_refused(&mut self, errno: i32, out: &mut EventQueue) {
+        if let Queue::Packets(packets) = &mut self.queue {
+            drop(packets.pop());
+        }
+        self.trouble(Op::Send, errno, out);
+    }
+
+    fn trouble(&self, op: Op, errno: i32, out: &mut EventQueue) {
+        if !self.muted && self.phase == Phase::Open {
+            out.push(Event::Trouble { id: self.id(), err: SysError { op, errno } });
+        }
+    }
+
+    pub(crate) fn on_writable(&mut self, io: &mut Io) {
+        self.output = Output::Idle;
+        io.mark(self);
+    }
+
+    fn half_close(&mut self, io: &mut Io) {
+        let sent = self.queue.is_empty() && self.output == Output::Idle;
+        if self.finish == Finish::Wanted && sent && self.phase == Phase::Open {
+            self.shut_sending(io);
+        }
+    }
+
+    /// Sends our end to the peer; returns whether there was a peer to send it to.
+    pub(crate) fn shut_sending(&mut self, io: &mut Io) -> bool {
+        self.finish = Finish::Done;
+        io.counters.syscalls += 1;
+        self.fd.shutdown(std::net::Shutdown::Write).is_ok()
+    }
+
+    fn wants_input(&self) -> bool {
+        match self.phase {
+            Phase::Connecting | Phase::Ending => false,
+            Phase::Open => self.reading && !self.eof,
+            Phase::Flushing | Phase::Discarding => self.role == Role::Connection && !self.eof,
+        }
+    }
+
+    fn adjust_input(&mut self, io: &mut Io) {
+        let wanted = self.wants_input();
+        match self.input {
+            Input::Idle if wanted => self.arm_input(io),
+            Input::Armed | Input::Polling if !wanted => self.cancel_input(io),
+            Input::Starved | Input::Resting if !wanted => self.input = Input::Idle,
+            Input::Idle
+            | Input::Armed
+            | Input::Polling
+            | Input::Cancelling
+            | Input::Starved
+            | Input::Resting => {}
+        }
+    }
+
+    fn arm_input(&mut self, io: &mut Io) {
+        let fd = self.raw();
+        if self.cautious {
+            let sqe = sqe::poll_in(fd, false, self.token(OpKind::Readable));
+            if self.submit(io, &sqe) {
+                self.input = Input::Polling;
+            }
+            return;
+        }
+        let token = self.token(self.input_op());
+        let takes_packets = self.takes_packets();
+        let sqe = if self.role == Role::Listener {
+            sqe::accept(fd, token)
+        } else {
+            let group = io.group(takes_packets);
+            if group.held() == 0 {
+                // The kernel would refuse it at once, whether there is input or not.
+                return self.starve(io);
+            }
+            let id = group.id();
+            match &io.packets {
+                Some(own) if takes_packets => sqe::recv_packets(fd, &own.header, id, token),
+                _ => sqe::recv(fd, id, token),
+            }
+        };
+        if self.submit(io, &sqe) {
+            self.input = Input::Armed;
+        }
+    }
+
+    fn starve(&mut self, io: &mut Io) {
+        self.input = Input::Starved;
+        io.counters.starved += 1;
+        let key = self.key;
+        io.group(self.takes_packets()).starve(key);
+    }
+
+    fn input_op(&self) -> OpKind {
+        match (self.role, self.takes_packets()) {
+            (Role::Listener, _) => OpKind::Accept,
+            (Role::Connection | Role::Datagram, true) => OpKind::RecvPacket,
+            (Role::Connection | Role::Datagram, false) => OpKind::Recv,
+        }
+    }
+
+    pub(crate) fn cancel_input(&mut self, io: &mut Io) {
+        let target = match self.input {
+            Input::Armed => self.input_op(),
+            Input::Polling => OpKind::Readable,
+            Input::Idle | Input::Cancelling | Input::Starved | Input::Resting => return,
+        };
+        self.input = Input::Cancelling;
+        self.cancel(target, io);
+    }
+
+    pub(crate) fn cancel(&mut self, target: OpKind, io: &mut Io) {
+        let sqe = sqe::cancel(self.token(target), self.token(OpKind::Cancel));
+        self.submit(io, &sqe);
+    }
+
+    pub(crate) fn on_readable(&mut self, io: &mut Io) {
+        self.cautious = false;
+        self.input = Input::Idle;
+        io.mark(self);
+    }
+
+    pub(crate) fn on_recv(&mut self, completion: &Completion, io: &mut Io, out: &mut EventQueue) {
+        if !completion.more() {
+            // For whatever reason: end, error, cancel, or the kernel's own choice.
+            self.input = Input::Idle;
+            io.mark(self);
+        }
+        let buf = io.group(self.takes_packets()).complete(completion);
+        match (completion.count(), buf) {
+            (Err(errno), _) => self.on_recv_error(errno, io, out),
+            (Ok(_), Some(buf)) if self.takes_packets() => self.on_packet(&buf, io, out),
+            (Ok(count), Some(buf)) if count > 0 => {
+                io.counters.received += u64::from(count);
+                if !self.muted {
+                    out.push(Event::Data { id: self.id(), buf, lost: 0 });
+                }
+            }
+            (Ok(0), _) => self.on_end(out),
+            // Bytes without the buffer they are in: the stream has a hole.
+            (Ok(_), _) => self.fail(Op::Recv, libc::EIO),
+        }
+    }
+
+    fn on_packet(&mut self, filled: &Buf, io: &mut Io, out: &mut EventQueue) {
+        let parsed = io.packets.as_ref().and_then(|own| own.header.parse(filled));
+        let Some(received) = parsed else { return self.fail(Op::Recv, libc::EIO) };
+        let (id, buf, lost) = (self.id(), received.bytes, received.lost);
+        if buf.is_empty() && self.role == Role::Connection {
+            io.counters.syscalls += 2;
+            if packets::is_end(self.fd.as_fd()) {
+                return self.on_end(out);
+            }
+        }
+        io.counters.received += buf.len() as u64;
+        if self.muted {
+            return;
+        }
+        out.push(if self.role == Role::Connection {
+            Event::Data { id, buf, lost }
+        } else {
+            Event::Datagram { id, buf, from: received.from, lost }
+        });
+    }
+
+    fn on_end(&mut self, out: &mut EventQueue) {
+        if !self.eof && !self.muted && self.phase == Phase::Open {
+            out.push(Event::Eof { id: self.id() });
+        }
+        self.eof = true;
+    }
+
+    fn on_recv_error(&mut self, errno: i32, io: &mut Io, out: &mut EventQueue) {
+        match errno {
+            libc::ENOBUFS if self.wants_input() => self.starve(io),
+            libc::ENOBUFS | libc::ECANCELED | libc::EINTR => {}
+            libc::EAGAIN => self.cautious = true,
+            // These would come again at once, for ever.
+            libc::EBADF | libc::ENOTSOCK | libc::EINVAL | libc::EFAULT | libc::EOPNOTSUPP => {
+                self.fail(Op::Recv, errno);
+            }
+            _ if self.role == Role::Datagram => self.trouble(Op::Recv, errno, out),
+            _ => self.fail(Op::Recv, errno),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! From intent to submission entry, a short function each.
+//!
+//! Invariant: whatever an entry points to is owned by its socket (payload, boxed message, boxed
+//! address) or by the reactor (header of packets, time), and stays where it is until the
+//! operation's last completion; that is what [`crate::ring`] relies on. Nothing here submits.
+
+use std::os::fd::RawFd;
+
+use io_uring::{
+    opcode, squeue,
+    types::{Fd, TimeoutFlags, Timespec},
+};
+use socket2::SockAddr;
+
+use crate::{message::Message, packets::PacketHeader, token::Token};
+
+/// The most bytes of a stream one send is asked for: its owner hears of progress that often.
+pub(crate) const SEND_LEN_MAX: usize = 1 << 20;
+
+/// A submission entry over memory that its owner keeps.
+pub(crate) struct Sqe(squeue::Entry);
+
+impl Sqe {
+    pub(crate) fn entry(&self) -> &squeue::Entry {
+        &self.0
+    }
+}
+
+fn entry(entry: squeue::Entry, token: Token) -> Sqe {
+    Sqe(entry.user_data(token.0))
+}
+
+/// The kernel's flags are signed in one structure and unsigned in the other.
+const fn unsigned(flags: libc::c_int) -> u32 {
+    flags.cast_unsigned()
+}
+
+pub(crate) fn accept(fd: RawFd, token: Token) -> Sqe {
+    entry(opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build(), token)
+}
+
+pub(crate) fn recv(fd: RawFd, group: u16, token: Token) -> Sqe {
+    entry(opcode::RecvMulti::new(Fd(fd), group).build(), token)
+}
+
+pub(crate) fn recv_packets(fd: RawFd, header: &PacketHeader, group: u16, token: Token) -> Sqe {
+    // So that the header tells the length a packet had, however much of it fits.
+    let flags = unsigned(libc::MSG_TRUNC);
+    let recv = opcode::RecvMsgMulti::new(Fd(fd), header.as_ptr(), group).flags(flags);
+    entry(recv.build(), token)
+}
+
+/// `bytes` belong to a payload at the front of the socket's queue.
+pub(crate) fn send(fd: RawFd, bytes: &[u8], token: Token) -> Sqe {
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+    // No kernel takes a record that long; it says so.
+    let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    entry(opcode::Send::new(Fd(fd), bytes.as_ptr(), len).flags(flags).build(), token)
+}
+
+pub(crate) fn send_message(fd: RawFd, message: &Message, token: Token) -> Sqe {
+    let flags = unsigned(libc::MSG_NOSIGNAL | libc::MSG_WAITALL);
+    entry(opcode::SendMsg::new(Fd(fd), message.header()).flags(flags).build(), token)
+}
+
+/// `to` is boxed by its socket.
+pub(crate) fn connect(fd: RawFd, to: &SockAddr, token: Token) -> Sqe {
+    entry(opcode::Connect::new(Fd(fd), to.as_ptr().cast(), to.len()).build(), token)
+}
+
+pub(crate) fn cancel(target: Token, token: Token) -> Sqe {
+    entry(opcode::AsyncCancel::new(target.0).build(), token)
+}
+
+pub(crate) fn poll_in(fd: RawFd, multi: bool, token: Token) -> Sqe {
+    let events = u32::from(libc::POLLIN.cast_unsigned());
+    entry(opcode::PollAdd::new(Fd(fd), events).multi(multi).build(), token)
+}
+
+pub(crate) fn poll_out(fd: RawFd, token: Token) -> Sqe {
+    let events = u32::from(libc::POLLOUT.cast_unsigned());
+    entry(opcode::PollAdd::new(Fd(fd), events).build(), token)
+}
+
+/// `time` is boxed by the reactor and absolute on no clock: it counts from now.
+pub(crate) fn timeout(time: &Timespec, token: Token) -> Sqe {
+    entry(opcode::Timeout::new(time).flags(TimeoutFlags::empty()).build(), token)
+}
