@@ -49,7 +49,7 @@ pub enum StartError {
     #[error("{0}")]
     Incompatible(&'static str),
     /// The system refused to make or bind the socket, or to connect it.
-    #[error("{}: {source}", address.as_ref().map_or_else(String::new, ToString::to_string))]
+    #[error("no process on {}", address.as_ref().map_or_else(|| "any address".into(), ToString::to_string))]
     Sys {
         /// The address at fault, where one is known.
         address: Option<Address>,

@@ -3,7 +3,10 @@
 //! Invariant: a posted call runs on the runtime's thread, between two deliveries, in the order of
 //! posting; after the runtime is gone posting says so and drops the call.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use netproc_core::reactor::Wake as _;
 
@@ -20,21 +23,26 @@ pub struct Gone;
 /// What other threads have posted; `None` once the runtime is gone.
 #[derive(Default)]
 pub(crate) struct Mailbox {
-    jobs: Mutex<Option<Vec<Job>>>,
+    jobs: Mutex<Option<VecDeque<Job>>>,
 }
 
 impl Mailbox {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { jobs: Mutex::new(Some(Vec::new())) })
+        Arc::new(Self { jobs: Mutex::new(Some(VecDeque::new())) })
     }
 
     /// A panic cannot happen under this lock: only moves are done there.
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<Job>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Job>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn take(&self) -> Vec<Job> {
-        self.lock().as_mut().map(std::mem::take).unwrap_or_default()
+    /// The oldest job. One at a time, so that a job that waits lets those behind it run in order.
+    pub(crate) fn pop(&self) -> Option<Job> {
+        self.lock().as_mut()?.pop_front()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().as_ref().map_or(0, VecDeque::len)
     }
 
     pub(crate) fn close(&self) {
@@ -66,19 +74,23 @@ impl std::fmt::Debug for Mailbox {
 #[derive(Clone, Debug)]
 pub struct Handle {
     mailbox: Arc<Mailbox>,
-    waker: AnyWaker,
+    /// Below the mailbox, so dropped after it: who wakes up then sees one handle less.
+    waker: LastCall,
 }
 
 /// The last handle may be what `run` waits for: it looks again.
-impl Drop for Handle {
+#[derive(Clone, Debug)]
+struct LastCall(AnyWaker);
+
+impl Drop for LastCall {
     fn drop(&mut self) {
-        self.waker.wake();
+        self.0.wake();
     }
 }
 
 impl Handle {
     pub(crate) const fn new(mailbox: Arc<Mailbox>, waker: AnyWaker) -> Self {
-        Self { mailbox, waker }
+        Self { mailbox, waker: LastCall(waker) }
     }
 
     /// Has `job` run on the runtime's thread during its next or current wait. Never blocks.
@@ -87,15 +99,15 @@ impl Handle {
     ///
     /// [`Gone`] when there is no runtime any more; the job was dropped.
     pub fn post(&self, job: impl FnOnce(&Runtime) + Send + 'static) -> Result<(), Gone> {
-        self.mailbox.lock().as_mut().ok_or(Gone)?.push(Box::new(job));
-        self.waker.wake();
+        self.mailbox.lock().as_mut().ok_or(Gone)?.push_back(Box::new(job));
+        self.waker.0.wake();
         Ok(())
     }
 
     /// Makes the runtime's current or next wait return early. Never blocks; many calls between two
     /// waits count as one.
     pub fn wake(&self) {
-        self.waker.wake();
+        self.waker.0.wake();
     }
 
     /// Makes [`Runtime::run`] return.

@@ -221,6 +221,13 @@ impl Process {
         finished
     }
 
+    /// Asks for one [`Event::Drained`] as soon as no more than [`Limits::queue_len_low`] bytes wait,
+    /// which may be at once: how a producer keeps pace with its peer before `send` has to refuse.
+    pub fn notify_drained(&self) {
+        self.rt.engine_mut().notify_drained(&self.shared);
+        self.rt.nudge();
+    }
+
     /// Bytes accepted by `send` that the system has not taken yet.
     #[must_use]
     pub fn queued(&self) -> u64 {

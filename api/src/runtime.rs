@@ -21,6 +21,7 @@ use netproc_core::{
     reactor::{
         Config, Counters, Descriptors as _, Op, Reactor as _, SysError, Tick, Wait, Wake as _,
     },
+    table::ProcessId,
     timer::{TimerId, Timers},
 };
 
@@ -229,6 +230,13 @@ impl Runtime {
         found.map(|shared| self.process(shared))
     }
 
+    /// The listed process of that id, which is what other threads can keep of a process.
+    #[must_use]
+    pub fn process_by_id(&self, id: ProcessId) -> Option<Process> {
+        let found = self.engine().get(id);
+        found.map(|shared| self.process(shared))
+    }
+
     fn process(&self, shared: Shared<Handlers>) -> Process {
         Process::new(shared, self.clone())
     }
@@ -309,7 +317,8 @@ impl Runtime {
 
     /// Whether anything can still happen. A socket still flushing after its process has ended counts.
     fn is_busy(&self) -> bool {
-        let posted = Arc::strong_count(&self.inner.mailbox) > 1;
+        // In this order: a handle that posts and goes in between has left its call behind.
+        let posted = Arc::strong_count(&self.inner.mailbox) > 1 || self.inner.mailbox.len() > 0;
         posted || !self.inner.timers.borrow().is_empty() || self.stats().sockets > 0
     }
 
@@ -568,7 +577,9 @@ impl Runtime {
     }
 
     fn run_posted(&self) {
-        for job in self.inner.mailbox.take() {
+        // Those there now, not those they post: who posts itself again lets others go on.
+        for _ in 0..self.inner.mailbox.len() {
+            let Some(job) = self.inner.mailbox.pop() else { break };
             self.report(contained(CallbackKind::Posted, None, || {
                 job(self);
                 None

@@ -127,7 +127,7 @@ pub enum Event {
     },
     /// The process was deleted.
     Deleted,
-    /// After `QueueFull`: there is room again.
+    /// After `QueueFull`, or when asked for: there is room again.
     Drained,
     /// A connection kept half open: the peer will send no more.
     PeerFinished,

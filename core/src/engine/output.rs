@@ -154,6 +154,19 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
     }
 
+    /// Asks for `Drained` as soon as no more than `queue_len_low` bytes wait, which may be now.
+    pub fn notify_drained(&mut self, process: &Shared<H>) {
+        let mut p = process.borrow_mut();
+        let Some(sock) = p.sock else { return };
+        p.refused = true;
+        if Self::waiting(&self.reactor, &p) > p.limits.queue_len_low {
+            self.reactor.watch_sent(sock, true);
+            return;
+        }
+        drop(p);
+        self.handle_sent(process, 0);
+    }
+
     /// Bytes accepted by `send` that still wait.
     #[must_use]
     pub fn queued(&self, process: &Shared<H>) -> u64 {

@@ -1,36 +1,97 @@
-//! Endpoints as written on a command line: `HOST:PORT`, `[::1]:PORT`, `PORT`, `unix:PATH`,
-//! `udp:HOST:PORT`.
+//! Endpoints as written on a command line: `HOST:PORT`, `[::1]:PORT`, `PORT`, `tcp:…`, `udp:…`,
+//! `unix:PATH`, `unixgram:PATH`, `seqpacket:PATH`, `abstract:NAME`.
 
 use std::{fmt, str::FromStr};
 
-use netproc::{Address, Family, Process, Runtime, ServerBuilder};
+use netproc::{Address, ClientBuilder, Family, Kind, Process, Runtime, ServerBuilder};
 
-/// The three forms, taken apart.
+/// What an endpoint comes to: a kind of socket, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Endpoint {
-    Tcp { host: String, port: u16 },
-    Udp { host: String, port: u16 },
-    Unix(String),
+pub(crate) struct Endpoint {
+    scheme: Scheme,
+    place: Place,
 }
 
+/// The word before the first colon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Scheme {
+    Tcp,
+    Udp,
+    Unix,
+    UnixGram,
+    SeqPacket,
+    Abstract,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Place {
+    Host(String, u16),
+    Path(String),
+}
+
+/// Every word with what it means; the first is what stands for itself.
+const SCHEMES: [(&str, Scheme); 6] = [
+    ("tcp", Scheme::Tcp),
+    ("udp", Scheme::Udp),
+    ("unix", Scheme::Unix),
+    ("unixgram", Scheme::UnixGram),
+    ("seqpacket", Scheme::SeqPacket),
+    ("abstract", Scheme::Abstract),
+];
+
 impl Endpoint {
+    const fn kind(&self) -> Kind {
+        match self.scheme {
+            Scheme::Tcp | Scheme::Unix | Scheme::Abstract => Kind::Stream,
+            Scheme::Udp | Scheme::UnixGram => Kind::Datagram,
+            Scheme::SeqPacket => Kind::SeqPacket,
+        }
+    }
+
+    /// Whether it is packets without a connection, which has no end to wait for.
+    pub(crate) fn is_datagram(&self) -> bool {
+        self.kind() == Kind::Datagram
+    }
+
+    /// The path of a local socket, as the service of a builder takes it.
+    fn service(&self, path: &str) -> String {
+        if self.scheme == Scheme::Abstract { format!("\0{path}") } else { path.into() }
+    }
+
+    /// The file a server on this endpoint makes.
+    pub(crate) fn file(&self) -> Option<&str> {
+        match &self.place {
+            Place::Path(path) if self.scheme != Scheme::Abstract => Some(path),
+            Place::Path(_) | Place::Host(..) => None,
+        }
+    }
+
     /// Begins a server named `name` on this endpoint.
     pub(crate) fn server(&self, rt: &Runtime, name: &str) -> ServerBuilder {
-        let server = rt.server(name);
-        match self {
-            Self::Tcp { host, port } => server.host(host.as_str()).service(*port),
-            Self::Udp { host, port } => server.host(host.as_str()).service(*port).datagram(),
-            Self::Unix(path) => server.family(Family::Local).service(path.as_str()),
+        let server = rt.server(name).kind(self.kind());
+        match &self.place {
+            Place::Host(host, port) => server.host(host.as_str()).service(*port),
+            Place::Path(path) => server.family(Family::Local).service(self.service(path)),
+        }
+    }
+
+    /// Begins a client named `name` of this endpoint.
+    pub(crate) fn client(&self, rt: &Runtime, name: &str) -> ClientBuilder {
+        let client = rt.client(name).kind(self.kind());
+        match &self.place {
+            Place::Host(host, port) => client.host(host.as_str()).service(*port),
+            Place::Path(path) => client.family(Family::Local).service(self.service(path)),
         }
     }
 
     /// Where `process`, started on this endpoint, is bound: again in the form of an endpoint.
     pub(crate) fn bound(&self, process: &Process) -> String {
-        let contact = process.contact();
-        match (self, contact.local()) {
-            (Self::Unix(path), _) => format!("unix:{path}"),
-            (Self::Udp { .. }, local) => format!("udp:{}", socket_text(local)),
-            (Self::Tcp { .. }, local) => socket_text(local),
+        match (&self.place, self.scheme) {
+            (Place::Path(_), _) => self.to_string(),
+            (Place::Host(..), Scheme::Udp) => {
+                format!("udp:{}", socket_text(process.contact().local()))
+            }
+            (Place::Host(..), _) => socket_text(process.contact().local()),
         }
     }
 }
@@ -44,21 +105,25 @@ impl FromStr for Endpoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() {
-                Err("unix: needs a path".into())
-            } else {
-                Ok(Self::Unix(path.into()))
-            };
-        }
-        let (udp, rest) = match text.strip_prefix("udp:") {
-            Some(rest) => (true, rest),
-            None => (false, text),
+        let named = text.split_once(':').and_then(|(word, rest)| {
+            let known = SCHEMES.iter().find(|(name, _)| *name == word)?;
+            Some((known.1, rest))
+        });
+        let (scheme, rest) = named.unwrap_or((Scheme::Tcp, text));
+        let place = match scheme {
+            Scheme::Tcp | Scheme::Udp => {
+                let (host, port) = split(rest)?;
+                let port = port.parse();
+                let port =
+                    port.map_err(|_| format!("{text:?}: a port from 0 to 65535 expected"))?;
+                Place::Host(host.into(), port)
+            }
+            _ if rest.is_empty() => return Err(format!("{text:?} needs a path")),
+            Scheme::Unix | Scheme::UnixGram | Scheme::SeqPacket | Scheme::Abstract => {
+                Place::Path(rest.into())
+            }
         };
-        let (host, port) = split(rest)?;
-        let port = port.parse().map_err(|_| format!("{port:?} is no port from 0 to 65535"))?;
-        let host = host.to_string();
-        Ok(if udp { Self::Udp { host, port } } else { Self::Tcp { host, port } })
+        Ok(Self { scheme, place })
     }
 }
 
@@ -79,13 +144,16 @@ fn split(text: &str) -> Result<(&str, &str), String> {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host_port = |host: &str, port: &u16| {
-            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-        };
-        match self {
-            Self::Tcp { host, port } => f.write_str(&host_port(host, port)),
-            Self::Udp { host, port } => write!(f, "udp:{}", host_port(host, port)),
-            Self::Unix(path) => write!(f, "unix:{path}"),
+        let word =
+            SCHEMES.iter().find(|(_, scheme)| *scheme == self.scheme).map_or("", |(word, _)| word);
+        match &self.place {
+            Place::Path(path) => write!(f, "{word}:{path}"),
+            Place::Host(host, port) => {
+                let word =
+                    if self.scheme == Scheme::Tcp { String::new() } else { format!("{word}:") };
+                let brackets = if host.contains(':') { ["[", "]"] } else { ["", ""] };
+                write!(f, "{word}{}{host}{}:{port}", brackets[0], brackets[1])
+            }
         }
     }
 }
@@ -95,23 +163,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_is_read_and_every_other_refused() {
-        let tcp = |host: &str, port| Ok(Endpoint::Tcp { host: host.into(), port });
+    fn every_form_is_read_and_written() {
+        let host = |host: &str, port| Place::Host(host.into(), port);
+        let path = |path: &str| Place::Path(path.into());
         let cases = [
-            ("127.0.0.1:80", tcp("127.0.0.1", 80)),
-            ("localhost:0", tcp("localhost", 0)),
-            ("[::1]:7", tcp("::1", 7)),
-            ("8080", tcp("local", 8080)),
-            ("udp:127.0.0.1:9", Ok(Endpoint::Udp { host: "127.0.0.1".into(), port: 9 })),
-            ("udp:[::1]:9", Ok(Endpoint::Udp { host: "::1".into(), port: 9 })),
-            ("unix:/run/x:y", Ok(Endpoint::Unix("/run/x:y".into()))),
+            ("127.0.0.1:80", Scheme::Tcp, host("127.0.0.1", 80), "127.0.0.1:80"),
+            ("tcp:localhost:0", Scheme::Tcp, host("localhost", 0), "localhost:0"),
+            ("[::1]:7", Scheme::Tcp, host("::1", 7), "[::1]:7"),
+            ("8080", Scheme::Tcp, host("local", 8080), "local:8080"),
+            ("udp:127.0.0.1:9", Scheme::Udp, host("127.0.0.1", 9), "udp:127.0.0.1:9"),
+            ("udp:[::1]:9", Scheme::Udp, host("::1", 9), "udp:[::1]:9"),
+            ("udp:9", Scheme::Udp, host("local", 9), "udp:local:9"),
+            ("unix:/run/x:y", Scheme::Unix, path("/run/x:y"), "unix:/run/x:y"),
+            ("unixgram:g", Scheme::UnixGram, path("g"), "unixgram:g"),
+            ("seqpacket:/s", Scheme::SeqPacket, path("/s"), "seqpacket:/s"),
+            ("abstract:name", Scheme::Abstract, path("name"), "abstract:name"),
         ];
-        for (text, expected) in cases {
-            assert_eq!(text.parse(), expected, "{text}");
+        for (text, scheme, place, written) in cases {
+            let endpoint: Endpoint = text.parse().unwrap();
+            assert_eq!(endpoint, Endpoint { scheme, place }, "{text}");
+            assert_eq!(endpoint.to_string(), written);
         }
-        for text in [
+    }
+
+    #[test]
+    fn every_other_form_is_refused() {
+        let cases = [
             "",
             "unix:",
+            "abstract:",
             "::1:7",
             ":80",
             "host:",
@@ -120,7 +200,10 @@ mod tests {
             "[::1]",
             "[::1]7",
             "x:80y",
-        ] {
+            "udp:",
+            "tcp:x",
+        ];
+        for text in cases {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }
     }

@@ -28,7 +28,8 @@ pub(crate) struct Arguments {
     /// auto, uring, epoll, kqueue or poll.
     #[arg(long, default_value = "auto", value_name = "B")]
     backend: Backend,
-    /// HOST:PORT, [IPV6]:PORT, PORT, unix:PATH or udp:HOST:PORT; port 0 is any free one.
+    /// HOST:PORT, [IPV6]:PORT, PORT (0 is any free one), udp:HOST:PORT, unix:PATH, unixgram:PATH,
+    /// seqpacket:PATH or abstract:NAME.
     #[arg(required = true, value_name = "ENDPOINT")]
     endpoints: Vec<Endpoint>,
 }
@@ -46,9 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let mut out = std::io::stdout().lock();
     for endpoint in &arguments.endpoints {
         let server = start(&rt, endpoint, limits).map_err(|err| format!("{endpoint}: {err}"))?;
-        if let Endpoint::Unix(path) = endpoint {
-            files.extend(SocketFile::of(path));
-        }
+        files.extend(endpoint.file().and_then(SocketFile::of));
         writeln!(out, "{}", endpoint.bound(&server))?;
         out.flush()?;
     }

@@ -3,6 +3,7 @@
 //! One file per subcommand; each returns its exit status. Results go to standard output, complaints
 //! to standard error.
 
+mod connect;
 mod demo;
 mod endpoint;
 mod listen;
@@ -26,6 +27,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Serve on the endpoints given until SIGINT or SIGTERM.
     Listen(listen::Arguments),
+    /// Connect standard input and output with an endpoint.
+    Connect(connect::Arguments),
     /// Say which backends work here, which is chosen, and why.
     Probe,
 }
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Listen(arguments) => listen::run(&arguments),
+        Command::Connect(arguments) => connect::run(&arguments),
         Command::Probe => probe::run(),
     };
     match done {
