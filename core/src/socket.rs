@@ -134,7 +134,7 @@ pub fn open(spec: &OpenSpec<'_>, peer: Option<&Address>) -> Result<Socket, SysEr
     let socket = opened.map_err(|err| SysError::new(Op::Open, &err))?;
     let option = |err| SysError::new(Op::Option, &err);
     if spec.reuse_port {
-        socket.set_reuse_port(true).map_err(option)?;
+        set_reuse_port(&socket).map_err(option)?;
     }
     for wanted in spec.options {
         set_option(&socket, wanted).map_err(option)?;
@@ -217,6 +217,16 @@ fn bind_to_device(socket: &Socket, name: Option<&str>) -> io::Result<()> {
 fn set_priority(socket: &Socket, priority: i32) -> io::Result<()> {
     // The system reads an int; socket2 passes the bits of its u32 on as one.
     socket.set_priority(priority.cast_unsigned())
+}
+
+#[cfg(not(any(target_os = "illumos", target_os = "solaris")))]
+fn set_reuse_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(any(target_os = "illumos", target_os = "solaris"))]
+fn set_reuse_port(_: &Socket) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(libc::ENOPROTOOPT))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
