@@ -120,7 +120,9 @@ impl PollReactor {
             return;
         };
         sock.can_read |= ready.readable;
-        sock.can_write |= ready.writable;
+        // A send refused for the receiver's full queue shows as room to write a moment later, when
+        // the kernel frees its copy: whoever waits for a retry waits for its time.
+        sock.can_write |= ready.writable && sock.retry_at.is_none();
         sock.drain |= ready.drain;
         sock.error |= ready.error;
         if sock.has_work() {

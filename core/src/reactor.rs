@@ -413,7 +413,7 @@ pub enum Event {
         id: SockId,
         /// The first error, if an error ended it; `None` when its owner closed it.
         cause: Option<SysError>,
-        /// How many bytes given to `send` the kernel never took.
+        /// How many bytes `send` queued that the kernel never took.
         unsent: u64,
     },
     /// Another thread called `wake`.
@@ -514,7 +514,8 @@ pub struct Counters {
     pub spilled: u64,
     /// Sockets open now (a level, not a sum).
     pub sockets: u64,
-    /// Operations the kernel holds now (a level, not a sum).
+    /// Operations the kernel holds now (a level, not a sum). An idle reactor may have some of its own,
+    /// to hear wakes.
     pub in_flight: u64,
     /// Slots held by a `Buf` now (a level, not a sum).
     pub slots_held: u64,
@@ -532,7 +533,7 @@ pub struct Config {
     pub packet_slots: u16,
     /// Bytes of one packet slot: longer packets are cut.
     pub packet_len: u32,
-    /// Events after which one `poll` returns although there may be more.
+    /// The most events one `poll` brings, of whatever kind; more wait for the next.
     pub events_max: u32,
     /// Reads of one socket before the next gets its turn (readiness backend).
     pub reads_per_turn: u32,
@@ -617,7 +618,7 @@ pub trait Reactor {
     ///
     /// Never blocks and never fails; nothing goes out before the next [`poll`](Self::poll). What the
     /// socket can no longer send shows in [`Event::Closed`]. After [`finish`](Self::finish) or
-    /// [`close`](Self::close) the bytes are dropped. On a connected packet socket this queues one
+    /// [`close`](Self::close) the bytes are dropped and never counted. On a connected packet socket this queues one
     /// packet, empty or not; on a stream an empty payload is nothing.
     fn send(&mut self, id: SockId, data: Payload) -> u64;
 
