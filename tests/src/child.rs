@@ -1,0 +1,134 @@
+//! Tests that need a process of their own: limits, signal dispositions, descriptor counts, forks.
+//!
+//! The test binary starts itself again with one test and a mark in the environment; forks happen in
+//! such a process only, where no other test runs. The three calls that std leaves to libc are here.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::Command,
+};
+
+use nix::{
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        signal::{SigHandler, Signal},
+        wait::{WaitStatus, waitpid},
+    },
+    unistd::{ForkResult, Pid},
+};
+
+use crate::contract::Outcome;
+
+/// Names the one test that shall run here, in the process started for it.
+const MARK: &str = "NETPROC_TEST_ALONE";
+
+/// Runs `body` in a process of its own; `test` is its path, the crate's name first.
+///
+/// # Errors
+///
+/// What `body` returned, in the new process; in the old one, that it could not be started.
+///
+/// # Panics
+///
+/// Panics in the old process when the new one failed, with all that it printed.
+pub fn alone(test: &str, body: impl FnOnce() -> Outcome) -> Outcome {
+    if std::env::var_os(MARK).is_some_and(|mark| mark == test) {
+        return body();
+    }
+    let (_, name) = test.split_once("::").ok_or("a test's path begins with its crate")?;
+    let run = Command::new(std::env::current_exe()?)
+        .args([name, "--exact", "--nocapture", "--test-threads=1"])
+        .env(MARK, test)
+        .output()?;
+    let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(
+        run.status.success() && out.contains("1 passed"),
+        "{name}, in a process of its own: {}\n{out}{err}",
+        run.status
+    );
+    Ok(())
+}
+
+/// How many descriptors this process has open.
+///
+/// # Errors
+///
+/// When the system does not show them.
+pub fn descriptors() -> io::Result<usize> {
+    // The listing has a descriptor of its own, each time.
+    Ok(std::fs::read_dir("/dev/fd")?.count())
+}
+
+/// Lets this process open `more` descriptors than it has, and no further one.
+///
+/// The kernel limits the number of a descriptor, not how many there are, so gaps count as room.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn allow_descriptors(more: usize) -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let limit = (0..hard).filter(|&number| !is_open(number)).nth(more).unwrap_or(hard);
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, limit, hard)?)
+}
+
+/// Lifts that limit again.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn allow_all_descriptors() -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
+}
+
+fn is_open(number: u64) -> bool {
+    std::path::Path::new(&format!("/dev/fd/{number}")).symlink_metadata().is_ok()
+}
+
+/// Gives SIGPIPE back the disposition every program but a Rust one starts with: to die of it.
+///
+/// # Errors
+///
+/// What the system says.
+#[expect(unsafe_code, reason = "std ignores SIGPIPE before main; only sigaction undoes that")]
+pub fn die_of_sigpipe() -> io::Result<()> {
+    // SAFETY: no handler is installed, so no code of ours ever runs in a signal's context.
+    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
+    Ok(())
+}
+
+/// Forks; the child runs `body` and leaves at once, with 1 when that panicked.
+///
+/// # Errors
+///
+/// What the system says.
+#[expect(unsafe_code, reason = "std has no fork without exec")]
+pub fn fork(body: impl FnOnce()) -> io::Result<Pid> {
+    // SAFETY: called in a process with one test and its watchdog only, which holds no lock that
+    // `body` could need; the allocator makes itself safe across a fork.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => {
+            let code = i32::from(catch_unwind(AssertUnwindSafe(body)).is_err());
+            // SAFETY: ends the process without running the parent's exit handlers a second time;
+            // nothing runs afterwards.
+            unsafe { libc::_exit(code) }
+        }
+    }
+}
+
+/// Waits for a forked child.
+///
+/// # Errors
+///
+/// What the system says, and how the child ended if not with 0.
+pub fn join(child: Pid) -> Outcome {
+    let status = waitpid(child, None)?;
+    if status == WaitStatus::Exited(child, 0) {
+        Ok(())
+    } else {
+        Err(format!("the child: {status:?}").into())
+    }
+}
