@@ -25,8 +25,11 @@ const HELD: u32 = 1 << 31;
 const PAGE: usize = 4096;
 
 struct Inner {
-    base: NonNull<u8>,
+    /// What the allocator gave.
+    block: NonNull<u8>,
     layout: Layout,
+    /// Where the first slot begins: the first page boundary in the block.
+    base: NonNull<u8>,
     slot_len: u32,
     /// Per slot: how many guards it has, plus [`HELD`].
     counts: Box<[Cell<u32>]>,
@@ -79,9 +82,9 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         if !self.leaked.get() {
-            // SAFETY: `base` came from `alloc_zeroed` with this very layout; the last `Rc` is going,
-            // so no guard, no slot and no pool handle is left to reach it.
-            unsafe { dealloc(self.base.as_ptr(), self.layout) };
+            // SAFETY: `block` came from `alloc_zeroed` with this very layout; the last `Rc` is
+            // going, so no guard, no slot and no pool handle is left to reach it.
+            unsafe { dealloc(self.block.as_ptr(), self.layout) };
         }
     }
 }
@@ -137,13 +140,21 @@ impl Pool {
             return Err(PoolError::SlotLen(slot_len));
         }
         let bytes = usize::from(slots) * slot_len as usize;
-        let layout = Layout::from_size_align(bytes, PAGE).map_err(|_| PoolError::Memory(bytes))?;
+        // A page more, and aligned by hand: asked for page alignment, the allocator would clear the
+        // block itself, and memory never touched would cost more than address space.
+        let layout = Layout::array::<u8>(bytes + PAGE).map_err(|_| PoolError::Memory(bytes))?;
         // SAFETY: the layout is not of size zero: both factors were checked above.
-        let base = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(PoolError::Memory(bytes))?;
+        let block =
+            NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(PoolError::Memory(bytes))?;
+        let skip = block.align_offset(PAGE);
+        // SAFETY: a page boundary is less than a page away, and the block is a page longer than the
+        // slots.
+        let base = unsafe { block.add(skip) };
         Ok(Self {
             inner: Rc::new(Inner {
-                base,
+                block,
                 layout,
+                base,
                 slot_len,
                 counts: vec![Cell::new(0); usize::from(slots)].into(),
                 free: RefCell::new((0..slots).rev().collect()),
@@ -281,7 +292,7 @@ impl Slot {
     #[must_use]
     pub fn room_ptr(&mut self) -> NonNull<u8> {
         let offset = usize::from(self.index) * self.pool.slot_len as usize + self.filled as usize;
-        debug_assert!(offset <= self.pool.layout.size(), "inside the pool");
+        debug_assert!(offset + PAGE <= self.pool.layout.size(), "inside the pool");
         // SAFETY: `filled` never passes `slot_len`, so the offset is inside the allocation or one
         // past its end.
         unsafe { self.pool.base.add(offset) }

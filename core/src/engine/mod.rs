@@ -196,18 +196,19 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Takes the next thing to deliver, of any process, or only of those that `admit` lets pass;
     /// what belongs to the others waits in their inboxes then, and their status with it.
     pub fn next(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
-        if let Some(notice) = self.next_notice(admit) {
-            return Some(notice);
-        }
-        if let Some(delivery) = self.next_stored(admit) {
-            return Some(delivery);
-        }
-        while let Some(event) = self.queue.pop() {
+        loop {
+            if let Some(notice) = self.next_notice(admit) {
+                return Some(notice);
+            }
+            if let Some(delivery) = self.next_stored(admit) {
+                return Some(delivery);
+            }
+            // An event that delivers nothing itself may have left a notice or let input go on.
+            let event = self.queue.pop()?;
             if let Some(delivery) = self.sort(event, admit) {
                 return Some(delivery);
             }
         }
-        None
     }
 
     fn next_notice(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
