@@ -77,6 +77,11 @@ impl Hub {
     /// Accounts for bytes the kernel took.
     pub(crate) fn note_sent(&mut self, id: SockId, sock: &mut Sock, bytes: usize) {
         self.counters.sent += bytes as u64;
+        self.note_gone(id, sock, bytes);
+    }
+
+    /// Counts bytes that left the queue, for whoever watches.
+    pub(crate) fn note_gone(&mut self, id: SockId, sock: &mut Sock, bytes: usize) {
         if sock.watched && bytes > 0 {
             sock.sent += bytes as u64;
             self.agenda.sent(id, sock);

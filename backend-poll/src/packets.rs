@@ -6,6 +6,7 @@
 use std::{
     io::{self, IoSliceMut},
     os::{fd::AsRawFd as _, unix::ffi::OsStrExt as _},
+    time::Duration,
 };
 
 use netproc_core::{
@@ -91,6 +92,10 @@ struct Received {
     from: Option<Address>,
     lost: u32,
 }
+
+/// How long a packet waits that found the receiver's queue full. Each try makes the kernel call our
+/// end writable once more, so a try costs two waits.
+const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 /// Receives one packet or record into a slot that has room for the longest.
 fn receive(sock: &Sock, slot: &mut Slot) -> nix::Result<Received> {
@@ -192,7 +197,7 @@ pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
             if named && sock.family == Family::Local {
                 // It is the receiver's queue that is full, and the system says of our end that it
                 // is writable: nothing would tell us.
-                hub.retry(id, sock, crate::connect::RETRY_AFTER);
+                hub.retry(id, sock, RETRY_AFTER);
             }
             return;
         }
@@ -203,7 +208,8 @@ pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
             return life::output_failed(id, sock, hub, err);
         }
         packets.pop();
-        sock.dropped += len as u64;
+        // Told as trouble, and gone as far as sums go.
+        hub.note_gone(id, sock, len);
         hub.agenda.troubles.push_back((id, err));
     }
     if !sock.out.is_empty() {
