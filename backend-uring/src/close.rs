@@ -6,12 +6,10 @@
 
 use std::time::Duration;
 
-use netproc_core::{
-    queue::EventQueue,
-    reactor::{CloseHow, Event, Op, Role, SysError},
-};
+use netproc_core::reactor::{CloseHow, Event, Op, Role, SysError};
 
 use crate::{
+    batch::Batch,
     io::{Alarm, Io},
     sock::{Dial, Finish, Output, Phase, Sock},
     token::OpKind,
@@ -59,6 +57,9 @@ impl Sock {
                     && dialing.state == Dial::Waiting
                 {
                     dialing.state = Dial::Ready;
+                }
+                if self.output == Output::Waiting {
+                    self.output = Output::Idle;
                 }
             }
         }
@@ -111,7 +112,7 @@ impl Sock {
         }
         self.cancel_input(io);
         match self.output {
-            Output::Idle => {}
+            Output::Idle | Output::Waiting => {}
             Output::Sending(_) => self.cancel(OpKind::Send, io),
             Output::Polling => self.cancel(OpKind::Writable, io),
         }
@@ -120,18 +121,23 @@ impl Sock {
         }
     }
 
-    /// Shuts a connection down, which sends our end although the ring still holds the file, and
-    /// completes whatever waits on it. A reset must not say goodbye first.
+    /// Shuts the socket down, which takes effect now, although the ring still holds the file;
+    /// returns whether that completes whatever waits on it.
+    ///
+    /// A connection sends our end, unless it is to be reset: that must not say goodbye first. A
+    /// listener refuses from here on, unless it may be another's too.
     fn shut_both(&self, io: &mut Io) -> bool {
-        if self.role != Role::Connection || self.reset || self.dialing.is_some() {
-            return false;
-        }
-        io.counters.syscalls += 1;
-        self.fd.shutdown(std::net::Shutdown::Both).is_ok()
+        let shut = match self.role {
+            Role::Connection => !self.reset && self.dialing.is_none(),
+            Role::Listener => !self.adopted,
+            Role::Datagram => false,
+        };
+        io.counters.syscalls += u64::from(shut);
+        shut && self.fd.shutdown(std::net::Shutdown::Both).is_ok() && self.role == Role::Connection
     }
 
     /// Closes the descriptor and reports the end; nothing is in flight any more.
-    pub(crate) fn bury(mut self, io: &mut Io, out: &mut EventQueue) {
+    pub(crate) fn bury(mut self, io: &mut Io, out: &mut Batch<'_>) {
         debug_assert_eq!(self.in_flight, 0, "the kernel is done with the socket");
         io.set_timer(&mut self, Alarm::Deadline, None);
         io.set_timer(&mut self, Alarm::Retry, None);
@@ -143,7 +149,7 @@ impl Sock {
     }
 
     /// Tells the owner what the kernel took since the last time.
-    pub(crate) fn report_sent(&mut self, queued: u64, out: &mut EventQueue) {
+    pub(crate) fn report_sent(&mut self, queued: u64, out: &mut Batch<'_>) {
         let bytes = std::mem::take(&mut self.sent);
         if bytes > 0 {
             out.push(Event::Sent { id: self.id(), bytes, queued });

@@ -12,11 +12,13 @@ use std::{
 
 use io_uring::types::Timespec;
 use netproc_core::{
+    queue::EventQueue,
     reactor::{Descriptors, Kind, Op, Role, SockId, SysError, Tick},
     socket,
 };
 
 use crate::{
+    batch::Batch,
     reactor::UringReactor,
     ring::Sleep,
     sqe,
@@ -56,12 +58,12 @@ impl UringReactor {
         if std::mem::take(&mut self.foreign.armed) {
             let old = Token::global(OpKind::Timeout, self.foreign.turn);
             let token = Token::global(OpKind::Timeout, self.foreign.turn.wrapping_sub(1));
-            self.io.submit(&sqe::cancel(old, token));
+            self.io.submit_own(&sqe::cancel(old, token));
         }
         self.enter(Sleep::No)?;
         self.io.ring.reap();
         let swallowed = self.io.ring.discard(OpKind::Timeout);
-        self.io.in_flight = self.io.in_flight.saturating_sub(swallowed);
+        self.io.ended(swallowed, true);
         Ok(())
     }
 
@@ -69,7 +71,7 @@ impl UringReactor {
         *self.foreign.time = Timespec::from(at.since(self.io.now()));
         self.foreign.turn = self.foreign.turn.wrapping_add(1);
         let token = Token::global(OpKind::Timeout, self.foreign.turn);
-        self.foreign.armed = self.io.submit(&sqe::timeout(&self.foreign.time, token));
+        self.foreign.armed = self.io.submit_own(&sqe::timeout(&self.foreign.time, token));
     }
 }
 
@@ -87,7 +89,9 @@ impl Descriptors for UringReactor {
             // Such a close would block the whole thread.
             socket.set_linger(None).map_err(|err| SysError::new(Op::Option, &err))?;
         }
-        Ok(SockId(self.insert(socket, role, kind, reading)))
+        let key = self.insert(socket, role, kind, reading);
+        self.with(key, |sock, _| sock.adopted = true);
+        Ok(SockId(key))
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -98,7 +102,7 @@ impl Descriptors for UringReactor {
     fn arm(&mut self, at: Option<Tick>) -> Result<(), SysError> {
         self.usable(Op::Wait)?;
         let mut early = std::mem::take(&mut self.early);
-        self.prepare(&mut early);
+        self.prepare(&mut Batch::new(&mut EventQueue::new(), &mut early, 0));
         self.early = early;
         self.disarm()?;
         let waiting = !self.early.is_empty() || self.io.ring.has_reaped();

@@ -55,6 +55,8 @@ pub(crate) struct Io {
     pub(crate) reporting: Vec<Key>,
     pub(crate) timers: BTreeSet<(Tick, Key, Alarm)>,
     pub(crate) in_flight: u64,
+    /// Those of them that are the reactor's own: always a poll for wakes, sometimes a time.
+    own: u64,
     pub(crate) counters: Counters,
     /// Why the ring is unusable, once it is.
     pub(crate) broken: Option<SysError>,
@@ -73,6 +75,7 @@ impl Io {
             reporting: Vec::new(),
             timers: BTreeSet::new(),
             in_flight: 0,
+            own: 0,
             counters: Counters::default(),
             broken: None,
             epoch: Instant::now(),
@@ -92,6 +95,22 @@ impl Io {
             }
         }
         self.broken.is_none()
+    }
+
+    /// Queues one operation of the reactor's own.
+    pub(crate) fn submit_own(&mut self, sqe: &Sqe) -> bool {
+        let pushed = self.submit(sqe);
+        self.own += u64::from(pushed);
+        pushed
+    }
+
+    /// Counts `count` operations out, the reactor's `own` or a socket's.
+    pub(crate) fn ended(&mut self, count: u64, own: bool) {
+        debug_assert!(self.in_flight >= count || cfg!(test), "every operation was counted in");
+        self.in_flight = self.in_flight.saturating_sub(count);
+        if own {
+            self.own = self.own.saturating_sub(count);
+        }
     }
 
     /// Puts `sock` on the list of those to settle.
@@ -174,7 +193,7 @@ impl Io {
             waits: self.ring.counters.waits,
             syscalls: self.counters.syscalls + self.ring.counters.enters,
             overflows: self.ring.counters.overflows,
-            in_flight: self.in_flight,
+            in_flight: self.in_flight - self.own,
             spilled: pools().map(Pool::spilled).sum(),
             slots_held: pools().map(|pool| u64::from(pool.guarded())).sum(),
             ..self.counters

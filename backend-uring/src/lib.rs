@@ -27,6 +27,8 @@
 //! ```
 
 #[cfg(target_os = "linux")]
+mod batch;
+#[cfg(target_os = "linux")]
 mod buffers;
 #[cfg(target_os = "linux")]
 mod close;

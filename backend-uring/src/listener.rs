@@ -5,7 +5,6 @@
 //! free, whichever is first; it never spins.
 
 use netproc_core::{
-    queue::EventQueue,
     reactor::{Event, Kind, Op, Role, SockId, SysError},
     slots::Key,
     socket,
@@ -13,6 +12,7 @@ use netproc_core::{
 use socket2::Socket;
 
 use crate::{
+    batch::Batch,
     cqe::Completion,
     io::{Alarm, Io},
     reactor::UringReactor,
@@ -30,7 +30,7 @@ impl UringReactor {
         }
     }
 
-    pub(crate) fn on_accept(&mut self, key: Key, completion: Completion, out: &mut EventQueue) {
+    pub(crate) fn on_accept(&mut self, key: Key, completion: Completion, out: &mut Batch<'_>) {
         let Some(listener) = self.sockets.get_mut(key) else { return };
         if !completion.more() {
             listener.input = Input::Idle;
@@ -47,7 +47,7 @@ impl UringReactor {
         self.settle_if_over(key, out);
     }
 
-    fn admit(&mut self, fd: Socket, kind: Kind, listener: SockId, out: &mut EventQueue) {
+    fn admit(&mut self, fd: Socket, kind: Kind, listener: SockId, out: &mut Batch<'_>) {
         self.io.counters.syscalls += 1;
         self.io.counters.accepted += 1;
         // `None` when the peer is gone before it could be asked.
@@ -68,7 +68,7 @@ impl Sock {
         }
     }
 
-    fn on_accept_error(&mut self, errno: i32, io: &mut Io, out: &mut EventQueue) {
+    fn on_accept_error(&mut self, errno: i32, io: &mut Io, out: &mut Batch<'_>) {
         match errno {
             libc::ECANCELED | libc::ECONNABORTED | libc::EINTR => {}
             libc::EAGAIN => self.cautious = true,

@@ -21,6 +21,7 @@ use netproc_core::{
 use socket2::Socket;
 
 use crate::{
+    batch::Batch,
     cqe::Completion,
     error::SetupError,
     foreign::Foreign,
@@ -131,12 +132,12 @@ impl UringReactor {
     }
 
     /// Everything that goes to the kernel with the next enter.
-    pub(crate) fn prepare(&mut self, out: &mut EventQueue) {
+    pub(crate) fn prepare(&mut self, out: &mut Batch<'_>) {
         self.ring_timers();
         self.feed();
         if !self.watching {
             let sqe = sqe::poll_in(self.waker.fd(), true, Token::global(OpKind::Wake, 0));
-            self.watching = self.io.submit(&sqe);
+            self.watching = self.io.submit_own(&sqe);
         }
         let mut at = 0;
         while let Some(key) = self.io.marked.get(at).copied() {
@@ -146,7 +147,7 @@ impl UringReactor {
         self.io.marked.clear();
     }
 
-    fn settle(&mut self, key: Key, out: &mut EventQueue) {
+    fn settle(&mut self, key: Key, out: &mut Batch<'_>) {
         let Some(sock) = self.sockets.get_mut(key) else { return };
         if sock.settle(&mut self.io, out) {
             let sock = self.sockets.remove(key).expect("looked at above");
@@ -215,20 +216,20 @@ impl UringReactor {
         self.io.broken.map_or(Ok(()), Err)
     }
 
-    /// Turns completions into events, until there are none or `len_max` events.
-    pub(crate) fn drain(&mut self, len_max: usize, out: &mut EventQueue) {
-        while out.len() < len_max
+    /// Turns completions into events, until there are none or the caller has enough.
+    pub(crate) fn drain(&mut self, out: &mut Batch<'_>) {
+        while !out.is_full()
             && let Some(completion) = self.io.ring.next()
         {
             self.complete(completion, out);
         }
     }
 
-    fn complete(&mut self, completion: Completion, out: &mut EventQueue) {
+    fn complete(&mut self, completion: Completion, out: &mut Batch<'_>) {
         let more = completion.more();
         if !more {
-            debug_assert!(self.io.in_flight > 0 || cfg!(test), "every operation was counted");
-            self.io.in_flight = self.io.in_flight.saturating_sub(1);
+            let own = matches!(completion.token.kind(), Some(OpKind::Wake | OpKind::Timeout));
+            self.io.ended(1, own);
         }
         let token = completion.token;
         match token.kind() {
@@ -257,7 +258,7 @@ impl UringReactor {
     }
 
     /// Spares a socket whose last completion came the wait for the next poll.
-    pub(crate) fn settle_if_over(&mut self, key: Key, out: &mut EventQueue) {
+    pub(crate) fn settle_if_over(&mut self, key: Key, out: &mut Batch<'_>) {
         let over = |sock: &Sock| sock.phase == Phase::Ending && sock.in_flight == 0;
         if self.sockets.get(key).is_some_and(over) {
             self.settle(key, out);
@@ -274,7 +275,7 @@ impl UringReactor {
         }
     }
 
-    fn on_wake(&mut self, more: bool, out: &mut EventQueue) {
+    fn on_wake(&mut self, more: bool, out: &mut Batch<'_>) {
         self.watching = more;
         self.io.counters.syscalls += 1;
         self.waker.consume();
@@ -283,7 +284,7 @@ impl UringReactor {
         }
     }
 
-    fn report_sent(&mut self, out: &mut EventQueue) {
+    fn report_sent(&mut self, out: &mut Batch<'_>) {
         for key in self.io.reporting.drain(..) {
             if let Some(sock) = self.sockets.get_mut(key) {
                 let queued = sock.queue.bytes();
@@ -400,26 +401,11 @@ impl Reactor for UringReactor {
 
     fn poll(&mut self, wait: Wait, out: &mut EventQueue) -> Result<(), SysError> {
         self.usable(Op::Wait)?;
-        let before = out.len();
-        let len_max = before.saturating_add(self.io.config.events_max.max(1) as usize);
-        while let Some(event) = self.early.pop() {
-            out.push(event);
-        }
-        self.woken = false;
-        loop {
-            self.prepare(out);
-            let idle = out.len() == before && !self.io.ring.has_reaped();
-            let sleep = if idle { self.sleep(wait) } else { Sleep::No };
-            self.enter(sleep)?;
-            let reaped = self.io.ring.reap();
-            self.drain(len_max, out);
-            let happened = out.len() > before || !self.io.reporting.is_empty();
-            if happened || wait == Wait::No || self.is_over(wait, reaped) {
-                break;
-            }
-        }
-        self.report_sent(out);
-        Ok(())
+        let mut early = std::mem::take(&mut self.early);
+        let events_max = self.io.config.events_max.max(1) as usize;
+        let result = self.turn(wait, &mut Batch::new(out, &mut early, events_max));
+        self.early = early;
+        result
     }
 
     fn waker(&self) -> UringWaker {
@@ -428,6 +414,23 @@ impl Reactor for UringReactor {
 }
 
 impl UringReactor {
+    fn turn(&mut self, wait: Wait, out: &mut Batch<'_>) -> Result<(), SysError> {
+        self.woken = false;
+        loop {
+            self.prepare(out);
+            let idle = out.is_empty() && !self.io.ring.has_reaped();
+            self.enter(if idle { self.sleep(wait) } else { Sleep::No })?;
+            let reaped = self.io.ring.reap();
+            self.drain(out);
+            let happened = !out.is_empty() || !self.io.reporting.is_empty();
+            if happened || wait == Wait::No || self.is_over(wait, reaped) {
+                break;
+            }
+        }
+        self.report_sent(out);
+        Ok(())
+    }
+
     /// Whether a wait that brought no event ends: its time has come, or a signal cut it short.
     fn is_over(&self, wait: Wait, reaped: usize) -> bool {
         let now = self.io.now();

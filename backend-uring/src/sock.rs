@@ -11,10 +11,9 @@ use std::{
 };
 
 use netproc_core::{
-    address::Address,
+    address::{Address, Family},
     outbox::{Outbox, Packet, Packets},
     pool::Buf,
-    queue::EventQueue,
     reactor::{Event, Kind, Op, Payload, Role, SockId, SysError, Tick},
     slots::Key,
     socket::local_addr,
@@ -22,6 +21,7 @@ use netproc_core::{
 use socket2::{SockAddr, Socket};
 
 use crate::{
+    batch::Batch,
     cqe::Completion,
     io::{Alarm, Io},
     message::Message,
@@ -32,6 +32,8 @@ use crate::{
 
 /// How long a local connect that found the backlog full waits before it tries again.
 const CONNECT_RETRY: Duration = Duration::from_millis(10);
+/// How long a local packet that found its receiver's queue full waits.
+const PACKET_RETRY: Duration = Duration::from_millis(20);
 
 /// Where a socket is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +75,8 @@ pub(crate) enum Output {
     Sending(usize),
     /// A poll for room is in the kernel.
     Polling,
+    /// Waits on a timer, as a poll would find room at once.
+    Waiting,
 }
 
 /// How far the owner's wish to end the sending side has come.
@@ -145,6 +149,8 @@ pub(crate) struct Sock {
     pub(crate) muted: bool,
     /// The owner wants a reset.
     pub(crate) reset: bool,
+    /// It came from elsewhere, where others may still listen on it.
+    pub(crate) adopted: bool,
     /// The kernel has been told to stop.
     pub(crate) stopped: bool,
     /// On the list of those to settle.
@@ -164,9 +170,9 @@ pub(crate) struct Sock {
 
 impl Sock {
     pub(crate) fn new(key: Key, fd: Socket, role: Role, kind: Kind, reading: bool) -> Self {
-        let queue = match role {
-            Role::Datagram => Queue::Packets(Packets::default()),
-            Role::Listener | Role::Connection => Queue::Bytes(Outbox::default()),
+        let queue = match kind {
+            Kind::Datagram | Kind::SeqPacket => Queue::Packets(Packets::default()),
+            Kind::Stream => Queue::Bytes(Outbox::default()),
         };
         Self {
             key,
@@ -182,6 +188,7 @@ impl Sock {
             cautious: false,
             muted: false,
             reset: false,
+            adopted: false,
             stopped: false,
             marked: false,
             watched: false,
@@ -233,7 +240,7 @@ impl Sock {
     }
 
     /// Brings what the kernel does in line with what is wanted; returns whether the socket is over.
-    pub(crate) fn settle(&mut self, io: &mut Io, out: &mut EventQueue) -> bool {
+    pub(crate) fn settle(&mut self, io: &mut Io, out: &mut Batch<'_>) -> bool {
         self.marked = false;
         self.dial(io);
         self.send_more(io, out);
@@ -256,12 +263,7 @@ impl Sock {
         }
     }
 
-    pub(crate) fn on_connect(
-        &mut self,
-        completion: &Completion,
-        io: &mut Io,
-        out: &mut EventQueue,
-    ) {
+    pub(crate) fn on_connect(&mut self, completion: &Completion, io: &mut Io, out: &mut Batch<'_>) {
         io.mark(self);
         let Some(dialing) = &mut self.dialing else { return };
         dialing.state = Dial::Ready;
@@ -298,12 +300,12 @@ impl Sock {
     }
 
     /// Starts the one send that may be in flight, over as much of the queue as it can take.
-    fn send_more(&mut self, io: &mut Io, out: &mut EventQueue) {
+    fn send_more(&mut self, io: &mut Io, out: &mut Batch<'_>) {
         let sending = matches!(self.phase, Phase::Open | Phase::Flushing);
         while sending && self.output == Output::Idle && !self.queue.is_empty() {
             let Some((sqe, len)) = self.next_send() else {
                 // Its destination fits no address structure, so no kernel can be asked.
-                self.packet_refused(libc::EINVAL, out);
+                self.packet_refused(libc::EINVAL, io, out);
                 continue;
             };
             if !self.submit(io, &sqe) {
@@ -316,10 +318,6 @@ impl Sock {
     fn next_send(&mut self) -> Option<(Sqe, usize)> {
         let (fd, token) = (self.raw(), self.token(OpKind::Send));
         match &self.queue {
-            Queue::Bytes(outbox) if self.takes_packets() => {
-                let record = outbox.chunks().next()?;
-                Some((sqe::send(fd, record, token), record.len()))
-            }
             Queue::Bytes(outbox) if outbox.len() == 1 => {
                 let chunk = outbox.chunks().next()?;
                 let chunk = &chunk[..chunk.len().min(sqe::SEND_LEN_MAX)];
@@ -334,12 +332,12 @@ impl Sock {
                 let packet = packets.front()?;
                 let message = self.message.get_or_insert_with(Message::boxed);
                 message.packet(packet).ok()?;
-                Some((sqe::send_message(fd, message, token), packet.payload.len()))
+                Some((sqe::send_packet(fd, message, token), packet.payload.len()))
             }
         }
     }
 
-    pub(crate) fn on_send(&mut self, completion: &Completion, io: &mut Io, out: &mut EventQueue) {
+    pub(crate) fn on_send(&mut self, completion: &Completion, io: &mut Io, out: &mut Batch<'_>) {
         io.mark(self);
         let Output::Sending(asked) = std::mem::replace(&mut self.output, Output::Idle) else {
             return;
@@ -348,14 +346,30 @@ impl Sock {
             Ok(count) => self.took((count as usize).min(asked), asked, io),
             Err(libc::EINTR | libc::ECANCELED) => {}
             Err(libc::EAGAIN) if self.phase == Phase::Ending => {}
-            Err(libc::EAGAIN) => {
-                let sqe = sqe::poll_out(self.raw(), self.token(OpKind::Writable));
-                if self.submit(io, &sqe) {
-                    self.output = Output::Polling;
-                }
+            Err(libc::EAGAIN) => self.await_room(io),
+            Err(errno) if self.role == Role::Datagram => self.packet_refused(errno, io, out),
+            // A record too long is refused alone; the connection goes on.
+            Err(libc::EMSGSIZE) if self.takes_packets() => {
+                self.packet_refused(libc::EMSGSIZE, io, out);
             }
-            Err(errno) if self.role == Role::Datagram => self.packet_refused(errno, out),
             Err(errno) => self.fail(Op::Send, errno),
+        }
+    }
+
+    /// Waits for room: with the kernel where it can tell, else by time. A local packet socket always
+    /// has room itself; it is the peer's queue that is full.
+    fn await_room(&mut self, io: &mut Io) {
+        let to = match &self.queue {
+            Queue::Packets(packets) => packets.front().and_then(|packet| packet.to.as_ref()),
+            Queue::Bytes(_) => None,
+        };
+        if to.is_some_and(|to| to.family() == Family::Local) {
+            self.output = Output::Waiting;
+            return io.set_timer_in(self, Alarm::Retry, PACKET_RETRY);
+        }
+        let sqe = sqe::poll_out(self.raw(), self.token(OpKind::Writable));
+        if self.submit(io, &sqe) {
+            self.output = Output::Polling;
         }
     }
 
@@ -366,6 +380,11 @@ impl Sock {
         }
         io.counters.sent += count as u64;
         io.counters.short_sends += u64::from(count < asked);
+        self.note_gone(count, io);
+    }
+
+    /// Counts bytes that left the queue, for whoever watches.
+    fn note_gone(&mut self, count: usize, io: &mut Io) {
         if self.watched && count > 0 {
             if self.sent == 0 {
                 io.reporting.push(self.key);
@@ -374,14 +393,17 @@ impl Sock {
         }
     }
 
-    fn packet_refused(&mut self, errno: i32, out: &mut EventQueue) {
-        if let Queue::Packets(packets) = &mut self.queue {
-            drop(packets.pop());
+    /// Drops the packet the system refused: told as trouble, and gone as far as sums go.
+    fn packet_refused(&mut self, errno: i32, io: &mut Io, out: &mut Batch<'_>) {
+        if let Queue::Packets(packets) = &mut self.queue
+            && let Some(packet) = packets.pop()
+        {
+            self.note_gone(packet.payload.len(), io);
         }
         self.trouble(Op::Send, errno, out);
     }
 
-    fn trouble(&self, op: Op, errno: i32, out: &mut EventQueue) {
+    fn trouble(&self, op: Op, errno: i32, out: &mut Batch<'_>) {
         if !self.muted && self.phase == Phase::Open {
             out.push(Event::Trouble { id: self.id(), err: SysError { op, errno } });
         }
@@ -495,7 +517,7 @@ impl Sock {
         io.mark(self);
     }
 
-    pub(crate) fn on_recv(&mut self, completion: &Completion, io: &mut Io, out: &mut EventQueue) {
+    pub(crate) fn on_recv(&mut self, completion: &Completion, io: &mut Io, out: &mut Batch<'_>) {
         if !completion.more() {
             // For whatever reason: end, error, cancel, or the kernel's own choice.
             self.input = Input::Idle;
@@ -517,7 +539,7 @@ impl Sock {
         }
     }
 
-    fn on_packet(&mut self, filled: &Buf, io: &mut Io, out: &mut EventQueue) {
+    fn on_packet(&mut self, filled: &Buf, io: &mut Io, out: &mut Batch<'_>) {
         let parsed = io.packets.as_ref().and_then(|own| own.header.parse(filled));
         let Some(received) = parsed else { return self.fail(Op::Recv, libc::EIO) };
         let (id, buf, lost) = (self.id(), received.bytes, received.lost);
@@ -538,14 +560,14 @@ impl Sock {
         });
     }
 
-    fn on_end(&mut self, out: &mut EventQueue) {
+    fn on_end(&mut self, out: &mut Batch<'_>) {
         if !self.eof && !self.muted && self.phase == Phase::Open {
             out.push(Event::Eof { id: self.id() });
         }
         self.eof = true;
     }
 
-    fn on_recv_error(&mut self, errno: i32, io: &mut Io, out: &mut EventQueue) {
+    fn on_recv_error(&mut self, errno: i32, io: &mut Io, out: &mut Batch<'_>) {
         match errno {
             libc::ENOBUFS if self.wants_input() => self.starve(io),
             libc::ENOBUFS | libc::ECANCELED | libc::EINTR => {}

@@ -50,17 +50,28 @@ pub(crate) fn recv_packets(fd: RawFd, header: &PacketHeader, group: u16, token: 
     entry(recv.build(), token)
 }
 
+/// A stream waits for room inside the kernel, until all of it is taken.
+const STREAM: libc::c_int = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+/// A packet does not: when the kernel itself tries again after a copy that found no room, what it
+/// sends is empty (seen on Linux 6.18 with local packets).
+const PACKET: libc::c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+
 /// `bytes` belong to a payload at the front of the socket's queue.
 pub(crate) fn send(fd: RawFd, bytes: &[u8], token: Token) -> Sqe {
-    let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
-    // No kernel takes a record that long; it says so.
-    let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    entry(opcode::Send::new(Fd(fd), bytes.as_ptr(), len).flags(flags).build(), token)
+    let len = u32::try_from(bytes.len()).expect("at most SEND_LEN_MAX bytes");
+    entry(opcode::Send::new(Fd(fd), bytes.as_ptr(), len).flags(STREAM).build(), token)
 }
 
+/// `message` is boxed by its socket.
 pub(crate) fn send_message(fd: RawFd, message: &Message, token: Token) -> Sqe {
-    let flags = unsigned(libc::MSG_NOSIGNAL | libc::MSG_WAITALL);
-    entry(opcode::SendMsg::new(Fd(fd), message.header()).flags(flags).build(), token)
+    let send = opcode::SendMsg::new(Fd(fd), message.header()).flags(unsigned(STREAM));
+    entry(send.build(), token)
+}
+
+/// Likewise, as one packet.
+pub(crate) fn send_packet(fd: RawFd, message: &Message, token: Token) -> Sqe {
+    let send = opcode::SendMsg::new(Fd(fd), message.header()).flags(unsigned(PACKET));
+    entry(send.build(), token)
 }
 
 /// `to` is boxed by its socket.

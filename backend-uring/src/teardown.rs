@@ -7,6 +7,7 @@
 use netproc_core::{outbox::Outbox, queue::EventQueue};
 
 use crate::{
+    batch::Batch,
     io::Io,
     reactor::UringReactor,
     ring::Sleep,
@@ -42,14 +43,14 @@ impl Drop for UringReactor {
         }
         let wait = self.io.config.drop_wait;
         let until = self.io.now().after(wait);
-        let mut nobody = EventQueue::new();
         if self.enter(Sleep::No).is_ok() {
             self.io.ring.cancel_everything(wait);
         }
         loop {
             self.io.ring.reap();
-            self.drain(usize::MAX, &mut nobody);
-            while nobody.pop().is_some() {}
+            // Nobody hears of it any more.
+            let (mut events, mut more) = (EventQueue::new(), EventQueue::new());
+            self.drain(&mut Batch::new(&mut events, &mut more, usize::MAX));
             let left = until.since(self.io.now());
             if self.io.in_flight == 0 || left.is_zero() || self.enter(Sleep::For(left)).is_err() {
                 break;
