@@ -130,6 +130,31 @@ contract!(a_packet_the_system_refuses_is_trouble_and_not_the_end, |rig| {
     Ok(())
 });
 
+contract!(a_record_too_long_is_refused_alone, |rig| {
+    let (a, b) = records(rig)?;
+    rig.watch(a);
+    // Far more than the kernel lets one local record be.
+    rig.send(a, pattern(4, 4_000_000));
+    rig.send(a, "fits");
+    rig.until("the second, and trouble", |world| {
+        world[b].data == b"fits" && !world[a].troubles.is_empty() && world[a].sent > 4
+    });
+    assert_eq!(rig.world[a].troubles[0].errno, libc::EMSGSIZE);
+    assert_eq!(rig.world[a].sent, 4_000_004, "a refused record is gone, as far as sums go");
+    assert!(!rig.world.closed(a) && !rig.world.closed(b));
+    Ok(())
+});
+
+contract!(an_empty_record_is_a_record, |rig| {
+    let (a, b) = records(rig)?;
+    rig.send(a, "");
+    rig.send(a, "after");
+    rig.until("both", |world| world[b].data == b"after");
+    assert_eq!(rig.world[b].records.len(), 2, "the empty one came as well");
+    assert!(!rig.world[b].eof, "and ended nothing");
+    Ok(())
+});
+
 contract!(sent_of_packets_sums_to_their_bytes, |rig| {
     let ((a, _), (b, at_b)) = (bound(rig)?, bound(rig)?);
     rig.watch(a);
