@@ -129,6 +129,12 @@ pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
 
 /// One sending call; returns how much was offered with what the system says.
 fn send(socket: &Socket, outbox: &Outbox) -> (usize, io::Result<usize>) {
+    // One payload, which is almost every time, needs no list of them.
+    if outbox.len() == 1 {
+        let chunk = outbox.chunks().next().unwrap_or_default();
+        let chunk = &chunk[..chunk.len().min(GATHER_LEN_MAX)];
+        return (chunk.len(), socket.send_with_flags(chunk, SEND_FLAGS));
+    }
     let mut slices = [IoSlice::new(&[]); GATHER_MAX];
     let (mut count, mut total) = (0, 0);
     for (slice, chunk) in slices.iter_mut().zip(outbox.chunks()) {
@@ -140,11 +146,7 @@ fn send(socket: &Socket, outbox: &Outbox) -> (usize, io::Result<usize>) {
             break;
         }
     }
-    let result = match &slices[..count] {
-        [one] => socket.send_with_flags(one, SEND_FLAGS),
-        many => socket.send_vectored_with_flags(many, SEND_FLAGS),
-    };
-    (total, result)
+    (total, socket.send_vectored_with_flags(&slices[..count], SEND_FLAGS))
 }
 
 /// One reading call; a signal does not count.
