@@ -23,7 +23,7 @@ use netproc_core::{
 };
 use netproc_poll::{Mechanism, PollReactor};
 #[cfg(all(target_os = "linux", feature = "uring"))]
-use netproc_uring::{SetupError, UringReactor};
+use netproc_uring::UringReactor;
 
 /// The environment variable that decides where the program leaves the choice open.
 const OVERRIDE: &str = "NETPROC_BACKEND";
@@ -157,27 +157,35 @@ pub(crate) enum AnyReactor {
 
 /// Says why automatic choice did not take io_uring, or that it was not there to take.
 #[cfg(all(target_os = "linux", feature = "uring"))]
-fn why_not(err: &SetupError) -> String {
+fn why_not(err: &str) -> String {
     format!("io_uring does not work here: {err}")
 }
 
 #[cfg(not(all(target_os = "linux", feature = "uring")))]
-fn why_not(err: &&'static str) -> String {
-    (*err).to_string()
+fn why_not(err: &str) -> String {
+    err.to_owned()
+}
+
+/// An error with its causes, for where it is kept as text.
+#[cfg(all(target_os = "linux", feature = "uring"))]
+fn with_causes(err: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(err.source(), |&cause| cause.source());
+    causes.fold(err.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl AnyReactor {
     #[cfg(all(target_os = "linux", feature = "uring"))]
-    fn uring(config: &Config) -> Result<Self, SetupError> {
-        UringReactor::new(*config).map(|reactor| Self::Uring(Box::new(reactor)))
+    fn uring(config: &Config) -> Result<Self, String> {
+        let made = UringReactor::new(*config);
+        made.map(|reactor| Self::Uring(Box::new(reactor))).map_err(|err| with_causes(&err))
     }
 
     #[cfg(not(all(target_os = "linux", feature = "uring")))]
-    fn uring(_: &Config) -> Result<Self, &'static str> {
+    fn uring(_: &Config) -> Result<Self, String> {
         if cfg!(target_os = "linux") {
-            Err("built without the feature `uring`")
+            Err("built without the feature `uring`".into())
         } else {
-            Err("io_uring is Linux's alone")
+            Err("io_uring is Linux's alone".into())
         }
     }
 
@@ -206,7 +214,7 @@ impl AnyReactor {
             },
             Backend::Uring => {
                 let made = Self::uring(config);
-                (made.map_err(|err| BackendError::Uring(err.to_string()))?, who)
+                (made.map_err(BackendError::Uring)?, who)
             }
             Backend::Poll | Backend::Mechanism(_) => (Self::readiness(backend, config)?, who),
         };

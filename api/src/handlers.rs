@@ -12,7 +12,10 @@ use std::{
     rc::Rc,
 };
 
-use netproc_core::event::{Event, Input, LogEntry};
+use netproc_core::{
+    event::{Event, Input, LogEntry},
+    machine::Phase,
+};
 
 use crate::process::Process;
 
@@ -67,10 +70,12 @@ pub(crate) struct Handlers {
 }
 
 impl Handlers {
-    /// Whether callbacks take what comes. Otherwise it waits for whoever pulls events.
-    pub(crate) const fn take_input(&self) -> bool {
+    /// Whether callbacks take what comes to a process in `phase`. Otherwise it waits for whoever pulls
+    /// events. A connection inherits its server's log as well, but only the server's own is called.
+    pub(crate) const fn take_input(&self, phase: Phase) -> bool {
         let filter = !matches!(self.filter, Filter::None);
-        filter || self.on_accept.is_some() || self.log.is_some()
+        let logs = self.on_accept.is_some() || self.log.is_some();
+        filter || logs && matches!(phase, Phase::Listen)
     }
 }
 

@@ -7,10 +7,10 @@ use std::{fmt, rc::Rc};
 
 use netproc_core::{
     address::Address,
-    contact::Contact,
+    contact::{Contact, Role},
     engine::{FinishError, SendError},
     event::{Event, Input},
-    machine::Status,
+    machine::{Phase, Status},
     plist::{Plist, Value},
     process::{Exit, Limits, Shared},
     reactor::{CloseHow, Kind, Payload},
@@ -273,6 +273,9 @@ impl Process {
 
     fn delete_as(&self, how: Option<CloseHow>) {
         let told = self.rt.engine_mut().delete(&self.shared, how);
+        if told && self.contact().role() == Role::Server {
+            self.rt.let_go();
+        }
         self.rt.nudge();
         if told {
             self.rt.tell(self, Event::Deleted);
@@ -293,7 +296,8 @@ impl Process {
         &self,
         mut filter: impl FnMut(&Self, Input) -> O + 'static,
     ) -> Result<(), FilterError> {
-        if self.status() == Status::Listen {
+        // Not by its status, which a stop hides.
+        if self.shared.borrow().phase() == Phase::Listen {
             return Err(FilterError::Server);
         }
         let filter = move |process: &Self, input: Input| filter(process, input).into_error();

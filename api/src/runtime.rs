@@ -16,7 +16,7 @@ use std::{
 use netproc_core::{
     engine::{Admit, Delivery, Engine},
     event::{Event, Input, LogEntry},
-    machine::Status,
+    machine::{Phase, Status},
     process::{self, Shared},
     reactor::{
         Config, Counters, Descriptors as _, Op, Reactor as _, SysError, Tick, Wait, Wake as _,
@@ -197,6 +197,21 @@ impl Runtime {
         &self.inner.choice
     }
 
+    /// Lets `job` at the simulated reactor underneath: its clock, its faults, its trace. `None`, with
+    /// nothing done, on any other.
+    #[cfg(feature = "sim")]
+    pub fn with_simulation<T>(
+        &self,
+        job: impl FnOnce(&mut netproc_core::sim::SimReactor) -> T,
+    ) -> Option<T> {
+        match self.engine_mut().reactor_mut() {
+            AnyReactor::Sim(reactor) => Some(job(reactor)),
+            #[cfg(all(target_os = "linux", feature = "uring"))]
+            AnyReactor::Uring(_) => None,
+            AnyReactor::Poll(_) => None,
+        }
+    }
+
     /// What the reactor has done so far.
     #[must_use]
     pub fn stats(&self) -> Counters {
@@ -303,7 +318,7 @@ impl Runtime {
     ///
     /// [`Error::Reactor`] when the reactor is unusable, [`Error::TooDeep`] inside callbacks.
     pub fn run(&self) -> Result<()> {
-        let _depth = Depth::enter(self)?;
+        let depth = Depth::enter(self)?;
         while !self.inner.shutdown.take() && self.is_busy() {
             self.deliver_all(None);
             if self.inner.shutdown.take() {
@@ -312,7 +327,8 @@ impl Runtime {
             self.poll(self.wait_until(None))?;
             self.deliver_all(None);
         }
-        self.flush()
+        self.flush()?;
+        depth.leave(())
     }
 
     /// Whether anything can still happen. A socket still flushing after its process has ended counts.
@@ -330,13 +346,12 @@ impl Runtime {
     ///
     /// As [`run`](Self::run).
     pub fn turn(&self, timeout: Duration) -> Result<bool> {
-        let _depth = Depth::enter(self)?;
+        let depth = Depth::enter(self)?;
         let before = self.deliver_all(None);
         let deadline = if before { Some(Tick::default()) } else { Some(self.deadline(timeout)) };
         self.poll(self.wait_until(deadline))?;
         let after = self.deliver_all(None);
-        self.arm()?;
-        Ok(before || after)
+        depth.leave(before || after)
     }
 
     /// Waits at most `timeout` for something no callback takes: input of a process without a
@@ -348,9 +363,9 @@ impl Runtime {
     ///
     /// As [`run`](Self::run).
     pub fn next_event(&self, timeout: Duration) -> Result<Option<(Process, Event)>> {
-        let _depth = Depth::enter(self)?;
+        let depth = Depth::enter(self)?;
         let deadline = self.deadline(timeout);
-        self.pull(None, deadline, |_, _| true)
+        depth.leave(self.pull(None, deadline, |_, _| true)?)
     }
 
     /// The same for one process. Callbacks of others run meanwhile; what others without a filter
@@ -360,12 +375,13 @@ impl Runtime {
     ///
     /// As [`run`](Self::run).
     pub fn next_event_of(&self, process: &Process, timeout: Duration) -> Result<Option<Event>> {
-        let _depth = Depth::enter(self)?;
+        let depth = Depth::enter(self)?;
         let deadline = self.deadline(timeout);
         let id = process.id();
-        let admit = |p: &Inside| p.id() == id || p.handlers.take_input();
+        // What a server without callbacks has accepted is no event of its own: it waits as well.
+        let admit = |p: &Inside| p.id() == id && p.phase() != Phase::Listen || has_takers(p);
         let pulled = self.pull(Some(&admit), deadline, |untaken, _| untaken == process)?;
-        Ok(pulled.map(|(_, event)| event))
+        depth.leave(pulled.map(|(_, event)| event))
     }
 
     fn pull(
@@ -413,14 +429,14 @@ impl Runtime {
         timeout: Option<Duration>,
         just_this_one: bool,
     ) -> Result<bool> {
-        let _depth = Depth::enter(self)?;
+        let depth = Depth::enter(self)?;
         let deadline = match (timeout, process) {
             (Some(timeout), _) => self.deadline(timeout),
             (None, Some(_)) => Tick(u64::MAX),
             (None, None) => Tick::default(),
         };
         let only = process.filter(|_| just_this_one).map(Process::id);
-        let admit = |p: &Inside| p.handlers.take_input() && only.is_none_or(|id| id == p.id());
+        let admit = |p: &Inside| has_takers(p) && only.is_none_or(|id| id == p.id());
         let wait = Output::new(self, process);
         let mut until = deadline;
         loop {
@@ -440,25 +456,22 @@ impl Runtime {
             }
         }
         let listening = process.is_some_and(|process| process.status() == Status::Listen);
-        Ok(wait.came() && !listening)
+        depth.leave(wait.came() && !listening)
     }
 
     /// Serves everybody with callbacks while `process` connects, at most `within`; returns whether
     /// it still does.
     pub(crate) fn wait_connecting(&self, process: &Process, within: Duration) -> Result<bool> {
-        let _depth = Depth::enter(self)?;
+        let depth = Depth::enter(self)?;
         let deadline = self.deadline(within);
         let connecting = || process.shared().borrow().is_connecting();
         let id = process.id();
         // No longer than it connects: its first input is for whoever started it.
-        let admit = |p: &Inside| p.handlers.take_input() || p.id() == id && p.is_connecting();
+        let admit = |p: &Inside| has_takers(p) || p.id() == id && p.is_connecting();
         loop {
             while connecting() && self.deliver_one(Some(&admit)).is_some() {}
-            if !connecting() {
-                return Ok(false);
-            }
-            if self.engine().now() >= deadline {
-                return Ok(true);
+            if !connecting() || self.engine().now() >= deadline {
+                return depth.leave(connecting());
             }
             self.poll(self.wait_until(Some(deadline)))?;
         }
@@ -527,6 +540,12 @@ impl Runtime {
     /// What was sent last leaves before a wait method gives control back for good.
     fn flush(&self) -> Result<()> {
         self.poll(Wait::No)
+    }
+
+    /// After the deletion of a server: has the reactor close its socket now, so that the address is
+    /// free. What else comes waits for the next wait, which also shows if the reactor is unusable.
+    pub(crate) fn let_go(&self) {
+        drop(self.flush());
     }
 
     /// Delivers everything there is; returns whether there was anything. What no callback takes is
@@ -648,6 +667,11 @@ impl Runtime {
     }
 }
 
+/// Whether callbacks take what comes to a process, so that a wait that drops the rest may serve it.
+const fn has_takers(p: &Inside) -> bool {
+    p.handlers.take_input(p.phase())
+}
+
 #[expect(clippy::print_stderr, reason = "the default of a hook that programs replace")]
 fn report_to_stderr(err: &CallbackError) {
     eprintln!("{err}");
@@ -702,6 +726,14 @@ impl<'a> Depth<'a> {
         }
         rt.inner.depth.set(depth + 1);
         Ok(Self(rt))
+    }
+
+    /// The regular end of a wait: after the outermost one a foreign loop may sleep.
+    fn leave<T>(self, value: T) -> Result<T> {
+        if self.0.inner.depth.get() == 1 {
+            self.0.arm()?;
+        }
+        Ok(value)
     }
 }
 

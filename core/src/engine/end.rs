@@ -76,6 +76,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             self.reactor.close(sock, how);
         }
         self.table.remove(id);
+        // Nothing follows the end: what was to be told of the process is told no more.
+        self.notices.retain(|notice| !notice.process().is_some_and(|p| Rc::ptr_eq(p, process)));
         for event in inbox {
             self.drop_unborn(&event);
         }

@@ -97,6 +97,9 @@ pub struct Engine<R, H> {
     table: Table<Shared<H>>,
     /// By socket index: which socket, and whose. Events of a socket not here go to nobody.
     owners: Vec<Option<(SockId, Owner<H>)>>,
+    /// Those whose place was taken before their last events were: a reactor reuses an index as soon
+    /// as it has told `Closed`, which may still wait in the queue.
+    outlived: Vec<(SockId, Owner<H>)>,
     /// Processes with something in their inbox that they may take.
     ready: VecDeque<Shared<H>>,
     /// Deliveries the engine itself has to make.
@@ -115,6 +118,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             queue: EventQueue::new(),
             table: Table::default(),
             owners: Vec::new(),
+            outlived: Vec::new(),
             ready: VecDeque::new(),
             notices: VecDeque::new(),
             accepted: 0,
@@ -252,13 +256,13 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Delivers an event fresh from the reactor, or keeps it for later.
     fn sort(&mut self, event: reactor::Event, admit: Admit<'_, H>) -> Option<Delivery<H>> {
         let Some(id) = event.owner() else { return Some(Delivery::Woken) };
-        let process = match self.owners.get_mut(id.index()) {
-            Some(Some((socket, Owner::Process(process)))) if *socket == id => Rc::clone(process),
-            Some(Some((socket, Owner::Unborn(waiting)))) if *socket == id => {
+        let process = match self.owner_mut(id) {
+            Some(Owner::Process(process)) => Rc::clone(process),
+            Some(Owner::Unborn(waiting)) => {
                 waiting.push_back(spilled(event));
                 return None;
             }
-            _ => {
+            None => {
                 self.disown(&event);
                 return None;
             }
@@ -344,13 +348,24 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if id.index() >= self.owners.len() {
             self.owners.resize_with(id.index() + 1, || None);
         }
-        self.owners[id.index()] = Some((id, owner));
+        self.outlived.extend(self.owners[id.index()].replace((id, owner)));
+    }
+
+    fn owner_mut(&mut self, id: SockId) -> Option<&mut Owner<H>> {
+        match self.owners.get_mut(id.index()) {
+            Some(Some((socket, owner))) if *socket == id => Some(owner),
+            _ => self.outlived.iter_mut().find(|(socket, _)| *socket == id).map(|(_, o)| o),
+        }
     }
 
     /// Nobody gets the events of `id` from now on.
     fn release(&mut self, id: SockId) -> Option<Owner<H>> {
         let slot = self.owners.get_mut(id.index())?;
-        slot.take_if(|(socket, _)| *socket == id).map(|(_, owner)| owner)
+        if let Some((_, owner)) = slot.take_if(|(socket, _)| *socket == id) {
+            return Some(owner);
+        }
+        let at = self.outlived.iter().position(|(socket, _)| *socket == id)?;
+        Some(self.outlived.swap_remove(at).1)
     }
 
     /// An event nobody waits for; a connection that comes with it is ended.
