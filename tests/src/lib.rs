@@ -1,1 +1,15 @@
-//! Empty for now.
+//! One suite for every reactor of netproc: what the simulation, poll(2), epoll and io_uring promise
+//! alike is written once and runs on each.
+//!
+//! [`contract`](mod@contract) holds the reactor's own contract and the rig that drives it; [`rig`]
+//! the same for the processes of the public crate; [`swarm`] runs the simulation under many seeds;
+//! [`child`] runs a test in a process of its own; `seccomp` takes system calls away, on Linux. The
+//! tests themselves are in `tests/`, a file for each group of points. Nothing here is part of the
+//! library.
+
+pub mod child;
+pub mod contract;
+pub mod rig;
+#[cfg(target_os = "linux")]
+pub mod seccomp;
+pub mod swarm;

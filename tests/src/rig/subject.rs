@@ -1,0 +1,68 @@
+//! The backends under test, each as a runtime.
+//!
+//! Invariant: a backend that cannot be had fails its test. io_uring alone may be left out, where the
+//! environment says `NETPROC_WITHOUT_URING=1`, and every test then says that it was.
+
+use netproc::{
+    Backend, Config, Mechanism, Runtime,
+    sim::{Faults, SimReactor},
+};
+
+use super::watch::shout;
+
+/// What a runtime under test runs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Subject {
+    /// The simulation, without faults.
+    Sim,
+    /// poll(2).
+    Poll,
+    /// epoll.
+    Epoll,
+    /// io_uring.
+    Uring,
+}
+
+impl Subject {
+    /// Whether its sockets are the system's, so that others can connect to them.
+    #[must_use]
+    pub const fn is_real(self) -> bool {
+        !matches!(self, Self::Sim)
+    }
+
+    /// A fresh runtime; `None` for io_uring where it is left out on purpose.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it cannot be made.
+    #[must_use]
+    pub fn runtime(self, config: Config) -> Option<Runtime> {
+        let builder = Runtime::builder().config(config);
+        let backend = match self {
+            Self::Sim => {
+                return Some(builder.simulated(SimReactor::new(1, Faults::none(), config)));
+            }
+            Self::Poll => Backend::Mechanism(Mechanism::Poll),
+            Self::Epoll => Backend::Mechanism(Mechanism::Epoll),
+            Self::Uring => Backend::Uring,
+        };
+        match builder.backend(backend).build() {
+            Ok(rt) => Some(rt),
+            Err(err) if self == Self::Uring && without_uring() => {
+                shout(&format!("left out: {err}"));
+                None
+            }
+            Err(err) => panic!(
+                "{backend} cannot be set up: {err}\n\
+                 for uring, NETPROC_WITHOUT_URING=1 leaves its tests out where that is expected"
+            ),
+        }
+    }
+}
+
+/// Whether the environment says that io_uring is not expected to work.
+#[must_use]
+pub fn without_uring() -> bool {
+    std::env::var_os("NETPROC_WITHOUT_URING").is_some_and(|on| on == "1")
+}

@@ -1,0 +1,119 @@
+//! What a message costs in memory: nothing. In steady state an echo allocates not once, the bytes
+//! stay in the slot the kernel wrote them to, and none is copied out of it.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    rc::Rc,
+};
+
+use netproc::{Payload, Process};
+use netproc_tests::conformance;
+
+thread_local! {
+    /// Allocations of this thread: a test's own, and no other's.
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Counts every allocation, and every growth of one.
+struct Counting;
+
+#[expect(unsafe_code, reason = "a global allocator is unsafe by its trait")]
+// SAFETY: every method hands its arguments to `System` unchanged; the count touches no memory that
+// is allocated.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise on `layout` is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: `place` came from `System` by way of `alloc` or `realloc`, with this layout.
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, len: usize) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: as for `dealloc`, and the caller's promise on `len` is passed on.
+        unsafe { System.realloc(place, layout, len) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+static MESSAGE: [u8; 64] = [b'm'; 64];
+/// A message longer than a slot comes in pieces; this one does not.
+static LONG: [u8; 16 * 1024] = [b'l'; 16 * 1024];
+
+/// Messages until everything has the size it keeps.
+const WARM_UP: u64 = 2_000;
+/// Messages that must not cost anything.
+const MEASURED: u64 = 20_000;
+
+/// Has one client send `message` to an echo and again whenever it is back, and counts.
+fn echo_costs_nothing(
+    rig: &netproc_tests::rig::Rig,
+    message: &'static [u8],
+) -> netproc_tests::rig::Outcome {
+    let outside = Rc::new(Cell::new(0));
+    let strays = Rc::clone(&outside);
+    let server = rig.rt.server("srv").sentinel(|_, _| ()).filter(move |process, input| {
+        let buf = input.into_buf();
+        strays.set(strays.get() + u64::from(!buf.in_slot()));
+        process.send(buf)
+    });
+    let server = server.start()?;
+    let (round, missing) = (Rc::new(Cell::new(0)), Cell::new(message.len()));
+    let done = Rc::clone(&round);
+    let client = rig.client(&server).filter(move |process: &Process, input| {
+        missing.set(missing.get() - input.len());
+        if missing.get() > 0 {
+            return Ok(());
+        }
+        missing.set(message.len());
+        done.set(done.get() + 1);
+        process.send(Payload::Static(message)).map(drop)
+    });
+    let client = client.start()?;
+    client.send(Payload::Static(message))?;
+    rig.until("the warm-up", || round.get() >= WARM_UP);
+    let (first, before) = (round.get(), COUNT.get());
+    rig.until("the messages", || round.get() >= first + MEASURED);
+    let allocations = COUNT.get() - before;
+    let stats = rig.rt.stats();
+    assert_eq!(
+        (allocations, outside.get(), stats.spilled),
+        (0, 0, 0),
+        "(allocations, messages outside of a slot, spilled) in {MEASURED} messages: {stats:?}"
+    );
+    Ok(())
+}
+
+conformance!(on (poll epoll uring): an_echo_allocates_nothing, |rig| {
+    echo_costs_nothing(rig, &MESSAGE)
+});
+
+conformance!(on (poll epoll uring): an_echo_of_sixteen_kilobytes_allocates_nothing, |rig| {
+    echo_costs_nothing(rig, &LONG)
+});
+
+conformance!(on (poll epoll uring): fifty_echoes_side_by_side_allocate_nothing, |rig| {
+    let server = rig.rt.server("srv").sentinel(|_, _| ()).filter(Process::send).start()?;
+    let round = Rc::new(Cell::new(0));
+    for _ in 0..50 {
+        let done = Rc::clone(&round);
+        let client = rig.client(&server).filter(move |process: &Process, _| {
+            done.set(done.get() + 1);
+            process.send(Payload::Static(&MESSAGE)).map(drop)
+        });
+        client.start()?.send(Payload::Static(&MESSAGE))?;
+    }
+    rig.until("the warm-up", || round.get() >= 20 * WARM_UP);
+    let (first, before) = (round.get(), COUNT.get());
+    rig.until("the messages", || round.get() >= first + MEASURED);
+    let allocations = COUNT.get() - before;
+    assert_eq!((allocations, rig.rt.stats().spilled), (0, 0), "{:?}", rig.rt.stats());
+    Ok(())
+});

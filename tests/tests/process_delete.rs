@@ -1,0 +1,265 @@
+//! Deleting: what is told, what is thrown away, what lives on, from wherever it is done.
+
+use std::{cell::RefCell, rc::Rc};
+
+use netproc::{CloseHow, Event, Exit, FinishError, Process, SendError, Status};
+use netproc_tests::{conformance, contract::pattern, rig::Rig};
+
+/// The lines of `process` after the first, which tells how it began.
+fn rest(rig: &Rig, process: &Process) -> Vec<String> {
+    rig.log.of(process).split_off(1)
+}
+
+conformance!(the_sentinel_hears_deleted_before_delete_returns_and_once, |rig| {
+    let (server, client, child) = rig.pair()?;
+    for process in [&server, &client, &child] {
+        rig.log.clear();
+        process.delete();
+        assert_eq!(rig.log.of(process), ["deleted (closed)"]);
+        assert_eq!((process.exit(), process.exit().status()), (Exit::Deleted, 0));
+        process.delete();
+    }
+    assert_eq!(rig.rt.process_list(), []);
+    rig.settle();
+    assert_eq!(rig.log.of(&child), ["deleted (closed)"]);
+    Ok(())
+});
+
+conformance!(a_deleted_process_refuses_everything_and_keeps_its_properties, |rig| {
+    let (server, client, _child) = rig.pair()?;
+    client.put("key", 7);
+    for process in [&client, &server] {
+        process.delete();
+        assert_eq!(process.send("x"), Err(SendError::NotOpen(Status::Closed)));
+        assert_eq!(process.send_eof(), Err(FinishError::NotOpen(Status::Closed)));
+        assert_eq!(process.queued(), 0);
+        process.set_filter(|_, _| ());
+        process.set_sentinel(|_, _| ());
+        process.ignore_input();
+    }
+    assert_eq!(client.get("key"), Some(7.into()));
+    Ok(())
+});
+
+conformance!(a_peer_of_a_deleted_process_sees_the_end, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    child.delete();
+    rig.until_line(&client, "connection broken by remote peer (closed)");
+    assert_eq!(client.exit().status(), 256);
+    Ok(())
+});
+
+conformance!(deleted_in_its_own_filter_it_gets_no_further_input, |rig| {
+    let log = rig.log.clone();
+    let server = rig.server().filter(move |process, _| {
+        log.note(process, "filter begins");
+        process.delete();
+        log.note(process, "filter goes on");
+    });
+    let (_server, client, child) = rig.pair_at(server)?;
+    client.send(pattern(1, 500_000))?;
+    rig.until_line(&child, "deleted (closed)");
+    rig.settle();
+    assert_eq!(
+        rest(rig, &child),
+        ["filter begins (open)", "deleted (closed)", "filter goes on (closed)"]
+    );
+    Ok(())
+});
+
+conformance!(deleted_in_its_own_sentinel_it_gets_no_input, |rig| {
+    let log = rig.log.clone();
+    let server = rig.server().sentinel(move |process, event| {
+        log.event(process, event);
+        if matches!(event, Event::OpenFrom(_)) {
+            process.delete();
+            log.note(process, "sentinel goes on");
+        }
+    });
+    let client = rig.connect(&server.start()?)?;
+    client.send("x")?;
+    rig.until_line(&client, "connection broken by remote peer (closed)");
+    rig.settle();
+    let mut lines = rig.log.lines();
+    lines.retain(|line| line.starts_with("child"));
+    assert_eq!(
+        lines,
+        [
+            "child: open from 127.0.0.1 (open)",
+            "child: deleted (closed)",
+            "child: sentinel goes on (closed)",
+        ]
+    );
+    Ok(())
+});
+
+conformance!(deleted_in_its_closing_sentinel_nothing_more_is_told, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    rig.settle();
+    let log = rig.log.clone();
+    child.set_sentinel(move |process, event| {
+        process.delete();
+        log.event(process, event);
+    });
+    client.delete();
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    rig.settle();
+    assert_eq!(rest(rig, &child), ["connection broken by remote peer (closed)"]);
+    assert_eq!(child.exit().status(), 256, "the reason of the end stays readable");
+    Ok(())
+});
+
+conformance!(a_process_deleted_by_another_ones_filter_loses_its_waiting_input, |rig| {
+    let children: Rc<RefCell<Vec<Process>>> = Rc::default();
+    let (all, log) = (Rc::clone(&children), rig.log.clone());
+    let server = rig.server().filter(move |process, input| {
+        log.input(process, &input);
+        let others = all.take();
+        others.iter().filter(|other| *other != process).for_each(Process::delete);
+    });
+    let server = server.start()?;
+    let clients: Vec<_> = (0..4).map(|_| rig.connect(&server)).collect::<Result<_, _>>()?;
+    rig.until("everybody", || rig.children(&server) == 4);
+    rig.settle();
+    children.replace(rig.connections(&server));
+    for client in &clients {
+        client.send("x")?;
+    }
+    rig.settle();
+    let inputs = rig.log.lines().iter().filter(|line| line.contains("\"x\"")).count();
+    let deleted = rig.log.lines().iter().filter(|line| line.contains("deleted")).count();
+    assert_eq!((inputs, deleted, rig.children(&server)), (1, 3, 1), "{}", rig.log);
+    Ok(())
+});
+
+conformance!(one_filter_may_delete_everything, |rig| {
+    let server = rig.server().filter(|process, _| {
+        process.runtime().process_list().iter().for_each(Process::delete);
+    });
+    let server = server.start()?;
+    let clients: Vec<_> = (0..8).map(|_| rig.connect(&server)).collect::<Result<_, _>>()?;
+    for client in &clients {
+        client.send("x")?;
+    }
+    rig.until("the end of all", || rig.rt.process_list().is_empty());
+    rig.rt.run()?;
+    assert_eq!(rig.rt.stats().sockets, 0);
+    Ok(())
+});
+
+conformance!(a_server_deleted_in_its_log_function_leaves_the_connection, |rig| {
+    let log = rig.log.clone();
+    let server = rig.server().log(move |server, _, entry| {
+        log.note(server, entry.to_string().trim_end());
+        server.delete();
+    });
+    let server = server.start()?;
+    let first = rig.client(&server).nowait(true).start()?;
+    let second = rig.client(&server).nowait(true).start()?;
+    rig.until("the end of the server", || server.status() == Status::Closed);
+    rig.settle();
+    let children = rig.connections(&server);
+    assert_eq!(children.len(), 1, "{}", rig.log);
+    assert_eq!(rig.log.of(&children[0]), ["open from 127.0.0.1 (open)"]);
+    assert_eq!(rig.log.of(&server), ["accept from 127.0.0.1 (listen)", "deleted (closed)"]);
+    let open = [&first, &second].map(|client| client.status() == Status::Open);
+    assert_eq!(open.iter().filter(|&&open| open).count(), 1, "the other one is reset");
+    Ok(())
+});
+
+conformance!(connections_outlive_their_server, |rig| {
+    let (server, client, child) = rig.pair_at(rig.echo())?;
+    server.delete();
+    assert!(rig.client(&server).start().is_err(), "nobody listens any more");
+    client.send("still here")?;
+    rig.until_bytes(&client, b"still here");
+    assert_eq!((client.status(), child.status()), (Status::Open, Status::Open));
+    Ok(())
+});
+
+conformance!(the_address_of_a_deleted_server_is_free_at_once, |rig| {
+    let (server, client, child) = rig.pair()?;
+    let address = server.contact().local().clone();
+    server.delete();
+    let next = rig.server().local(address.clone()).start()?;
+    assert_eq!((next.contact().local(), &*next.name()), (&address, "srv"));
+    assert_eq!((client.status(), child.status()), (Status::Open, Status::Open));
+    let other = rig.connect(&next)?;
+    rig.until("the other", || rig.children(&next) == 2);
+    assert_eq!(other.status(), Status::Open);
+    Ok(())
+});
+
+conformance!(deleted_while_connecting_it_hears_deleted_and_nothing_else, |rig| {
+    let server = rig.server().start()?;
+    for stopped in [false, true] {
+        let client = rig.client(&server).nowait(true).stop(stopped).start()?;
+        client.send("never sent")?;
+        client.delete();
+        rig.settle();
+        assert_eq!(rig.log.of(&client), ["deleted (closed)"]);
+    }
+    let client = rig.client_at(rig.dead_end()?).nowait(true).start()?;
+    client.delete();
+    rig.settle();
+    assert_eq!(rig.log.of(&client), ["deleted (closed)"]);
+    Ok(())
+});
+
+conformance!(a_failed_process_stays_until_it_is_deleted, |rig| {
+    let client = rig.client_at(rig.dead_end()?).nowait(true).start()?;
+    rig.until("the failure", || client.status() == Status::Failed);
+    assert_eq!(rig.rt.get_process("client"), Some(client.clone()));
+    client.delete();
+    assert_eq!(rig.log.of(&client), ["failed with code 111 (failed)", "deleted (closed)"]);
+    assert_eq!(rig.rt.process_list(), []);
+    assert_eq!(client.exit().status(), 0);
+    Ok(())
+});
+
+conformance!(what_was_sent_goes_out_after_the_deletion, |rig| {
+    let bytes = pattern(3, 900_000);
+    let (server, client, child) = rig.pair()?;
+    child.send(bytes.clone())?;
+    child.delete();
+    server.delete();
+    // Nobody turns by hand: `run` itself has to stay until all is out.
+    rig.rt.run()?;
+    rig.until_bytes(&client, &bytes);
+    assert_eq!(
+        rig.log.of(&client).pop().as_deref(),
+        Some("connection broken by remote peer (closed)")
+    );
+    assert_eq!(rig.rt.stats().sockets, 0);
+    Ok(())
+});
+
+conformance!(deleted_with_now_or_reset_it_throws_away_what_was_sent, |rig| {
+    for how in [CloseHow::Now, CloseHow::Reset] {
+        let (server, client, child) = rig.pair()?;
+        client.stop();
+        child.send(vec![b'x'; 900_000])?;
+        child.delete_with(how);
+        client.resume();
+        rig.until_line(&client, "connection broken by remote peer (closed)");
+        assert!(rig.log.len_of(&client) < 900_000, "{how:?}");
+        server.delete();
+    }
+    Ok(())
+});
+
+conformance!(a_closed_runtime_tells_nobody, |rig| {
+    let (server, client, child) = rig.pair()?;
+    rig.settle();
+    rig.log.clear();
+    let timer = rig.rt.run_after(std::time::Duration::from_secs(1), |_| unreachable!());
+    rig.rt.close();
+    rig.settle();
+    assert_eq!(rig.log.lines(), [""; 0]);
+    for process in [server, client, child] {
+        assert_eq!(process.status(), Status::Closed);
+    }
+    assert!(!timer.cancel());
+    rig.rt.run()?;
+    Ok(())
+});
