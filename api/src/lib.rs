@@ -51,8 +51,8 @@
 //!   [`Process::delete`], which tells the sentinel before it returns. Sending runs none.
 //! * Status and contact are as of the last event delivered.
 //! * A callback may do anything: send, stop or delete any process, replace its own filter, wait.
-//! * A callback is given its process, and the runtime by [`Process::runtime`]: a closure that keeps
-//!   either of its own keeps it alive for as long as it is installed itself.
+//! * A callback is given its process, and the runtime by [`Process::runtime`]. A closure that keeps
+//!   either keeps it alive until its process has ended: then callbacks are dropped.
 
 mod backend;
 mod builder;

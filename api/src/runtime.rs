@@ -5,6 +5,8 @@
 
 #[cfg(unix)]
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+mod deliver;
+
 use std::{
     cell::{Cell, OnceCell, Ref, RefCell, RefMut},
     fmt,
@@ -14,8 +16,8 @@ use std::{
 };
 
 use netproc_core::{
-    engine::{Admit, Delivery, Engine},
-    event::{Event, Input, LogEntry},
+    engine::{Admit, Engine},
+    event::Event,
     machine::{Phase, Status},
     process::{self, Shared},
     reactor::{
@@ -30,7 +32,7 @@ use crate::{
     builder::{ClientBuilder, ServerBuilder},
     error::{Error, Result},
     handle::{Handle, Mailbox},
-    handlers::{CallbackError, CallbackKind, Filter, Handlers, contained},
+    handlers::{CallbackError, Handlers},
     process::Process,
 };
 
@@ -173,7 +175,7 @@ impl Runtime {
             choice,
             mailbox: Mailbox::new(),
             timers: RefCell::default(),
-            report: RefCell::new(Rc::new(report_to_stderr)),
+            report: RefCell::new(Rc::new(deliver::report_to_stderr)),
             depth: Cell::new(0),
             inputs: Cell::new(0),
             shutdown: Cell::new(false),
@@ -547,134 +549,11 @@ impl Runtime {
     pub(crate) fn let_go(&self) {
         drop(self.flush());
     }
-
-    /// Delivers everything there is; returns whether there was anything. What no callback takes is
-    /// dropped.
-    fn deliver_all(&self, admit: Admit<'_, Handlers>) -> bool {
-        let mut any = false;
-        while self.deliver_one(admit).is_some() {
-            any = true;
-        }
-        any
-    }
-
-    /// Delivers one thing; the inner value is what no callback took. `None` when nothing is there.
-    fn deliver_one(&self, admit: Admit<'_, Handlers>) -> Option<Option<(Process, Event)>> {
-        if self.run_due_timer() {
-            return Some(None);
-        }
-        let delivery = self.engine_mut().next(admit)?;
-        Some(match delivery {
-            Delivery::Input { process, input } => self.filter(self.process(process), input),
-            Delivery::Event { process, event } => self.sentinel(self.process(process), event),
-            Delivery::Accepted { server, process, from } => {
-                let (server, process) = (self.process(server), self.process(process));
-                self.on_accept(&server, &process);
-                self.log(&server, Some(&process), &LogEntry::Accepted { from: from.clone() });
-                self.sentinel(process, Event::OpenFrom(from))
-            }
-            Delivery::Log { server, entry } => {
-                self.log(&self.process(server), None, &entry);
-                None
-            }
-            Delivery::Woken => {
-                self.run_posted();
-                None
-            }
-        })
-    }
-
-    fn run_due_timer(&self) -> bool {
-        let now = self.engine().now();
-        let due = self.inner.timers.borrow_mut().take_due(now);
-        let Some((_, job)) = due else { return false };
-        self.report(contained(CallbackKind::Timer, None, || {
-            job(self);
-            None
-        }));
-        true
-    }
-
-    fn run_posted(&self) {
-        // Those there now, not those they post: who posts itself again lets others go on.
-        for _ in 0..self.inner.mailbox.len() {
-            let Some(job) = self.inner.mailbox.pop() else { break };
-            self.report(contained(CallbackKind::Posted, None, || {
-                job(self);
-                None
-            }));
-        }
-    }
-
-    fn filter(&self, process: Process, input: Input) -> Option<(Process, Event)> {
-        self.inner.inputs.set(self.inner.inputs.get() + 1);
-        let filter = process.shared().borrow().handlers.filter.clone();
-        let failed = match filter {
-            Filter::None => return Some((process, Event::Input(input))),
-            Filter::Shared(filter) => {
-                Engine::<AnyReactor, _>::set_filtering(process.shared(), true);
-                contained(CallbackKind::Filter, Some(&process), || filter(&process, input))
-            }
-            Filter::Own(filter) => {
-                Engine::<AnyReactor, _>::set_filtering(process.shared(), true);
-                self.engine_mut().set_busy(process.shared(), true);
-                // Busy processes are given nothing, so nobody else has it borrowed.
-                let call = || filter.borrow_mut()(&process, input);
-                let failed = contained(CallbackKind::Filter, Some(&process), call);
-                self.engine_mut().set_busy(process.shared(), false);
-                failed
-            }
-        };
-        Engine::<AnyReactor, _>::set_filtering(process.shared(), false);
-        self.report(failed);
-        None
-    }
-
-    fn sentinel(&self, process: Process, event: Event) -> Option<(Process, Event)> {
-        let sentinel = process.shared().borrow().handlers.sentinel.clone();
-        let Some(sentinel) = sentinel else { return Some((process, event)) };
-        let call = || sentinel(&process, &event);
-        self.report(contained(CallbackKind::Sentinel, Some(&process), call));
-        None
-    }
-
-    /// Tells a sentinel outside of a wait: only `deleted` comes that way.
-    pub(crate) fn tell(&self, process: &Process, event: Event) {
-        drop(self.sentinel(process.clone(), event));
-    }
-
-    fn on_accept(&self, server: &Process, process: &Process) {
-        let on_accept = server.shared().borrow().handlers.on_accept.clone();
-        if let Some(on_accept) = on_accept {
-            let call = || on_accept(server, process);
-            self.report(contained(CallbackKind::Log, Some(server), call));
-        }
-    }
-
-    fn log(&self, server: &Process, process: Option<&Process>, entry: &LogEntry) {
-        let log = server.shared().borrow().handlers.log.clone();
-        if let Some(log) = log {
-            let call = || log(server, process, entry);
-            self.report(contained(CallbackKind::Log, Some(server), call));
-        }
-    }
-
-    fn report(&self, failed: Option<CallbackError>) {
-        if let Some(err) = failed {
-            let report = Rc::clone(&self.inner.report.borrow());
-            report(&err);
-        }
-    }
 }
 
 /// Whether callbacks take what comes to a process, so that a wait that drops the rest may serve it.
 const fn has_takers(p: &Inside) -> bool {
     p.handlers.take_input(p.phase())
-}
-
-#[expect(clippy::print_stderr, reason = "the default of a hook that programs replace")]
-fn report_to_stderr(err: &CallbackError) {
-    eprintln!("{err}");
 }
 
 /// What `accept_output` looks at.

@@ -1,0 +1,184 @@
+//! Handing what the engine yields to callbacks, one thing at a time.
+//!
+//! Invariant: nothing is borrowed while a callback runs, and an error or panic in it ends nothing but
+//! that call. Waiting is `runtime.rs`'s affair.
+
+use std::rc::Rc;
+
+use netproc_core::{
+    address::Address,
+    engine::{Admit, Delivery, Engine},
+    event::{Event, Input, LogEntry},
+    machine::Status,
+};
+
+use super::Runtime;
+use crate::{
+    backend::AnyReactor,
+    handlers::{CallbackError, CallbackKind, Filter, Handlers, Sentinel, contained},
+    process::Process,
+};
+
+impl Runtime {
+    /// Delivers everything there is; returns whether there was anything. What no callback takes is
+    /// dropped.
+    pub(super) fn deliver_all(&self, admit: Admit<'_, Handlers>) -> bool {
+        let mut any = false;
+        while self.deliver_one(admit).is_some() {
+            any = true;
+        }
+        any
+    }
+
+    /// Delivers one thing; the inner value is what no callback took. `None` when nothing is there.
+    pub(super) fn deliver_one(
+        &self,
+        admit: Admit<'_, Handlers>,
+    ) -> Option<Option<(Process, Event)>> {
+        if self.run_due_timer() {
+            return Some(None);
+        }
+        let delivery = self.engine_mut().next(admit)?;
+        Some(match delivery {
+            Delivery::Input { process, input } => self.filter(self.process(process), input),
+            Delivery::Event { process, event } => self.sentinel(self.process(process), event),
+            Delivery::Accepted { server, process, from } => {
+                self.accepted(&self.process(server), self.process(process), from)
+            }
+            Delivery::Log { server, entry } => {
+                self.log(&self.process(server), None, &entry);
+                None
+            }
+            Delivery::Woken => {
+                self.run_posted();
+                None
+            }
+        })
+    }
+
+    /// A new connection: the log may change anything about it, then its sentinel hears of it. Even
+    /// one that the log has deleted hears where it came from, as in Emacs.
+    fn accepted(
+        &self,
+        server: &Process,
+        process: Process,
+        from: Option<Address>,
+    ) -> Option<(Process, Event)> {
+        let inherited = process.shared().borrow().handlers.sentinel.clone();
+        self.on_accept(server, &process);
+        self.log(server, Some(&process), &LogEntry::Accepted { from: from.clone() });
+        let sentinel = process.shared().borrow().handlers.sentinel.clone();
+        let ended = process.status() == Status::Closed;
+        let sentinel = sentinel.or_else(|| inherited.filter(|_| ended));
+        self.call_sentinel(sentinel, process, Event::OpenFrom(from))
+    }
+
+    fn run_due_timer(&self) -> bool {
+        if self.inner.timers.borrow().is_empty() {
+            return false;
+        }
+        let now = self.engine().now();
+        let due = self.inner.timers.borrow_mut().take_due(now);
+        let Some((_, job)) = due else { return false };
+        self.report(contained(CallbackKind::Timer, None, || {
+            job(self);
+            None
+        }));
+        true
+    }
+
+    fn run_posted(&self) {
+        // Those there now, not those they post: who posts itself again lets others go on.
+        for _ in 0..self.inner.mailbox.len() {
+            let Some(job) = self.inner.mailbox.pop() else { break };
+            self.report(contained(CallbackKind::Posted, None, || {
+                job(self);
+                None
+            }));
+        }
+    }
+
+    fn filter(&self, process: Process, input: Input) -> Option<(Process, Event)> {
+        self.inner.inputs.set(self.inner.inputs.get() + 1);
+        let filter = process.shared().borrow().handlers.filter.clone();
+        let failed = match filter {
+            Filter::None => return Some((process, Event::Input(input))),
+            Filter::Shared(filter) => {
+                Engine::<AnyReactor, _>::set_filtering(process.shared(), true);
+                contained(CallbackKind::Filter, Some(&process), || filter(&process, input))
+            }
+            Filter::Own(filter) => {
+                Engine::<AnyReactor, _>::set_filtering(process.shared(), true);
+                self.engine_mut().set_busy(process.shared(), true);
+                // Busy processes are given nothing, so nobody else has it borrowed.
+                let call = || filter.borrow_mut()(&process, input);
+                let failed = contained(CallbackKind::Filter, Some(&process), call);
+                self.engine_mut().set_busy(process.shared(), false);
+                failed
+            }
+        };
+        Engine::<AnyReactor, _>::set_filtering(process.shared(), false);
+        self.report(failed);
+        None
+    }
+
+    fn sentinel(&self, process: Process, event: Event) -> Option<(Process, Event)> {
+        let sentinel = process.shared().borrow().handlers.sentinel.clone();
+        let over = matches!(event, Event::Broken { .. } | Event::Deleted);
+        let ended = over.then(|| process.clone());
+        let untaken = self.call_sentinel(sentinel, process, event);
+        if let Some(process) = ended {
+            // Nothing calls them any more, and one that keeps its own process would keep it, and
+            // the runtime, for ever.
+            let handlers = std::mem::take(&mut process.shared().borrow_mut().handlers);
+            // Out of the borrow: what a closure drops may run anything.
+            drop(handlers);
+        }
+        untaken
+    }
+
+    fn call_sentinel(
+        &self,
+        sentinel: Option<Sentinel>,
+        process: Process,
+        event: Event,
+    ) -> Option<(Process, Event)> {
+        let Some(sentinel) = sentinel else { return Some((process, event)) };
+        let call = || sentinel(&process, &event);
+        self.report(contained(CallbackKind::Sentinel, Some(&process), call));
+        None
+    }
+
+    /// Tells a sentinel outside of a wait: only `deleted` comes that way.
+    pub(crate) fn tell(&self, process: &Process, event: Event) {
+        drop(self.sentinel(process.clone(), event));
+    }
+
+    fn on_accept(&self, server: &Process, process: &Process) {
+        let on_accept = server.shared().borrow().handlers.on_accept.clone();
+        if let Some(on_accept) = on_accept {
+            let call = || on_accept(server, process);
+            self.report(contained(CallbackKind::Log, Some(server), call));
+        }
+    }
+
+    fn log(&self, server: &Process, process: Option<&Process>, entry: &LogEntry) {
+        let log = server.shared().borrow().handlers.log.clone();
+        if let Some(log) = log {
+            let call = || log(server, process, entry);
+            self.report(contained(CallbackKind::Log, Some(server), call));
+        }
+    }
+
+    fn report(&self, failed: Option<CallbackError>) {
+        if let Some(err) = failed {
+            let report = Rc::clone(&self.inner.report.borrow());
+            report(&err);
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the default of a hook that programs replace")]
+pub(super) fn report_to_stderr(err: &CallbackError) {
+    eprintln!("{err}");
+}
