@@ -263,3 +263,18 @@ conformance!(a_closed_runtime_tells_nobody, |rig| {
     rig.rt.run()?;
     Ok(())
 });
+
+conformance!(callbacks_go_with_the_last_event_even_if_they_keep_their_process, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    let kept = Rc::new(());
+    for process in [&client, &child] {
+        let (own, held) = (process.clone(), Rc::clone(&kept));
+        process.set_filter(move |_, _| drop((own.clone(), Rc::clone(&held))));
+    }
+    assert_eq!(Rc::strong_count(&kept), 3);
+    client.delete();
+    assert_eq!(Rc::strong_count(&kept), 2, "deleted");
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    assert_eq!(Rc::strong_count(&kept), 1, "broken");
+    Ok(())
+});
