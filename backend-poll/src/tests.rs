@@ -138,6 +138,8 @@ macro_rules! on_each_mechanism {
     };
 }
 
+mod packets;
+
 on_each_mechanism! {
     fn an_echo_costs_a_read_a_write_and_a_wait(rig, Config::default()) {
         let (id, mut peer) = rig.tcp_pair();
@@ -392,118 +394,6 @@ on_each_mechanism! {
         rig.reactor.set_reading(id, true);
         assert_eq!(&rig.data(id)[..], b"bye");
         assert!(matches!(rig.next(), Event::Eof { .. }));
-    }
-
-    fn an_empty_packet_is_a_packet(rig, Config::default()) {
-        let local = Address::from("127.0.0.1:0".parse::<SocketAddr>().unwrap());
-        let spec = OpenSpec { local: Some(&local), kind: Kind::Datagram, ..OpenSpec::default() };
-        let id = rig.reactor.datagram(&spec, None).unwrap();
-        let Ok(Address::V4(at)) = rig.reactor.local_addr(id) else { panic!("no address") };
-        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-        for packet in [&b""[..], b"one", b"", &[1; 60_000]] {
-            peer.send_to(packet, at).unwrap();
-        }
-        let mut lens = Vec::new();
-        while lens.len() < 4 {
-            let Event::Datagram { buf, from, lost: 0, .. } = rig.next() else { panic!("no packet") };
-            assert_eq!(from, Some(peer.local_addr().unwrap().into()));
-            lens.push(buf.len());
-        }
-        assert_eq!(lens, [0, 3, 0, 60_000]);
-        let to = peer.local_addr().unwrap().into();
-        rig.reactor.send_to(id, "".into(), &to);
-        rig.reactor.send_to(id, "back".into(), &to);
-        rig.reactor.send_to(id, vec![0; 70_000].into(), &to);
-        let trouble = rig.next();
-        let Event::Trouble { err, .. } = trouble else { panic!("{trouble:?}") };
-        assert_eq!(err, SysError { op: Op::Send, errno: libc::EMSGSIZE });
-        assert_eq!(peer.recv(&mut [0; 9]).unwrap(), 0);
-        assert_eq!(peer.recv(&mut [0; 9]).unwrap(), 4);
-    }
-
-    fn a_long_packet_is_cut_and_says_by_how_much(rig, small()) {
-        let (ours, theirs) = UnixDatagram::pair().unwrap();
-        rig.reactor.adopt(ours.into(), Role::Datagram, true).unwrap();
-        theirs.send(&[3; 100]).unwrap();
-        let event = rig.next();
-        let Event::Datagram { buf, lost, .. } = event else { panic!("{event:?}") };
-        assert_eq!(buf.len(), 64);
-        assert!(lost == 36 || cfg!(not(target_os = "linux")), "{lost}");
-    }
-
-    fn a_refused_packet_is_trouble_and_no_end(rig, Config::default()) {
-        let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let spec = OpenSpec { kind: Kind::Datagram, ..OpenSpec::default() };
-        let id = rig.reactor.datagram(&spec, Some(&gone.into())).unwrap();
-        rig.reactor.send(id, "anyone?".into());
-        let event = rig.next();
-        let Event::Trouble { err, .. } = event else { panic!("{event:?}") };
-        assert_eq!(err.errno, libc::ECONNREFUSED);
-        let back = UdpSocket::bind(gone).unwrap();
-        rig.reactor.send(id, "again".into());
-        rig.drain();
-        assert_eq!(back.recv(&mut [0; 9]).unwrap(), 5);
-    }
-
-    fn a_full_local_queue_is_tried_again(rig, Config::default()) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("sink");
-        let sink = UnixDatagram::bind(&path).unwrap();
-        let spec = OpenSpec {
-            kind: Kind::Datagram,
-            family: Family::Local,
-            ..OpenSpec::default()
-        };
-        let id = rig.reactor.datagram(&spec, None).unwrap();
-        let to = Address::Local(path.as_os_str().as_encoded_bytes().into());
-        for n in 0..100u8 {
-            rig.reactor.send_to(id, vec![n].into(), &to);
-        }
-        rig.drain();
-        assert!(rig.reactor.queued(id) > 0, "the queue of a local socket is short");
-        sink.set_nonblocking(true).unwrap();
-        let mut next = 0;
-        while next < 100 {
-            let mut byte = [0];
-            match sink.recv(&mut byte) {
-                Ok(_) => {
-                    assert_eq!(byte, [next]);
-                    next += 1;
-                }
-                Err(_) => {
-                    let until = rig.reactor.now().after(PATIENCE);
-                    rig.reactor.poll(Wait::Until(until), &mut rig.queue).unwrap();
-                }
-            }
-        }
-        assert!(rig.queue.is_empty());
-    }
-
-    fn records_stay_apart_even_empty_ones(rig, Config::default()) {
-        let (ours, theirs) =
-            socket2::Socket::pair(socket2::Domain::UNIX, socket2::Type::SEQPACKET, None).unwrap();
-        let id = rig.reactor.adopt(ours.into(), Role::Connection, true).unwrap();
-        for record in [&b"one"[..], b"", b"three"] {
-            theirs.send(record).unwrap();
-        }
-        for record in [&b"one"[..], b"", b"three"] {
-            assert_eq!(&rig.data(id)[..], record);
-        }
-        rig.reactor.send(id, "a".into());
-        rig.reactor.send(id, "".into());
-        rig.reactor.send(id, "bc".into());
-        rig.drain();
-        for len in [1, 0, 2] {
-            assert_eq!(theirs.recv(&mut [std::mem::MaybeUninit::uninit(); 9]).unwrap(), len);
-        }
-        theirs.send(b"").unwrap();
-        theirs.send(b"last").unwrap();
-        drop(theirs);
-        assert_eq!(rig.data(id).len(), 0);
-        assert_eq!(&rig.data(id)[..], b"last");
-        assert!(matches!(rig.next(), Event::Eof { .. }));
-        rig.reactor.close(id, CloseHow::Flush { within: PATIENCE });
-        assert_eq!(rig.closed(id).1, 0);
     }
 
     fn what_is_said_of_a_dead_socket_reaches_nobody(rig, Config::default()) {
