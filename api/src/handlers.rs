@@ -67,6 +67,8 @@ pub(crate) struct Handlers {
     pub(crate) sentinel: Option<Sentinel>,
     pub(crate) log: Option<Log>,
     pub(crate) on_accept: Option<OnAccept>,
+    /// A connection whose sentinel has yet to hear `open from`: they stay until then, even if it ends.
+    pub(crate) announcing: bool,
 }
 
 impl Handlers {

@@ -13,6 +13,7 @@ mod driver;
 mod ledger;
 mod plan;
 mod ports;
+pub mod runtime;
 mod streams;
 mod verdict;
 

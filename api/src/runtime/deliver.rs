@@ -64,13 +64,17 @@ impl Runtime {
         process: Process,
         from: Option<Address>,
     ) -> Option<(Process, Event)> {
-        let inherited = process.shared().borrow().handlers.sentinel.clone();
+        process.shared().borrow_mut().handlers.announcing = true;
         self.on_accept(server, &process);
         self.log(server, Some(&process), &LogEntry::Accepted { from: from.clone() });
+        process.shared().borrow_mut().handlers.announcing = false;
         let sentinel = process.shared().borrow().handlers.sentinel.clone();
-        let ended = process.status() == Status::Closed;
-        let sentinel = sentinel.or_else(|| inherited.filter(|_| ended));
-        self.call_sentinel(sentinel, process, Event::OpenFrom(from))
+        let ended = (process.status() == Status::Closed).then(|| process.clone());
+        let untaken = self.call_sentinel(sentinel, process, Event::OpenFrom(from));
+        if let Some(process) = ended {
+            drop_handlers(&process);
+        }
+        untaken
     }
 
     fn run_due_timer(&self) -> bool {
@@ -128,11 +132,7 @@ impl Runtime {
         let ended = over.then(|| process.clone());
         let untaken = self.call_sentinel(sentinel, process, event);
         if let Some(process) = ended {
-            // Nothing calls them any more, and one that keeps its own process would keep it, and
-            // the runtime, for ever.
-            let handlers = std::mem::take(&mut process.shared().borrow_mut().handlers);
-            // Out of the borrow: what a closure drops may run anything.
-            drop(handlers);
+            drop_handlers(&process);
         }
         untaken
     }
@@ -175,6 +175,18 @@ impl Runtime {
             let report = Rc::clone(&self.inner.report.borrow());
             report(&err);
         }
+    }
+}
+
+/// Drops the callbacks of a process that has ended. Nothing calls them any more, and one that keeps
+/// its own process would keep it, and the runtime, for ever.
+fn drop_handlers(process: &Process) {
+    let mut shared = process.shared().borrow_mut();
+    if !shared.handlers.announcing {
+        let handlers = std::mem::take(&mut shared.handlers);
+        // Out of the borrow: what a closure drops may run anything.
+        drop(shared);
+        drop(handlers);
     }
 }
 
