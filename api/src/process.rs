@@ -254,9 +254,10 @@ impl Process {
     /// Deletes it: its status is closed, its name free, and its sentinel hears `deleted` before
     /// this returns; the second time nothing happens.
     ///
-    /// Input not yet delivered is thrown away. What was sent still goes out in the background, for
-    /// as long as the `linger` option or [`Limits::flush_within`] says. Connections of a server
-    /// live on.
+    /// Input not yet delivered is thrown away. What is still queued goes out in the background, for
+    /// as long as the `linger` option or [`Limits::flush_within`] says. With an empty queue the socket
+    /// is closed at once, and as with `close(2)` input that was never read resets the connection;
+    /// [`delete_with`](Self::delete_with) can flush all the same. Connections of a server live on.
     ///
     /// # Source
     ///

@@ -182,6 +182,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if p.finished {
             self.reactor.finish(sock);
         }
+        if p.refused {
+            // Asked of the socket of an earlier attempt, perhaps.
+            self.reactor.watch_sent(sock, true);
+        }
         let announced = !std::mem::take(&mut p.unannounced);
         announced.then(|| Delivery::Event { process: Rc::clone(process), event: Event::Open })
     }

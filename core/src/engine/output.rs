@@ -68,7 +68,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return Ok(p.queued);
         }
         p.queued = self.reactor.send(sock, data);
-        if p.filtering > 0 && p.queued >= p.limits.queue_len_max / 2 && !p.holding {
+        if p.filtering > 0 && p.queued >= (p.limits.queue_len_max / 2).max(1) && !p.holding {
             p.holding = true;
             self.reactor.watch_sent(sock, true);
             Self::update_reading(&mut self.reactor, &mut p);
