@@ -6,6 +6,7 @@
 //! and configures sockets for every backend the same way.
 
 pub mod address;
+pub mod coding;
 pub mod contact;
 pub mod engine;
 pub mod event;
