@@ -6,6 +6,7 @@ use std::{collections::VecDeque, fmt, time::Duration};
 
 use netproc_core::{
     address::{Address, Family},
+    coding::{Coding, CodingError},
     contact::Role,
     engine::Start,
     event::{Event, Input, LogEntry},
@@ -107,6 +108,7 @@ struct Common {
     options: Vec<SockOption>,
     plist: Plist,
     handlers: Handlers,
+    coding: Option<Result<Coding, CodingError>>,
     stopped: bool,
     half_open: bool,
     limits: Limits,
@@ -124,6 +126,7 @@ impl Common {
             options: Vec::new(),
             plist: Plist::new(),
             handlers: Handlers::default(),
+            coding: None,
             stopped: false,
             half_open: false,
             limits: Limits::default(),
@@ -148,22 +151,26 @@ impl Common {
         if let Some(family) = self.family {
             asked.put(":family", family_value(family));
         }
+        if let Some(Ok(coding)) = &self.coding {
+            asked.put(":coding", Value::Symbol(coding.to_string().into()));
+        }
         asked
     }
 
-    fn start(self, asked: Plist, reuse_port: bool) -> Start<Handlers> {
-        Start {
+    fn start(self, asked: Plist, reuse_port: bool) -> Result<Start<Handlers>, StartError> {
+        Ok(Start {
             name: self.name,
             kind: self.kind,
             asked,
             plist: self.plist,
             handlers: self.handlers,
+            coding: self.coding.transpose()?,
             options: self.options,
             stopped: self.stopped,
             half_open: self.half_open,
             reuse_port,
             limits: self.limits,
-        }
+        })
     }
 
     /// The addresses that host, service and family lead to.
@@ -261,6 +268,18 @@ macro_rules! common_methods {
                 Some(std::rc::Rc::new(move |process: &Process, event: &Event| {
                     sentinel(process, event).into_error()
                 }));
+            self
+        }
+
+        /// `:coding`: how bytes are text, by Emacs's name (`"utf-8-dos"`, `"(utf-8 . latin-1)"`) or
+        /// as a [`Coding`]. Input then carries [`Input::text`]. Default: bytes are bytes. A
+        /// server's is inherited by its connections.
+        pub fn coding<C>(mut self, coding: C) -> Self
+        where
+            C: TryInto<Coding>,
+            C::Error: Into<CodingError>,
+        {
+            self.common.coding = Some(coding.try_into().map_err(Into::into));
             self
         }
 
@@ -432,7 +451,7 @@ impl ServerBuilder {
         }
         let rt = common.rt.clone();
         let datagram = common.kind == Kind::Datagram;
-        let start = common.start(asked, reuse_port);
+        let start = common.start(asked, reuse_port)?;
         let mut engine = rt.engine_mut();
         let made = if datagram {
             engine.datagram(start, Role::Server, Some(&local), remote.as_ref())
@@ -515,7 +534,7 @@ impl ClientBuilder {
         }
         let rt = common.rt.clone();
         let datagram = common.kind == Kind::Datagram;
-        let start = common.start(asked, false);
+        let start = common.start(asked, false)?;
         let (first, last) = (to[0].clone(), to[to.len() - 1].clone());
         let made = if datagram {
             rt.engine_mut().datagram(start, Role::Client, local.as_ref(), Some(&first))

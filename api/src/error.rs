@@ -2,7 +2,8 @@
 
 use netproc_core::{
     address::{Address, AddressError},
-    engine::{FinishError, SendError},
+    coding::CodingError,
+    engine::{FinishError, SendError, SendTextError},
     reactor::SysError,
 };
 
@@ -45,6 +46,9 @@ pub enum StartError {
     /// A path or address that cannot be.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// A coding system that is unknown or refused.
+    #[error(transparent)]
+    Coding(#[from] CodingError),
     /// Things that do not go together.
     #[error("{0}")]
     Incompatible(&'static str),
@@ -80,6 +84,12 @@ pub enum Error {
     /// Bytes were refused.
     #[error(transparent)]
     Send(#[from] SendError),
+    /// Text was refused.
+    #[error(transparent)]
+    SendText(#[from] SendTextError),
+    /// A coding system is unknown or refused.
+    #[error(transparent)]
+    Coding(#[from] CodingError),
     /// The sending direction could not be ended.
     #[error(transparent)]
     Finish(#[from] FinishError),

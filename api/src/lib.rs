@@ -67,8 +67,11 @@ mod runtime;
 pub use netproc_core::sim;
 pub use netproc_core::{
     address::{Address, AddressError, Family, NetworkText},
+    coding::{
+        Char, Coding, CodingError, CodingSystem, EncodeError, EncodeReport, LineEnd, Text, TextRef,
+    },
     contact::{Contact, Role},
-    engine::{FinishError, SendError},
+    engine::{FinishError, SendError, SendTextError},
     event::{Event, Input, LogEntry, Reason},
     machine::Status,
     options::SockOption,

@@ -7,8 +7,9 @@ use std::{fmt, rc::Rc};
 
 use netproc_core::{
     address::Address,
+    coding::{Coding, CodingError, EncodeReport, TextRef},
     contact::{Contact, Role},
-    engine::{FinishError, SendError},
+    engine::{Engine, FinishError, SendError, SendTextError},
     event::{Event, Input},
     machine::{Phase, Status},
     plist::{Plist, Value},
@@ -18,6 +19,7 @@ use netproc_core::{
 };
 
 use crate::{
+    backend::AnyReactor,
     handlers::{Filter, Handlers, Outcome, SharedFilter},
     runtime::Runtime,
 };
@@ -190,6 +192,75 @@ impl Process {
         let sent = self.rt.engine_mut().send(&self.shared, data);
         self.rt.nudge();
         sent
+    }
+
+    /// Sends `text` in the encoding of its coding, `utf-8-unix` if it has none.
+    ///
+    /// Characters the coding cannot express are replaced as Emacs replaces them, and counted in the
+    /// report; raw bytes in the text go out as they are. Otherwise as [`send`](Self::send).
+    ///
+    /// # Errors
+    ///
+    /// [`SendTextError::Send`]; nothing was queued.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let rt = netproc::Runtime::new()?;
+    /// let server = rt.server("s").start()?;
+    /// let to = server.contact().local().clone();
+    /// let client = rt.client("c").remote(to).coding("latin-1-dos").start()?;
+    /// let (queued, report) = client.send_text("caf\u{e9} \u{20ac}\n")?;
+    /// assert_eq!((queued, report.replaced), (8, 1), "é is a byte, € has none, LF is two");
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Input to Processes" (`process-send-string`).
+    pub fn send_text<'a>(
+        &self,
+        text: impl Into<TextRef<'a>>,
+    ) -> Result<(u64, EncodeReport), SendTextError> {
+        let sent = self.rt.engine_mut().send_text(&self.shared, text, false);
+        self.rt.nudge();
+        sent
+    }
+
+    /// Sends `text` if its coding can express every character of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendTextError::Encode`] names the first character it cannot; nothing was queued.
+    pub fn try_send_text<'a>(&self, text: impl Into<TextRef<'a>>) -> Result<u64, SendTextError> {
+        let sent = self.rt.engine_mut().send_text(&self.shared, text, true);
+        self.rt.nudge();
+        sent.map(|(queued, _)| queued)
+    }
+
+    /// Its coding, with what reads have decided since it was set; `None` when bytes are bytes.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Input to Processes" (`process-coding-system`).
+    #[must_use]
+    pub fn coding(&self) -> Option<Coding> {
+        self.shared.borrow().coding()
+    }
+
+    /// Sets its coding. Bytes of a character under way count by the old one.
+    ///
+    /// # Errors
+    ///
+    /// [`CodingError`]: unknown, or refused by name; the old coding stays.
+    pub fn set_coding<C>(&self, coding: C) -> Result<(), CodingError>
+    where
+        C: TryInto<Coding>,
+        C::Error: Into<CodingError>,
+    {
+        let coding = coding.try_into().map_err(Into::into)?;
+        Engine::<AnyReactor, _>::set_coding(&self.shared, coding);
+        Ok(())
     }
 
     /// Sends one packet to `to`, whoever the peer is.

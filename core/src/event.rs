@@ -7,13 +7,16 @@ use std::{fmt, ops::Deref, time::Duration};
 
 use crate::{
     address::{Address, Family},
+    coding::Text,
     pool::Buf,
     reactor::{Payload, SysError},
 };
 
 /// What a filter gets: bytes of a stream, one record, or one packet.
 ///
-/// Reads as `[u8]`; forwarded by `send` without a copy, since it still is the receive memory.
+/// Reads as `[u8]`; forwarded by `send` without a copy, since it still is the receive memory. If its
+/// process has a coding, [`text`](Self::text) is what the bytes mean; at the end of a connection
+/// what was still incomplete comes as text without bytes.
 ///
 /// # Examples
 ///
@@ -28,13 +31,29 @@ use crate::{
 pub struct Input {
     buf: Buf,
     lost: u32,
+    /// Boxed, since most input is bytes and moves through every queue.
+    text: Option<Box<Text>>,
 }
 
 impl Input {
     /// Wraps received bytes, of which `lost` more did not fit.
     #[must_use]
     pub const fn new(buf: Buf, lost: u32) -> Self {
-        Self { buf, lost }
+        Self { buf, lost, text: None }
+    }
+
+    /// The same with what its process's coding made of the bytes.
+    #[must_use]
+    pub fn with_text(self, text: Text) -> Self {
+        Self { text: Some(Box::new(text)), ..self }
+    }
+
+    /// What the coding of its process made of the bytes: characters that became complete with this
+    /// read, so it may begin with one whose first bytes came before. `None` for a process without a
+    /// coding.
+    #[must_use]
+    pub fn text(&self) -> Option<&Text> {
+        self.text.as_deref()
     }
 
     /// The counted guard over the bytes, to keep, slice or forward without a copy.

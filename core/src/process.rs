@@ -7,6 +7,7 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
 use crate::{
     address::Address,
+    coding::{Coding, Decoder, Encoder, Text},
     contact::{Contact, Role},
     event::Reason,
     machine::{Event, Phase, Status},
@@ -91,6 +92,8 @@ pub struct Process<H> {
     pub handlers: H,
     /// Seconds of the `:linger` option, if it was given.
     pub(crate) linger: Option<u16>,
+    /// How its bytes are text, if they are.
+    pub(crate) coding: Option<Box<TextState>>,
     /// What a connecting client still needs; gone once it is open.
     pub(crate) connecting: Option<Box<Connecting>>,
 
@@ -150,6 +153,7 @@ impl<H> Process<H> {
             plist: birth.plist,
             handlers: birth.handlers,
             linger: None,
+            coding: birth.coding.map(TextState::boxed),
             connecting: None,
             stopped: birth.stopped,
             deaf: false,
@@ -248,6 +252,12 @@ impl<H> Process<H> {
         self.stopped
     }
 
+    /// Its coding as known by now: a read may have decided what its name left open.
+    #[must_use]
+    pub fn coding(&self) -> Option<Coding> {
+        self.coding.as_deref().map(TextState::known)
+    }
+
     /// How often it was given input; for a server, how many connections it was given.
     #[must_use]
     pub const fn served(&self) -> u64 {
@@ -301,6 +311,40 @@ impl<H> Process<H> {
     }
 }
 
+/// The part of a process whose bytes are text.
+#[derive(Debug)]
+pub(crate) struct TextState {
+    pub(crate) decoder: Decoder,
+    pub(crate) encoder: Encoder,
+    /// What an earlier coding had kept when it was replaced: it goes before what comes next.
+    pub(crate) carried: Text,
+}
+
+impl TextState {
+    pub(crate) fn boxed(coding: Coding) -> Box<Self> {
+        let (decoder, encoder) = (coding.decoder(), coding.encoder());
+        Box::new(Self { decoder, encoder, carried: Text::new() })
+    }
+
+    fn known(&self) -> Coding {
+        Coding { decode: Some(self.decoder.system()), encode: Some(self.encoder.system()) }
+    }
+
+    /// The text that `bytes` complete.
+    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Text {
+        let mut text = std::mem::take(&mut self.carried);
+        self.decoder.decode(bytes, &mut text);
+        text
+    }
+
+    /// What is still incomplete, as raw bytes, now that nothing will complete it.
+    pub(crate) fn leftovers(&mut self) -> Text {
+        let mut text = std::mem::take(&mut self.carried);
+        self.decoder.finish(&mut text);
+        text
+    }
+}
+
 /// The part of a process that only a connecting client has.
 #[derive(Debug, Default)]
 pub(crate) struct Connecting {
@@ -324,6 +368,7 @@ pub(crate) struct Birth<H> {
     pub(crate) limits: Limits,
     pub(crate) plist: Plist,
     pub(crate) handlers: H,
+    pub(crate) coding: Option<Coding>,
     pub(crate) stopped: bool,
     pub(crate) half_open: bool,
 }

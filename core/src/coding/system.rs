@@ -237,6 +237,21 @@ impl fmt::Display for Coding {
     }
 }
 
+impl TryFrom<&str> for Coding {
+    type Error = CodingError;
+
+    fn try_from(text: &str) -> Result<Self, CodingError> {
+        text.parse()
+    }
+}
+
+/// A pair that is one already cannot be wrong: lets a caller give a name or a pair.
+impl From<std::convert::Infallible> for CodingError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
 impl FromStr for Coding {
     type Err = CodingError;
 

@@ -40,6 +40,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             limits: s.limits,
             plist: s.plist.clone(),
             handlers: s.handlers.clone(),
+            coding: s.coding(),
             stopped: false,
             half_open: s.half_open,
         };

@@ -8,6 +8,7 @@ use std::{collections::VecDeque, rc::Rc};
 use super::{Delivery, Engine, Owner};
 use crate::{
     address::Address,
+    coding::Coding,
     contact::{Contact, Role},
     event::Event,
     machine::{self, Phase},
@@ -32,6 +33,8 @@ pub struct Start<H> {
     pub plist: Plist,
     /// Filter, sentinel, log.
     pub handlers: H,
+    /// How bytes are text; `None` leaves them bytes.
+    pub coding: Option<Coding>,
     /// Set on the socket in order.
     pub options: Vec<SockOption>,
     /// Start stopped.
@@ -72,6 +75,7 @@ impl<H> Start<H> {
             limits: self.limits,
             plist: self.plist,
             handlers: self.handlers,
+            coding: self.coding,
             stopped: self.stopped,
             half_open: self.half_open,
         }

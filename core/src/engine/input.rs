@@ -7,18 +7,28 @@ use std::rc::Rc;
 use super::{Delivery, Engine};
 use crate::{
     address::Address,
+    coding::Coding,
     event::{Event, Input},
     machine::{self, Phase},
-    process::Shared,
+    pool::Buf,
+    process::{Shared, TextState},
     reactor::{CloseHow, Reactor, SysError},
 };
 
 impl<R: Reactor, H: Clone> Engine<R, H> {
     #[inline]
-    pub(super) fn handle_data(process: &Shared<H>, input: Input) -> Option<Delivery<H>> {
+    pub(super) fn handle_data(process: &Shared<H>, mut input: Input) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
         if p.phase != Phase::Open {
             return None;
+        }
+        if let Some(coding) = &mut p.coding {
+            let text = coding.decode(&input);
+            // A filter is never called for nothing; an empty packet is something.
+            if text.is_empty() && !input.is_empty() {
+                return None;
+            }
+            input = input.with_text(text);
         }
         p.served += 1;
         Some(Delivery::Input { process: Rc::clone(process), input })
@@ -49,6 +59,31 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
         }
         None
+    }
+
+    /// Before an end is told: characters that were never completed, in an input of their own.
+    pub(super) fn leftovers(process: &Shared<H>) -> Option<Delivery<H>> {
+        let mut p = process.borrow_mut();
+        if p.phase != Phase::Open {
+            return None;
+        }
+        let text = p.coding.as_mut()?.leftovers();
+        if text.is_empty() {
+            return None;
+        }
+        p.served += 1;
+        let input = Input::new(Buf::copied(&[]), 0).with_text(text);
+        Some(Delivery::Input { process: Rc::clone(process), input })
+    }
+
+    /// Replaces the coding. Of a character under way, the bytes that came count by the old one.
+    pub fn set_coding(process: &Shared<H>, coding: Coding) {
+        let mut p = process.borrow_mut();
+        let mut state = TextState::boxed(coding);
+        if let Some(old) = &mut p.coding {
+            state.carried = old.leftovers();
+        }
+        p.coding = Some(state);
     }
 
     /// An error that ends nothing: told to a client, whose peer was chosen; a server hears from

@@ -17,7 +17,7 @@ use std::{collections::VecDeque, rc::Rc};
 
 pub use self::{
     connect::Start,
-    output::{FinishError, SendError},
+    output::{FinishError, SendError, SendTextError},
 };
 use crate::{
     address::Address,
@@ -284,6 +284,16 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Lets an event happen to its process. The event is in order and its process takes it.
     fn handle(&mut self, process: &Shared<H>, event: reactor::Event) -> Option<Delivery<H>> {
         use reactor::Event as E;
+        if let E::Eof { .. } | E::Closed { .. } = event
+            && let Some(leftovers) = Self::leftovers(process)
+        {
+            let mut p = process.borrow_mut();
+            p.inbox_len += event_len(&event);
+            p.inbox.push_front(event);
+            drop(p);
+            self.make_ready(process);
+            return Some(leftovers);
+        }
         match event {
             E::Data { buf, lost, .. } => Self::handle_data(process, Input::new(buf, lost)),
             E::Datagram { buf, from, lost, .. } => {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::{Delivery, Engine};
 use crate::{
     address::Address,
+    coding::{Coding, EncodeError, EncodeReport, TextRef},
     event::Event,
     machine::{Phase, Status},
     process::{Process, Shared},
@@ -35,6 +36,18 @@ pub enum SendError {
     /// A packet process that has heard from nobody and was given no peer.
     #[error("no peer to send to")]
     NoPeer,
+}
+
+/// Why text was not sent. Nothing was queued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendTextError {
+    /// Its bytes were refused.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The coding cannot express a character, and replacing was not wanted.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
 }
 
 /// Why the sending direction cannot be ended.
@@ -74,6 +87,35 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             Self::update_reading(&mut self.reactor, &mut p);
         }
         Ok(p.queued)
+    }
+
+    /// Queues `text` in the encoding of the process's coding, `utf-8-unix` if it has none; returns
+    /// the bytes that wait and how many characters were replaced. With `strict` none is.
+    ///
+    /// # Errors
+    ///
+    /// [`SendTextError`]; nothing was queued.
+    pub fn send_text<'a>(
+        &mut self,
+        process: &Shared<H>,
+        text: impl Into<TextRef<'a>>,
+        strict: bool,
+    ) -> Result<(u64, EncodeReport), SendTextError> {
+        let mut bytes = Vec::new();
+        let mut report = EncodeReport::default();
+        let known = process.borrow().coding.as_ref().map(|coding| coding.encoder.clone());
+        let mut encoder = known.unwrap_or_else(|| Coding::default().encoder());
+        if strict {
+            encoder.try_encode(text, &mut bytes)?;
+        } else {
+            report = encoder.encode(text, &mut bytes);
+        }
+        let queued = self.send(process, bytes.into())?;
+        // Only now has the peer a byte order mark coming, if there was one to write.
+        if let Some(coding) = &mut process.borrow_mut().coding {
+            coding.encoder = encoder;
+        }
+        Ok((queued, report))
     }
 
     /// Queues one packet, empty or not, for `to`.
