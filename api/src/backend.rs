@@ -307,6 +307,10 @@ impl Reactor for AnyReactor {
         each!(self, r => r.queued(id))
     }
 
+    fn queued_packets(&self, id: SockId) -> usize {
+        each!(self, r => r.queued_packets(id))
+    }
+
     fn watch_sent(&mut self, id: SockId, on: bool) {
         each!(self, r => r.watch_sent(id, on));
     }

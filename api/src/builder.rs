@@ -157,6 +157,12 @@ impl Common {
         asked
     }
 
+    /// A second hold on all that may run something when it is dropped: a start that fails drops its
+    /// own while the engine is at work, and this one after that.
+    fn kept(&self) -> (Handlers, Plist) {
+        (self.handlers.clone(), self.plist.clone())
+    }
+
     fn start(self, asked: Plist, reuse_port: bool) -> Result<Start<Handlers>, StartError> {
         Ok(Start {
             name: self.name,
@@ -296,7 +302,8 @@ macro_rules! common_methods {
         }
 
         /// Stay open when the peer ends its direction, and say so by
-        /// [`Event::PeerFinished`]. Default `false`, as Emacs has it: the peer's end is the end.
+        /// [`Event::PeerFinished`]; [`Process::send_eof`] then ends it. Default `false`, as Emacs
+        /// has it: the peer's end is the end.
         pub fn half_open(mut self, half_open: bool) -> Self {
             self.common.half_open = half_open;
             self
@@ -451,6 +458,15 @@ impl ServerBuilder {
         }
         let rt = common.rt.clone();
         let datagram = common.kind == Kind::Datagram;
+        if datagram && common.handlers.on_accept.is_some() {
+            return Err(StartError::Incompatible("a packet server accepts no connections"));
+        }
+        if !datagram && remote.is_some() {
+            return Err(StartError::Incompatible(
+                "only a packet server has a remote to begin with",
+            ));
+        }
+        let _kept = common.kept();
         let start = common.start(asked, reuse_port)?;
         let mut engine = rt.engine_mut();
         let made = if datagram {
@@ -496,6 +512,9 @@ impl ClientBuilder {
     }
 
     /// `:nowait`: `start` returns at once; the sentinel hears `open` or `failed`. Default `false`.
+    ///
+    /// A process that failed stays in the list, with its name and its callbacks, until it is
+    /// deleted, as in Emacs.
     pub const fn nowait(mut self, nowait: bool) -> Self {
         self.nowait = nowait;
         self
@@ -534,15 +553,18 @@ impl ClientBuilder {
         }
         let rt = common.rt.clone();
         let datagram = common.kind == Kind::Datagram;
+        let _kept = common.kept();
         let start = common.start(asked, false)?;
-        let (first, last) = (to[0].clone(), to[to.len() - 1].clone());
+        let first = to[0].clone();
+        // Packets go to the first, a connection is tried to each: the last is the one that failed.
+        let tried = if datagram { first.clone() } else { to[to.len() - 1].clone() };
         let made = if datagram {
             rt.engine_mut().datagram(start, Role::Client, local.as_ref(), Some(&first))
         } else {
             rt.engine_mut().connect(start, VecDeque::from(to), local, nowait)
         };
         rt.nudge();
-        let process = Process::new(made.map_err(sys(&last))?, rt);
+        let process = Process::new(made.map_err(sys(&tried))?, rt);
         if nowait || datagram { Ok(process) } else { connected(process, within) }
     }
 }

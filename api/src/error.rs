@@ -4,7 +4,7 @@ use netproc_core::{
     address::{Address, AddressError},
     coding::CodingError,
     engine::{FinishError, SendError, SendTextError},
-    reactor::SysError,
+    reactor::{ConfigError, SysError},
 };
 
 use crate::{backend::BackendError, handle::Gone, process::FilterError};
@@ -49,11 +49,11 @@ pub enum StartError {
     /// A coding system that is unknown or refused.
     #[error(transparent)]
     Coding(#[from] CodingError),
-    /// Things that do not go together.
+    /// Things that do not go together; the text says which.
     #[error("{0}")]
     Incompatible(&'static str),
     /// The system refused to make or bind the socket, or to connect it.
-    #[error("no process on {}", address.as_ref().map_or_else(|| "any address".into(), ToString::to_string))]
+    #[error("cannot use {}", address.as_ref().map_or_else(|| "any address".into(), ToString::to_string))]
     Sys {
         /// The address at fault, where one is known.
         address: Option<Address>,
@@ -67,7 +67,7 @@ pub enum StartError {
         address: Address,
     },
     /// While waiting for the connection, the runtime failed.
-    #[error("the runtime failed while it waited for the connection")]
+    #[error("the runtime could not wait for the connection")]
     Runtime(#[source] Box<Error>),
 }
 
@@ -75,6 +75,9 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A size in the configuration is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// No reactor could be made.
     #[error(transparent)]
     Backend(#[from] BackendError),

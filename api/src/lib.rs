@@ -78,7 +78,7 @@ pub use netproc_core::{
     plist::{Plist, Value},
     pool::Buf,
     process::{Exit, Limits},
-    reactor::{CloseHow, Config, Counters, Kind, Op, Payload, SysError},
+    reactor::{CloseHow, Config, ConfigError, Counters, Kind, Op, Payload, SysError},
     table::ProcessId,
 };
 pub use netproc_poll::Mechanism;

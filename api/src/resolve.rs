@@ -58,8 +58,9 @@ fn check(host: &str) -> Result<(), &'static str> {
     let label_too_long = host.split('.').any(|label| label.len() > 63);
     // `127.1` and `0x7f.1` are addresses to some resolvers and names to others: a known bypass.
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let hexadecimal = last.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x"));
     let numeric = last.starts_with(|first: char| first.is_ascii_digit())
-        && (last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x"));
+        && (last.bytes().all(|byte| byte.is_ascii_digit()) || hexadecimal);
     match host {
         "" => Err("empty"),
         _ if host.contains('\0') => Err("a NUL is not allowed"),
@@ -129,6 +130,8 @@ mod tests {
             (Some("256.1.1.1"), "7", "neither"),
             (Some("127.1"), "7", "neither"),
             (Some("0x7f.1"), "7", "neither"),
+            (Some("0X7F000001"), "7", "neither"),
+            (Some("127.0.0.0X1"), "7", "neither"),
             (Some("0177.0.0.1"), "7", "neither"),
             (Some("a b"), "7", "space"),
             (Some("h\u{f6}st"), "7", "punycode"),

@@ -19,7 +19,7 @@ use netproc_core::{
     engine::{Admit, Engine},
     event::Event,
     machine::{Phase, Status},
-    process::{self, Shared},
+    process::{self, Exit, Shared},
     reactor::{
         Config, Counters, Descriptors as _, Op, Reactor as _, SysError, Tick, Wait, Wake as _,
     },
@@ -110,8 +110,8 @@ impl RuntimeBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Backend`]: the backend asked for does not work here, or the environment names one
-    /// that does not exist. An automatic choice fails only where no mechanism works at all.
+    /// [`Error::Config`] names a size out of range. [`Error::Backend`]: the backend asked for does not
+    /// work here, or the environment names one that does not exist. An automatic choice fails only where no mechanism works at all.
     ///
     /// # Examples
     ///
@@ -123,6 +123,7 @@ impl RuntimeBuilder {
     /// # Ok::<(), netproc::Error>(())
     /// ```
     pub fn build(self) -> Result<Runtime> {
+        self.config.check()?;
         let (reactor, choice) = AnyReactor::choose(self.backend, &self.config)?;
         Ok(Runtime::over(reactor, choice))
     }
@@ -175,7 +176,7 @@ impl Runtime {
             choice,
             mailbox: Mailbox::new(),
             timers: RefCell::default(),
-            report: RefCell::new(Rc::new(deliver::report_to_stderr)),
+            report: RefCell::new(deliver::default_report()),
             depth: Cell::new(0),
             inputs: Cell::new(0),
             shutdown: Cell::new(false),
@@ -258,7 +259,9 @@ impl Runtime {
         Process::new(shared, self.clone())
     }
 
-    /// The hook that hears of errors and panics in callbacks; at first they go to standard error.
+    /// The hook that hears of errors and panics in callbacks; at first they go to standard error, with
+    /// the name of the process and the causes, ten lines a second at most. A panic of the hook itself
+    /// is caught and forgotten.
     pub fn on_callback_error(&self, report: impl Fn(&CallbackError) + 'static) {
         let old = self.inner.report.replace(Rc::new(report));
         drop(old);
@@ -321,13 +324,12 @@ impl Runtime {
     /// [`Error::Reactor`] when the reactor is unusable, [`Error::TooDeep`] inside callbacks.
     pub fn run(&self) -> Result<()> {
         let depth = Depth::enter(self)?;
-        while !self.inner.shutdown.take() && self.is_busy() {
+        while !self.inner.shutdown.take() {
             self.deliver_all(None);
-            if self.inner.shutdown.take() {
+            if self.inner.shutdown.take() || !self.is_busy() {
                 break;
             }
             self.poll(self.wait_until(None))?;
-            self.deliver_all(None);
         }
         self.flush()?;
         depth.leave(())
@@ -337,7 +339,10 @@ impl Runtime {
     fn is_busy(&self) -> bool {
         // In this order: a handle that posts and goes in between has left its call behind.
         let posted = Arc::strong_count(&self.inner.mailbox) > 1 || self.inner.mailbox.len() > 0;
-        posted || !self.inner.timers.borrow().is_empty() || self.stats().sockets > 0
+        posted
+            || self.engine().has_pending()
+            || !self.inner.timers.borrow().is_empty()
+            || self.stats().sockets > 0
     }
 
     /// Waits at most `timeout` for something to happen and gives all that is there to callbacks;
@@ -367,11 +372,11 @@ impl Runtime {
     pub fn next_event(&self, timeout: Duration) -> Result<Option<(Process, Event)>> {
         let depth = Depth::enter(self)?;
         let deadline = self.deadline(timeout);
-        depth.leave(self.pull(None, deadline, |_, _| true)?)
+        depth.leave(self.pull(None, deadline, |_| true, || false)?)
     }
 
-    /// The same for one process. Callbacks of others run meanwhile; what others without a filter
-    /// get waits, in order.
+    /// The same for one process; `None` at once when it has ended. Callbacks of others run meanwhile;
+    /// what others without a filter get waits, in order.
     ///
     /// # Errors
     ///
@@ -381,8 +386,11 @@ impl Runtime {
         let deadline = self.deadline(timeout);
         let id = process.id();
         // What a server without callbacks has accepted is no event of its own: it waits as well.
-        let admit = |p: &Inside| p.id() == id && p.phase() != Phase::Listen || has_takers(p);
-        let pulled = self.pull(Some(&admit), deadline, |untaken, _| untaken == process)?;
+        let admit = |p: &Inside, input: bool| {
+            p.id() == id && p.phase() != Phase::Listen || has_takers(p, input)
+        };
+        let over = || process.exit() != Exit::Alive;
+        let pulled = self.pull(Some(&admit), deadline, |untaken| untaken == process, over)?;
         depth.leave(pulled.map(|(_, event)| event))
     }
 
@@ -390,18 +398,19 @@ impl Runtime {
         &self,
         admit: Admit<'_, Handlers>,
         deadline: Tick,
-        wanted: impl Fn(&Process, &Event) -> bool,
+        wanted: impl Fn(&Process) -> bool,
+        over: impl Fn() -> bool,
     ) -> Result<Option<(Process, Event)>> {
         let mut looked = false;
         loop {
             while let Some(untaken) = self.deliver_one(admit) {
                 if let Some((process, event)) = untaken
-                    && wanted(&process, &event)
+                    && wanted(&process)
                 {
                     return Ok(Some((process, event)));
                 }
             }
-            if looked && self.engine().now() >= deadline {
+            if over() || looked && self.engine().now() >= deadline {
                 return Ok(None);
             }
             looked = true;
@@ -438,7 +447,8 @@ impl Runtime {
             (None, None) => Tick::default(),
         };
         let only = process.filter(|_| just_this_one).map(Process::id);
-        let admit = |p: &Inside| has_takers(p) && only.is_none_or(|id| id == p.id());
+        let admit =
+            |p: &Inside, input: bool| has_takers(p, input) && only.is_none_or(|id| id == p.id());
         let wait = Output::new(self, process);
         let mut until = deadline;
         loop {
@@ -469,7 +479,8 @@ impl Runtime {
         let connecting = || process.shared().borrow().is_connecting();
         let id = process.id();
         // No longer than it connects: its first input is for whoever started it.
-        let admit = |p: &Inside| has_takers(p) || p.id() == id && p.is_connecting();
+        let admit =
+            |p: &Inside, input: bool| has_takers(p, input) || p.id() == id && p.is_connecting();
         loop {
             while connecting() && self.deliver_one(Some(&admit)).is_some() {}
             if !connecting() || self.engine().now() >= deadline {
@@ -480,7 +491,8 @@ impl Runtime {
     }
 
     /// The descriptor a foreign loop can sleep on: readable exactly when [`turn`](Self::turn) has
-    /// something to do, timers included. Call `turn(Duration::ZERO)` whenever it is.
+    /// something to do, timers included. Call `turn(Duration::ZERO)` whenever it is; and after dropping
+    /// received [`Input`](crate::Input)s that were kept while memory was short.
     ///
     /// # Errors
     ///
@@ -551,9 +563,10 @@ impl Runtime {
     }
 }
 
-/// Whether callbacks take what comes to a process, so that a wait that drops the rest may serve it.
-const fn has_takers(p: &Inside) -> bool {
-    p.handlers.take_input(p.phase())
+/// Whether callbacks take what comes to a process, input or another event, so that a wait that drops
+/// the rest may serve it.
+const fn has_takers(p: &Inside, input: bool) -> bool {
+    p.handlers.take_input(p.phase()) || !input && p.handlers.sentinel.is_some()
 }
 
 /// What `accept_output` looks at.
@@ -579,14 +592,14 @@ impl<'a> Output<'a> {
 
     /// Whether output has come, or waits to be pulled.
     fn came(&self) -> bool {
-        let waits = |process: &Process| process.shared().borrow().has_waiting();
+        let waits = |process: &Process| process.shared().borrow().has_input_waiting();
         self.count() > self.before || self.process.is_some_and(waits)
     }
 
     /// Whether there is nothing to wait for: what was asked for is there and what else was ready is
     /// handled, or the process has ended.
     fn is_over(&self, delivered: bool) -> bool {
-        let ended = |process: &Process| !process.status().is_live();
+        let ended = |process: &Process| process.shared().borrow().is_at_end();
         match self.process {
             Some(process) => self.came() || ended(process),
             None => self.came() && !delivered,

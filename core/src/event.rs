@@ -56,7 +56,10 @@ impl Input {
         self.text.as_deref()
     }
 
-    /// The counted guard over the bytes, to keep, slice or forward without a copy.
+    /// The counted guard over the bytes, to slice or forward without a copy.
+    ///
+    /// It keeps receive memory that all processes share: whoever collects input for long copies it
+    /// (`to_vec`), or everybody waits for memory.
     #[must_use]
     pub fn into_buf(self) -> Buf {
         self.buf

@@ -99,14 +99,6 @@ impl Outbox {
         self.offset = passed;
     }
 
-    /// Takes the oldest payload, whole, from a queue that was never advanced.
-    pub fn pop(&mut self) -> Option<Payload> {
-        debug_assert_eq!(self.offset, 0, "a payload is handed on whole");
-        let payload = self.payloads.pop_front()?;
-        self.bytes -= payload.len() as u64;
-        Some(payload)
-    }
-
     /// Throws everything away and returns how many bytes that was.
     pub fn clear(&mut self) -> u64 {
         self.payloads.clear();
@@ -151,6 +143,15 @@ impl Packets {
     /// What waits, oldest first, for one batched write.
     pub fn iter(&self) -> impl Iterator<Item = &Packet> {
         self.queue.iter()
+    }
+
+    /// Moves the oldest packet, and every later one for the same destination, behind the rest, and
+    /// returns how many those are. Among themselves they keep their order, and so does the rest.
+    pub fn defer_front(&mut self) -> usize {
+        let Some(to) = self.front().map(|first| first.to.clone()) else { return 0 };
+        // A stable sort by two values: once over the queue, in place.
+        self.queue.make_contiguous().sort_by_key(|packet| packet.to == to);
+        self.queue.iter().rev().take_while(|packet| packet.to == to).count()
     }
 
     /// Takes the oldest packet, which the kernel has taken or refused.
@@ -234,6 +235,25 @@ mod tests {
         for (n, chunk) in (0..100).zip(outbox.chunks()) {
             assert_eq!(chunk, [n; 64]);
         }
+    }
+
+    #[test]
+    fn a_full_destination_lets_the_others_pass_and_keeps_its_order() {
+        let mut packets = Packets::default();
+        assert_eq!(packets.defer_front(), 0);
+        for text in ["a1", "b1", "a2", "c1", "b2", "a3"] {
+            let to = Address::Local(text.as_bytes()[..1].into());
+            packets.push(Packet { payload: text.as_bytes().into(), to: Some(to) });
+        }
+        let order = |packets: &Packets| -> Vec<String> {
+            let text = |packet: &Packet| String::from_utf8_lossy(packet.payload.as_slice()).into();
+            packets.iter().map(text).collect()
+        };
+        assert_eq!(packets.defer_front(), 3);
+        assert_eq!(order(&packets), ["b1", "c1", "b2", "a1", "a2", "a3"]);
+        assert_eq!(packets.defer_front(), 2);
+        assert_eq!(order(&packets), ["c1", "a1", "a2", "a3", "b1", "b2"]);
+        assert_eq!((packets.len(), packets.bytes()), (6, 12));
     }
 
     #[test]

@@ -12,9 +12,8 @@ use crate::{
     event::Reason,
     machine::{Event, Phase, Status},
     options::SockOption,
-    outbox::Outbox,
     plist::Plist,
-    reactor::{self, Kind, SockId, SysError, Tick},
+    reactor::{self, Kind, Payload, SockId, SysError, Tick},
     table::ProcessId,
 };
 
@@ -26,9 +25,12 @@ pub type Shared<H> = Rc<RefCell<Process<H>>>;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Once this many bytes wait to be sent, `send` refuses.
+    /// Once this many bytes wait to be sent, `send` refuses; the one that reaches it is taken whole.
     pub queue_len_max: u64,
-    /// Once no more than this many wait, a refused sender hears `Drained`.
+    /// Once this many packets or records wait, empty ones included, `send` refuses.
+    pub queue_packets_max: usize,
+    /// Once no more than this many bytes wait, a refused sender hears `Drained`; at most half of
+    /// `queue_len_max` counts.
     pub queue_len_low: u64,
     /// Input kept for a process that cannot take it now, before its socket is no longer read.
     pub inbox_len_max: u64,
@@ -36,10 +38,19 @@ pub struct Limits {
     pub flush_within: Duration,
 }
 
+impl Limits {
+    /// The low mark that counts: below a small bound, or a refused sender would be called back to
+    /// be refused again.
+    pub(crate) fn low(&self) -> u64 {
+        self.queue_len_low.min(self.queue_len_max / 2)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             queue_len_max: 1 << 20,
+            queue_packets_max: 4096,
             queue_len_low: 1 << 18,
             inbox_len_max: 1 << 20,
             flush_within: Duration::from_secs(30),
@@ -234,10 +245,20 @@ impl<H> Process<H> {
         matches!(self.phase, Phase::Connect)
     }
 
-    /// Whether something waits that it may take and was not admitted to.
+    /// Whether input, or for a server a connection, waits for whoever pulls events.
     #[must_use]
-    pub fn has_waiting(&self) -> bool {
-        self.inbox.front().is_some_and(|event| self.admits_next(event))
+    pub fn has_input_waiting(&self) -> bool {
+        self.inbox.front().is_some_and(|event| event.is_input() && self.admits_next(event))
+    }
+
+    /// Whether nothing more will come, what waits in its inbox included.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        let end = |event: &reactor::Event| {
+            matches!(event, reactor::Event::Eof { .. } | reactor::Event::Closed { .. })
+        };
+        !matches!(self.exit, Exit::Alive)
+            || self.inbox.front().is_some_and(|event| end(event) && self.admits_next(event))
     }
 
     /// Its bounds.
@@ -354,8 +375,22 @@ pub(crate) struct Connecting {
     pub(crate) local: Option<Address>,
     /// Options of each attempt's socket.
     pub(crate) options: Vec<SockOption>,
-    /// What was sent before the connection stood, in order.
-    pub(crate) early: Outbox,
+    /// What was sent before the connection stood, in order, empty records included.
+    pub(crate) early: VecDeque<Payload>,
+    /// Bytes in `early`.
+    pub(crate) early_len: u64,
+}
+
+impl Connecting {
+    /// Keeps `data` for when the connection stands; returns the bytes kept.
+    pub(crate) fn send_later(&mut self, mut data: Payload) -> u64 {
+        if let Payload::Buf(buf) = &mut data {
+            buf.spill_if_scarce();
+        }
+        self.early_len += data.len() as u64;
+        self.early.push_back(data);
+        self.early_len
+    }
 }
 
 /// What the engine knows when it makes a process.

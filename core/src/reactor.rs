@@ -28,11 +28,15 @@
 //! 11. Whoever holds every `Buf` for a while delays other sockets; nothing is lost and all go on by
 //!     themselves once memory returns.
 
+mod config;
 mod payload;
 
 use std::{fmt, io, time::Duration};
 
-pub use self::payload::Payload;
+pub use self::{
+    config::{Config, ConfigError},
+    payload::Payload,
+};
 
 use crate::{
     address::{Address, Family},
@@ -143,7 +147,7 @@ impl fmt::Display for Op {
 /// assert_eq!(refused.to_string(), "connecting: Connection refused (os error 111)");
 /// assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_structs, reason = "backends build it from a result and an operation")]
 pub struct SysError {
     /// What was tried.
@@ -193,6 +197,13 @@ impl From<SysError> for io::Error {
 impl fmt::Display for SysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.op, io::Error::from_raw_os_error(self.errno))
+    }
+}
+
+/// What `main` prints when it returns an error: the system's words, not only its number.
+impl fmt::Debug for SysError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SysError({self})")
     }
 }
 
@@ -359,6 +370,12 @@ impl Event {
         }
     }
 
+    /// Whether it brings something to take: bytes, a packet, a connection.
+    #[must_use]
+    pub const fn is_input(&self) -> bool {
+        matches!(self, Self::Data { .. } | Self::Datagram { .. } | Self::Accepted { .. })
+    }
+
     /// The bytes that came with it, if it is input.
     #[must_use]
     pub const fn buf(&self) -> Option<&Buf> {
@@ -441,49 +458,6 @@ pub struct Counters {
     pub slots_held: u64,
 }
 
-/// Sizes a reactor is made with; the defaults suit a server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Config {
-    /// Receive slots for streams, 2 to 32,768.
-    pub slots: u16,
-    /// Bytes of one receive slot, at least 64: the most one read of a stream brings.
-    pub slot_len: u32,
-    /// Receive slots for packets and records, 2 to 32,768; made when the first such socket is.
-    pub packet_slots: u16,
-    /// Bytes of one packet slot: longer packets are cut.
-    pub packet_len: u32,
-    /// The most events one `poll` brings, of whatever kind; more wait for the next.
-    pub events_max: u32,
-    /// Reads of one socket before the next gets its turn (readiness backend).
-    pub reads_per_turn: u32,
-    /// Accepts of one listener before the next gets its turn (readiness backend).
-    pub accepts_per_turn: u32,
-    /// Submission queue entries (io_uring), a power of two.
-    pub ring_entries: u32,
-    /// How long a listener rests after `EMFILE` and its kin, unless a descriptor comes free.
-    pub accept_pause: Duration,
-    /// How long dropping a reactor waits for the kernel to let go of its memory.
-    pub drop_wait: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            slots: 64,
-            slot_len: 64 * 1024,
-            packet_slots: 32,
-            packet_len: 64 * 1024,
-            events_max: 1024,
-            reads_per_turn: 4,
-            accepts_per_turn: 64,
-            ring_entries: 256,
-            accept_pause: Duration::from_millis(100),
-            drop_wait: Duration::from_secs(2),
-        }
-    }
-}
-
 /// Interrupts a `poll` from another thread.
 pub trait Wake: Clone + Send + Sync + 'static {
     /// Makes the reactor's current or next `poll` return with one [`Event::Woken`].
@@ -547,6 +521,9 @@ pub trait Reactor {
 
     /// Bytes queued that the kernel has not taken yet; 0 for a dead id.
     fn queued(&self, id: SockId) -> u64;
+
+    /// Packets or records queued that the kernel has not taken yet; 0 on streams and for a dead id.
+    fn queued_packets(&self, id: SockId) -> usize;
 
     /// Whether [`Event::Sent`] is wanted for this socket; off at first, since it costs an event a
     /// batch.

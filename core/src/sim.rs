@@ -441,6 +441,10 @@ impl Reactor for SimReactor {
         self.socks.get(id.0).map_or(0, Sock::queued)
     }
 
+    fn queued_packets(&self, id: SockId) -> usize {
+        self.socks.get(id.0).map_or(0, Sock::queued_packets)
+    }
+
     fn watch_sent(&mut self, id: SockId, on: bool) {
         if let Some(sock) = self.socks.get_mut(id.0) {
             sock.common.watch(on);

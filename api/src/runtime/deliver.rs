@@ -3,21 +3,32 @@
 //! Invariant: nothing is borrowed while a callback runs, and an error or panic in it ends nothing but
 //! that call. Waiting is `runtime.rs`'s affair.
 
-use std::rc::Rc;
+use std::{
+    cell::Cell,
+    error::Error,
+    io::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use netproc_core::{
     address::Address,
     engine::{Admit, Delivery, Engine},
     event::{Event, Input, LogEntry},
     machine::Status,
+    reactor::Wake as _,
 };
 
-use super::Runtime;
+use super::{DEPTH_MAX, Report, Runtime};
 use crate::{
     backend::AnyReactor,
     handlers::{CallbackError, CallbackKind, Filter, Handlers, Sentinel, contained},
     process::Process,
 };
+
+/// Failures of callbacks that the default report shows in a second.
+const REPORTS_PER_SECOND: u32 = 10;
 
 impl Runtime {
     /// Delivers everything there is; returns whether there was anything. What no callback takes is
@@ -92,6 +103,10 @@ impl Runtime {
     }
 
     fn run_posted(&self) {
+        // A job that waits serves those behind it, nested, but never so deep that they would fail.
+        if self.inner.depth.get() > DEPTH_MAX / 2 {
+            return;
+        }
         // Those there now, not those they post: who posts itself again lets others go on.
         for _ in 0..self.inner.mailbox.len() {
             let Some(job) = self.inner.mailbox.pop() else { break };
@@ -99,6 +114,10 @@ impl Runtime {
                 job(self);
                 None
             }));
+        }
+        if self.inner.mailbox.len() > 0 {
+            // A deeper wait may have heard of them and left them.
+            self.inner.waker.wake();
         }
     }
 
@@ -173,7 +192,8 @@ impl Runtime {
     fn report(&self, failed: Option<CallbackError>) {
         if let Some(err) = failed {
             let report = Rc::clone(&self.inner.report.borrow());
-            report(&err);
+            // Whoever reports a failure must not make one.
+            let _ = catch_unwind(AssertUnwindSafe(|| report(&err)));
         }
     }
 }
@@ -190,7 +210,29 @@ fn drop_handlers(process: &Process) {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the default of a hook that programs replace")]
-pub(super) fn report_to_stderr(err: &CallbackError) {
-    eprintln!("{err}");
+/// To standard error, a line each with its causes, and no more than some a second: a peer that makes
+/// a filter fail must not fill a disk.
+pub(super) fn default_report() -> Report {
+    let window = Cell::new((Instant::now(), 0u32));
+    Rc::new(move |err| {
+        let (since, count) = window.get();
+        let fresh = since.elapsed() >= Duration::from_secs(1);
+        let (since, count) = if fresh { (Instant::now(), 0) } else { (since, count) };
+        window.set((since, count.saturating_add(1)));
+        let mut line = match count {
+            0..REPORTS_PER_SECOND if err.process.is_empty() => err.to_string(),
+            0..REPORTS_PER_SECOND => format!("{}: {err}", err.process),
+            REPORTS_PER_SECOND => {
+                "more errors in callbacks within this second are not shown".into()
+            }
+            _ => return,
+        };
+        let mut cause = err.source().and_then(Error::source).filter(|_| count < REPORTS_PER_SECOND);
+        while let Some(source) = cause {
+            line = format!("{line}: {source}");
+            cause = source.source();
+        }
+        // Nobody reads standard error, then.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    })
 }

@@ -13,7 +13,6 @@ use crate::{
     event::Event,
     machine::{self, Phase},
     options::SockOption,
-    outbox::Outbox,
     plist::Plist,
     process::{Birth, Connecting, Exit, Limits, Process, Shared},
     reactor::{CloseHow, Kind, Op, OpenSpec, Reactor, SockId, SysError},
@@ -144,8 +143,13 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                     let mut p = process.borrow_mut();
                     p.contact.set_remote(Some(address));
                     p.unannounced = !announced;
-                    let early = Outbox::default();
-                    p.connecting = Some(Box::new(Connecting { rest: to, local, options, early }));
+                    let rest = to;
+                    p.connecting = Some(Box::new(Connecting {
+                        rest,
+                        local,
+                        options,
+                        ..Connecting::default()
+                    }));
                     drop(p);
                     return Ok(process);
                 }
@@ -179,7 +183,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
         p.contact.set_local(self.reactor.local_addr(sock).ok());
         if let Some(mut connecting) = p.connecting.take() {
-            while let Some(payload) = connecting.early.pop() {
+            for payload in std::mem::take(&mut connecting.early) {
                 self.reactor.send(sock, payload);
             }
         }
@@ -206,7 +210,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 Ok(sock) => {
                     p.sock = Some(sock);
                     p.contact.set_remote(Some(address));
-                    p.reading = !p.stopped;
+                    p.reading = p.wants_reading();
                     drop(p);
                     self.own(sock, Owner::Process(Rc::clone(process)));
                     return None;
@@ -229,7 +233,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             kind: p.kind,
             local: connecting.and_then(|c| c.local.as_ref()),
             options: connecting.map(|c| &c.options[..]).unwrap_or_default(),
-            reading: !p.stopped,
+            reading: p.wants_reading(),
             ..OpenSpec::default()
         };
         reactor.connect(&spec, to)

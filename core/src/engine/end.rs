@@ -77,7 +77,14 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
         self.table.remove(id);
         // Nothing follows the end: what was to be told of the process is told no more.
-        self.notices.retain(|notice| !notice.process().is_some_and(|p| Rc::ptr_eq(p, process)));
+        let others =
+            |notice: &Delivery<H>| !notice.process().is_some_and(|p| Rc::ptr_eq(p, process));
+        self.notices.retain(others);
+        self.asked_for.retain(others);
+        // Its last handle must not go while the engine is at work: dropping it may run anything.
+        if std::mem::take(&mut process.borrow_mut().ready) {
+            self.ready.retain(|p| !Rc::ptr_eq(p, process));
+        }
         for event in inbox {
             self.drop_unborn(&event);
         }

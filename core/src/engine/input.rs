@@ -49,16 +49,15 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     pub(super) fn handle_eof(&mut self, process: &Shared<H>) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
         p.peer_finished = true;
-        if p.half_open {
-            let (process, event) = (Rc::clone(process), Event::PeerFinished);
-            return Some(Delivery::Event { process, event });
-        }
-        if p.apply(machine::Event::PeerFinished)
+        // A half-open connection goes on until its own half has ended as well.
+        if (p.finished || !p.half_open)
+            && p.apply(machine::Event::PeerFinished)
             && let Some(sock) = p.sock
         {
             self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
         }
-        None
+        let told = p.half_open;
+        told.then(|| Delivery::Event { process: Rc::clone(process), event: Event::PeerFinished })
     }
 
     /// Before an end is told: characters that were never completed, in an input of their own.

@@ -76,8 +76,8 @@ impl<H> Delivery<H> {
     }
 }
 
-/// Which processes a wait serves; `None` is all.
-pub type Admit<'a, H> = Option<&'a dyn Fn(&Process<H>) -> bool>;
+/// Which processes a wait serves, with input (`true`) and with other events; `None` is all.
+pub type Admit<'a, H> = Option<&'a dyn Fn(&Process<H>, bool) -> bool>;
 
 /// Who gets the events of a socket.
 #[derive(Debug)]
@@ -104,6 +104,9 @@ pub struct Engine<R, H> {
     ready: VecDeque<Shared<H>>,
     /// Deliveries the engine itself has to make.
     notices: VecDeque<Delivery<H>>,
+    /// Those asked for by callbacks: they wait for the next poll, or a callback that asks again
+    /// each time would keep everybody else waiting.
+    asked_for: VecDeque<Delivery<H>>,
     /// Connections ever accepted: numbers the names of local ones.
     accepted: u64,
 }
@@ -121,6 +124,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             outlived: Vec::new(),
             ready: VecDeque::new(),
             notices: VecDeque::new(),
+            asked_for: VecDeque::new(),
             accepted: 0,
         }
     }
@@ -186,7 +190,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     ///
     /// Only when the reactor is unusable.
     pub fn poll(&mut self, wait: Wait) -> Result<(), SysError> {
+        let wait = if self.asked_for.is_empty() { wait } else { Wait::No };
         let polled = self.reactor.poll(wait, &mut self.queue);
+        self.notices.append(&mut self.asked_for);
         self.now = self.reactor.now();
         polled
     }
@@ -194,7 +200,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Whether something was queued by the engine itself and waits for `next`.
     #[must_use]
     pub fn has_pending(&self) -> bool {
-        !(self.notices.is_empty() && self.ready.is_empty() && self.queue.is_empty())
+        let told = self.notices.is_empty() && self.asked_for.is_empty();
+        !(told && self.ready.is_empty() && self.queue.is_empty())
     }
 
     /// Takes the next thing to deliver, of any process, or only of those that `admit` lets pass;
@@ -217,7 +224,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     fn next_notice(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
         let wanted = |delivery: &Delivery<H>| match delivery.process().map(|p| p.borrow()) {
-            Some(p) => !p.busy && admit.is_none_or(|admit| admit(&p)),
+            Some(p) => !p.busy && admit.is_none_or(|admit| admit(&p, false)),
             None => true,
         };
         let at = self.notices.iter().position(wanted)?;
@@ -226,7 +233,11 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     fn next_stored(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
         loop {
-            let admitted = |p: &Shared<H>| admit.is_none_or(|admit| admit(&p.borrow()));
+            let admitted = |p: &Shared<H>| {
+                let p = p.borrow();
+                let input = p.inbox.front().is_some_and(reactor::Event::is_input);
+                admit.is_none_or(|admit| admit(&p, input))
+            };
             let at = self.ready.iter().position(admitted)?;
             let process = self.ready.remove(at)?;
             process.borrow_mut().ready = false;
@@ -272,7 +283,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return self.handle(&process, event);
         }
         let p = process.borrow();
-        if p.admits(&event) && admit.is_none_or(|admit| admit(&p)) {
+        if p.admits(&event) && admit.is_none_or(|admit| admit(&p, event.is_input())) {
             drop(p);
             return self.handle(&process, event);
         }

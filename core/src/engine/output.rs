@@ -10,9 +10,9 @@ use crate::{
     address::Address,
     coding::{Coding, EncodeError, EncodeReport, TextRef},
     event::Event,
-    machine::{Phase, Status},
+    machine::{self, Phase, Status},
     process::{Process, Shared},
-    reactor::{Kind, Payload, Reactor, SockId},
+    reactor::{CloseHow, Kind, Payload, Reactor, SockId},
 };
 
 /// Why `send` refused. Nothing was queued.
@@ -25,8 +25,10 @@ pub enum SendError {
     /// Its sending direction was ended by `send_eof`, or its peer has ended the connection.
     #[error("the sending direction has ended")]
     Finished,
-    /// As much waits as may wait; `Drained` tells when there is room.
-    #[error("{queued} bytes wait to be sent, the limit is {limit}")]
+    /// As much waits as may wait, in bytes or in packets; `Drained` tells when there is room.
+    #[error(
+        "the queue is full: {queued} bytes wait to be sent, the limit is {limit} or so many packets"
+    )]
     QueueFull {
         /// Bytes waiting.
         queued: u64,
@@ -76,8 +78,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return self.send_packet(&mut p, data, None);
         }
         if let Some(connecting) = &mut p.connecting {
-            connecting.early.push(data);
-            p.queued = connecting.early.bytes();
+            p.queued = connecting.send_later(data);
             return Ok(p.queued);
         }
         p.queued = self.reactor.send(sock, data);
@@ -166,7 +167,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             // It was that much after the last send; only the reactor knows what has gone since.
             p.queued = Self::waiting(&self.reactor, p);
         }
-        if p.queued >= limit {
+        let crowded = p.kind != Kind::Stream
+            && self.reactor.queued_packets(sock) >= p.limits.queue_packets_max;
+        if p.queued >= limit || crowded {
             p.refused = true;
             self.reactor.watch_sent(sock, true);
             return Err(SendError::QueueFull { queued: p.queued, limit });
@@ -176,7 +179,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     fn waiting(reactor: &R, p: &Process<H>) -> u64 {
         match (&p.connecting, p.sock) {
-            (Some(connecting), _) => connecting.early.bytes(),
+            (Some(connecting), _) => connecting.early_len,
             (None, Some(sock)) => reactor.queued(sock),
             (None, None) => 0,
         }
@@ -185,7 +188,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// The kernel took bytes of a watched socket: input may go on, a refused sender may try again.
     pub(super) fn handle_sent(&mut self, process: &Shared<H>, queued: u64) {
         let mut p = process.borrow_mut();
-        let Some(sock) = p.sock.filter(|_| queued <= p.limits.queue_len_low) else { return };
+        let Some(sock) = p.sock.filter(|_| queued <= p.limits.low()) else { return };
         self.reactor.watch_sent(sock, false);
         let refused = std::mem::take(&mut p.refused);
         drop(p);
@@ -200,13 +203,13 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     pub fn notify_drained(&mut self, process: &Shared<H>) {
         let mut p = process.borrow_mut();
         let Some(sock) = p.sock else { return };
-        p.refused = true;
-        if Self::waiting(&self.reactor, &p) > p.limits.queue_len_low {
+        if Self::waiting(&self.reactor, &p) > p.limits.low() {
+            p.refused = true;
             self.reactor.watch_sent(sock, true);
             return;
         }
-        drop(p);
-        self.handle_sent(process, 0);
+        let (process, event) = (Rc::clone(process), Event::Drained);
+        self.asked_for.push_back(Delivery::Event { process, event });
     }
 
     /// Bytes accepted by `send` that still wait.
@@ -232,6 +235,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             (Phase::Open | Phase::Draining, Some(sock)) => {
                 p.finished = true;
                 self.reactor.finish(sock);
+                if p.peer_finished && p.apply(machine::Event::PeerFinished) {
+                    // A half-open connection whose second half ends now.
+                    self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
+                }
                 Ok(())
             }
             _ => Err(FinishError::NotOpen(p.phase.status(false))),

@@ -82,6 +82,13 @@ impl Out {
         }
     }
 
+    fn packets(&self) -> usize {
+        match self {
+            Self::Bytes(_) => 0,
+            Self::Records(packets) => packets.len(),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         match self {
             Self::Bytes(outbox) => outbox.is_empty(),
@@ -162,6 +169,10 @@ impl Connection {
 
     pub(super) fn queued(&self) -> u64 {
         self.out.bytes()
+    }
+
+    pub(super) fn queued_packets(&self) -> usize {
+        self.out.packets()
     }
 
     pub(super) const fn is_in_flight(&self) -> bool {

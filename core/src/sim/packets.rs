@@ -37,6 +37,10 @@ impl PacketSocket {
         self.packets.bytes()
     }
 
+    pub(super) fn queued_packets(&self) -> usize {
+        self.packets.len()
+    }
+
     /// Queues one packet unless nothing more may be sent; returns what waits.
     pub(super) fn send(&mut self, payload: Payload, to: Option<&Address>, common: &Common) -> u64 {
         if !self.finished && common.closing.is_none() {

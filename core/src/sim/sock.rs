@@ -174,6 +174,14 @@ impl Sock {
         }
     }
 
+    pub(super) fn queued_packets(&self) -> usize {
+        match &self.role {
+            Role::Listener(_) => 0,
+            Role::Connection(connection) => connection.queued_packets(),
+            Role::Packets(packets) => packets.queued_packets(),
+        }
+    }
+
     /// Whether the last completion has come and `Closed` is due.
     pub(super) fn is_over(&self, now: u64) -> bool {
         let idle = match &self.role {

@@ -179,7 +179,7 @@ impl World {
     }
 
     fn take_once(&self, index: usize, input: &Input) {
-        if !self.is_admitted(index) {
+        if !self.is_admitted(index, true) {
             self.fail_of(index, "is given input by a wait that leaves it out");
         }
         let mut subject = self.subject(index);
@@ -337,7 +337,7 @@ impl World {
         if !right || was_ended || busy && !by_delete {
             self.fail_of(index, &format!("is told {event:?} (before: {before:?})"));
         }
-        if !by_delete && !birth && !self.is_admitted(index) {
+        if !by_delete && !birth && !self.is_admitted(index, false) {
             self.fail_of(index, &format!("is told {event:?} by a wait that leaves it out"));
         }
         self.step_on(index, process, event);

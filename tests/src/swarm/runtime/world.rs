@@ -382,8 +382,11 @@ impl World {
     }
 
     /// Whether this event is one that the running wait may deliver to `index`.
-    pub(super) fn is_admitted(&self, index: usize) -> bool {
-        let takes = self.subject(index).takes();
+    /// With a sentinel but no filter it is served events, and its input waits.
+    pub(super) fn is_admitted(&self, index: usize, input: bool) -> bool {
+        let subject = self.subject(index);
+        let takes = subject.takes() || !input && subject.sentinel.is_some();
+        drop(subject);
         match self.modes.borrow().last() {
             Some(Mode::All) => true,
             Some(Mode::Callbacks(also)) => takes || *also == Some(index),

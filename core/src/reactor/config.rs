@@ -1,0 +1,124 @@
+//! Sizes of a reactor, and which make sense.
+
+use std::time::Duration;
+
+/// Sizes a reactor is made with; the defaults suit a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Receive slots for streams, 2 to 32,768.
+    pub slots: u16,
+    /// Bytes of one receive slot, at least 64: the most one read of a stream brings.
+    pub slot_len: u32,
+    /// Receive slots for packets and records, 2 to 32,768; made when the first such socket is.
+    pub packet_slots: u16,
+    /// Bytes of one packet slot: longer packets are cut.
+    pub packet_len: u32,
+    /// The most events one `poll` brings, of whatever kind; more wait for the next.
+    pub events_max: u32,
+    /// Reads of one socket before the next gets its turn (readiness backend).
+    pub reads_per_turn: u32,
+    /// Accepts of one listener before the next gets its turn (readiness backend).
+    pub accepts_per_turn: u32,
+    /// Submission queue entries (io_uring), a power of two.
+    pub ring_entries: u32,
+    /// How long a listener rests after `EMFILE` and its kin, unless a descriptor comes free.
+    pub accept_pause: Duration,
+    /// How long dropping a reactor waits for the kernel to let go of its memory.
+    pub drop_wait: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            slots: 64,
+            slot_len: 64 * 1024,
+            packet_slots: 32,
+            packet_len: 64 * 1024,
+            events_max: 1024,
+            reads_per_turn: 4,
+            accepts_per_turn: 64,
+            ring_entries: 256,
+            accept_pause: Duration::from_millis(100),
+            drop_wait: Duration::from_secs(2),
+        }
+    }
+}
+
+/// A size no reactor can be made with.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{field} is {value}, out of the range {min} to {max}")]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The field of [`Config`].
+    pub field: &'static str,
+    /// What it was.
+    pub value: u64,
+    /// The least it may be.
+    pub min: u64,
+    /// The most it may be.
+    pub max: u64,
+}
+
+impl Config {
+    /// Whether a reactor can be made with these sizes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the first field out of range, and the range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut config = netproc_core::reactor::Config::default();
+    /// assert_eq!(config.check(), Ok(()));
+    /// config.slots = 1;
+    /// let refused = config.check().unwrap_err();
+    /// assert_eq!(refused.to_string(), "slots is 1, out of the range 2 to 32768");
+    /// ```
+    pub fn check(&self) -> Result<(), ConfigError> {
+        const ANY: u64 = u32::MAX as u64;
+        let fields = [
+            ("slots", u64::from(self.slots), 2, 32_768),
+            ("slot_len", self.slot_len.into(), 64, 1 << 30),
+            ("packet_slots", self.packet_slots.into(), 2, 32_768),
+            ("packet_len", self.packet_len.into(), 64, 1 << 29),
+            ("events_max", self.events_max.into(), 1, ANY),
+            ("reads_per_turn", self.reads_per_turn.into(), 1, ANY),
+            ("accepts_per_turn", self.accepts_per_turn.into(), 1, ANY),
+            ("ring_entries", self.ring_entries.into(), 1, 32_768),
+        ];
+        let wrong = fields.into_iter().find(|(_, value, min, max)| !(min..=max).contains(&value));
+        wrong.map_or(Ok(()), |(field, value, min, max)| Err(ConfigError { field, value, min, max }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Set = fn(&mut Config, u32);
+
+    #[test]
+    fn each_size_is_refused_one_below_and_one_above_its_range() {
+        let cases: [(Set, u32, Option<u32>); 4] = [
+            (|config, value| config.slot_len = value, 64, Some(1 << 30)),
+            (|config, value| config.packet_len = value, 64, Some(1 << 29)),
+            (|config, value| config.ring_entries = value, 1, Some(32_768)),
+            (|config, value| config.reads_per_turn = value, 1, None),
+        ];
+        for (set, min, max) in cases {
+            let with = |value| {
+                let mut config = Config::default();
+                set(&mut config, value);
+                config.check().map_err(|err| err.field)
+            };
+            assert_eq!(with(min), Ok(()));
+            assert!(with(min - 1).is_err(), "below {min}");
+            if let Some(max) = max {
+                assert_eq!(with(max), Ok(()));
+                assert!(with(max + 1).is_err(), "above {max}");
+            }
+        }
+    }
+}
