@@ -9,6 +9,15 @@
 //! What the mechanisms share is one engine: they differ only in how they learn that a socket is
 //! readable or writable. Nothing in this crate is unsafe.
 //!
+//! # Fork
+//!
+//! **A reactor does not survive `fork(2)`.** The child has the same sockets and, on Linux, the same
+//! epoll set as the parent: whatever it polls, reads, sends or shuts down is taken from, or done to,
+//! the parent's connections. Nothing detects this. A forked child must use nothing of a reactor and
+//! drop nothing of it; it may only `exec`, which closes every descriptor made here, or end without
+//! running destructors (`_exit`). [`std::process::Command`] does just that. A child that wants
+//! sockets makes a reactor of its own.
+//!
 //! # Examples
 //!
 //! ```

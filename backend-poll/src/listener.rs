@@ -96,7 +96,14 @@ fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
 /// One accepting call: a socket that does not wait and is not inherited by child processes.
 #[cfg(target_vendor = "apple")]
 fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
-    let (socket, from) = listener.accept()?;
-    crate::reactor::prepare(&socket)?;
+    let (socket, from) = listener.accept_raw()?;
+    // Refused when the peer has reset the connection already: that one is gone, not the listener.
+    prepare_accepted(&socket).map_err(|_| io::ErrorKind::ConnectionAborted)?;
     Ok((socket, from))
+}
+
+#[cfg(target_vendor = "apple")]
+fn prepare_accepted(socket: &Socket) -> io::Result<()> {
+    socket.set_cloexec(true)?;
+    crate::reactor::prepare(socket)
 }

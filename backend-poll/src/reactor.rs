@@ -34,6 +34,9 @@ use crate::{
 /// Moves bytes by asking the kernel which sockets are ready.
 ///
 /// Made on the thread that uses it; stays there.
+///
+/// A forked child must neither use nor drop its copy: that would take the parent's input away (see
+/// [Fork](crate#fork)).
 #[derive(Debug)]
 pub struct PollReactor {
     pub(crate) socks: Slots<Sock>,
@@ -230,6 +233,10 @@ impl Reactor for PollReactor {
 
     fn queued(&self, id: SockId) -> u64 {
         self.socks.get(id.0).map_or(0, |sock| sock.out.bytes())
+    }
+
+    fn queued_packets(&self, id: SockId) -> usize {
+        self.socks.get(id.0).map_or(0, |sock| sock.out.packets())
     }
 
     fn watch_sent(&mut self, id: SockId, on: bool) {

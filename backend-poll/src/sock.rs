@@ -79,6 +79,13 @@ impl Out {
         }
     }
 
+    pub(crate) fn packets(&self) -> usize {
+        match self {
+            Self::Bytes(_) => 0,
+            Self::Packets(packets) => packets.len(),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Bytes(outbox) => outbox.is_empty(),

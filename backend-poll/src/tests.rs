@@ -17,7 +17,7 @@ use netproc_core::{
     queue::EventQueue,
     reactor::{
         CloseHow, Config, Descriptors as _, Event, Kind, Op, OpenSpec, Reactor as _, Role, SockId,
-        SysError, Wait, Wake as _,
+        SysError, Tick, Wait, Wake as _,
     },
     slots::Key,
 };
@@ -138,6 +138,7 @@ macro_rules! on_each_mechanism {
     };
 }
 
+mod bounds;
 mod packets;
 
 on_each_mechanism! {

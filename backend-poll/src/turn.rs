@@ -67,13 +67,22 @@ impl PollReactor {
     pub(crate) fn feed_starving(&mut self) {
         let mut fed = Vec::new();
         for intake in self.hub.intakes_mut() {
-            for _ in 0..intake.fed() {
-                fed.extend(intake.next_starving());
+            let mut turns = intake.fed();
+            while turns > 0
+                && let Some(id) = intake.next_starving()
+            {
+                let Some(sock) = self.socks.get_mut(id.0) else { continue };
+                sock.listed.starving = false;
+                // The dead and the paused use none of the memory, and are nobody's turn: with any
+                // left to wait, somebody here makes the next wait one of no length.
+                if sock.has_work() {
+                    turns -= 1;
+                    fed.push(id);
+                }
             }
         }
         for id in fed {
             if let Some(sock) = self.socks.get_mut(id.0) {
-                sock.listed.starving = false;
                 self.hub.agenda.ready(id, sock);
             }
         }

@@ -72,7 +72,7 @@ impl Selector for Kqueue {
         found: &mut Found,
     ) -> nix::Result<()> {
         let timeout = timeout.map(|timeout| libc::timespec {
-            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_sec: libc::time_t::try_from(timeout.as_secs()).expect("at most `WAIT_MAX`"),
             tv_nsec: timeout.subsec_nanos().into(),
         });
         let result = self.queue.kevent(&self.changes, &mut self.events, timeout);

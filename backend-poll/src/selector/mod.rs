@@ -150,6 +150,10 @@ const WAKER: u64 = u64::MAX;
 /// The timer's token.
 const TIMER: u64 = u64::MAX - (1 << 32);
 
+/// The longest a mechanism is asked to wait, 11 days: kernels refuse what they think no time at all,
+/// each from another point on. Who wants more comes back early, finds nothing and waits again.
+const WAIT_MAX: Duration = Duration::from_secs(1_000_000);
+
 pub(crate) trait Selector {
     /// Watches `fd` from now on, for all there is to know; once per socket.
     fn add(&mut self, fd: BorrowedFd<'_>, id: SockId) -> nix::Result<()>;
@@ -220,6 +224,7 @@ impl Selector for AnySelector {
         timeout: Option<Duration>,
         found: &mut Found,
     ) -> nix::Result<()> {
+        let timeout = timeout.map(|timeout| timeout.min(WAIT_MAX));
         each!(self, selector => selector.wait(sockets, waker, timeout, found))
     }
 
@@ -228,6 +233,7 @@ impl Selector for AnySelector {
     }
 
     fn arm(&mut self, delay: Option<Duration>) -> nix::Result<()> {
+        let delay = delay.map(|delay| delay.min(WAIT_MAX));
         each!(self, selector => selector.arm(delay))
     }
 }
@@ -250,6 +256,7 @@ mod tests {
             (Duration::from_micros(300), 1),
             (Duration::from_millis(7), 7),
             (Duration::from_micros(7_001), 8),
+            (WAIT_MAX, 1_000_000_000),
             (Duration::MAX, i32::MAX),
         ];
         for (timeout, expected) in cases {

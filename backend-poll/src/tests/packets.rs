@@ -1,5 +1,7 @@
 //! Packets and records: empty ones, cut ones, refused ones, and a receiver that is full.
 
+use std::path::Path;
+
 use super::*;
 
 on_each_mechanism! {
@@ -113,5 +115,113 @@ on_each_mechanism! {
         assert!(matches!(rig.next(), Event::Eof { .. }));
         rig.reactor.close(id, CloseHow::Flush { within: PATIENCE });
         assert_eq!(rig.closed(id).1, 0);
+    }
+
+    fn a_full_local_receiver_holds_up_only_its_own(rig, Config::default()) {
+        // More full ones than a turn has calls; what fills them is not ours.
+        let dir = tempfile::tempdir().unwrap();
+        let (id, full) = (local_sender(&mut rig), local_receivers(dir.path(), "full", 100));
+        let strangers: Vec<_> = full.iter().map(|(socket, _)| fill(socket)).collect();
+        for n in 0..5u8 {
+            for (_, to) in &full {
+                rig.reactor.send_to(id, vec![n].into(), to);
+            }
+        }
+        let (good, to) = local_receivers(dir.path(), "good", 1).remove(0);
+        rig.reactor.send_to(id, "first".into(), &to);
+        rig.reactor.send_to(id, "second".into(), &to);
+        for wanted in ["first", "second"] {
+            let mut text = [0; 9];
+            let len = receive(&mut rig, &good, &mut text);
+            assert_eq!(&text[..len], wanted.as_bytes());
+        }
+        // All the rest is for full ones now: they are tried at intervals.
+        while rig.reactor.hub.agenda.is_pressing() {
+            rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+        }
+        let before = rig.reactor.counters();
+        let until = rig.reactor.now().after(Duration::from_millis(50));
+        while rig.reactor.now() < until {
+            rig.reactor.poll(Wait::Until(until), &mut rig.queue).unwrap();
+        }
+        let after = rig.reactor.counters();
+        assert!(after.waits - before.waits < 30, "{before:?} {after:?}");
+        // Each gets its own in order.
+        for ((socket, _), strange) in full.iter().zip(strangers) {
+            for wanted in std::iter::repeat_n(STRANGE, strange).chain(0..5) {
+                let mut byte = [0];
+                assert_eq!((receive(&mut rig, socket, &mut byte), byte), (1, [wanted]));
+            }
+        }
+        assert_eq!(rig.reactor.queued_packets(id), 0);
+        assert!(rig.queue.is_empty());
+    }
+
+    fn empty_records_before_the_end_hide_nothing(rig, Config::default()) {
+        for (sent, got) in [
+            (&["a", "", "", "x"][..], &["a", "", "", "x"][..]),
+            (&["", "", "", "yy", ""], &["", "", "", "yy"]),
+            // The last one looks like the end.
+            (&["", "", ""], &["", ""]),
+            (&["b"], &["b"]),
+            (&[], &[]),
+        ] {
+            let (ours, theirs) =
+                socket2::Socket::pair(socket2::Domain::UNIX, socket2::Type::SEQPACKET, None)
+                    .unwrap();
+            for record in sent {
+                theirs.send(record.as_bytes()).unwrap();
+            }
+            drop(theirs);
+            let id = rig.reactor.adopt(ours.into(), Role::Connection, true).unwrap();
+            let mut records = Vec::new();
+            while let Event::Data { buf, .. } = rig.next() {
+                records.push(String::from_utf8(buf.to_vec()).unwrap());
+            }
+            let linux = cfg!(any(target_os = "linux", target_os = "android"));
+            assert!(records == got || !linux, "{records:?} of {sent:?}");
+            rig.reactor.close(id, CloseHow::Now);
+            assert_eq!(rig.closed(id), (None, 0));
+        }
+    }
+}
+
+fn local_sender(rig: &mut Rig) -> SockId {
+    let (kind, family) = (Kind::Datagram, Family::Local);
+    rig.reactor.datagram(&OpenSpec { kind, family, ..OpenSpec::default() }, None).unwrap()
+}
+
+/// So many bound sockets that do not wait, and their addresses.
+fn local_receivers(folder: &Path, name: &str, count: usize) -> Vec<(UnixDatagram, Address)> {
+    let bind = |n| {
+        let path = folder.join(format!("{name}{n}"));
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        (socket, Address::Local(path.as_os_str().as_encoded_bytes().into()))
+    };
+    (0..count).map(bind).collect()
+}
+
+/// What others have sent.
+const STRANGE: u8 = 255;
+
+/// Fills the queue of a receiver and returns how many packets that took.
+fn fill(receiver: &UnixDatagram) -> usize {
+    let stranger = UnixDatagram::unbound().unwrap();
+    stranger.set_nonblocking(true).unwrap();
+    let at = receiver.local_addr().unwrap();
+    let path = at.as_pathname().unwrap();
+    (0..).take_while(|_: &usize| stranger.send_to(&[STRANGE], path).is_ok()).count()
+}
+
+/// Polls until `socket` has a packet.
+fn receive(rig: &mut Rig, socket: &UnixDatagram, room: &mut [u8]) -> usize {
+    let until = rig.reactor.now().after(PATIENCE);
+    loop {
+        if let Ok(len) = socket.recv(room) {
+            return len;
+        }
+        assert!(rig.reactor.now() < until, "nothing came: {:?}", rig.reactor.counters());
+        rig.reactor.poll(Wait::Until(until), &mut rig.queue).unwrap();
     }
 }

@@ -1,0 +1,110 @@
+//! What must neither spin nor sleep for ever: starving beside the dead and the paused, turns of no
+//! length, times that never come.
+
+use super::*;
+
+/// Two slots of the smallest size, and turns of one read.
+fn tiny() -> Config {
+    let mut config = Config::default();
+    (config.slots, config.slot_len, config.reads_per_turn) = (2, 64, 1);
+    config
+}
+
+/// All of the memory in use, and `count` connections that wait for some.
+fn starved(rig: &mut Rig, count: usize) -> (Vec<Event>, Vec<(SockId, UnixStream)>) {
+    let (hog, mut peer) = rig.pair();
+    peer.write_all(&[1; 128]).unwrap();
+    let kept = rig.drain();
+    rig.reactor.close(hog, CloseHow::Now);
+    rig.closed(hog);
+    let mut pairs: Vec<_> = (0..count).map(|_| rig.pair()).collect();
+    for (_, peer) in &mut pairs {
+        peer.write_all(b"me too").unwrap();
+        assert!(rig.drain().is_empty(), "no memory is left");
+    }
+    let counters = rig.reactor.counters();
+    // The one that had it all would have had more.
+    assert_eq!((counters.slots_held, counters.starved), (2, 1 + count as u64));
+    (kept, pairs)
+}
+
+/// Waits until each of `ids` has had its six bytes.
+fn served(rig: &mut Rig, ids: &[SockId]) {
+    let mut left = ids.to_vec();
+    while !left.is_empty() {
+        let event = rig.next();
+        let Event::Data { id, buf, .. } = event else { panic!("{event:?}") };
+        assert_eq!(&buf[..], b"me too");
+        left.retain(|one| *one != id);
+    }
+}
+
+on_each_mechanism! {
+    fn the_dead_take_no_turn_of_the_starving(rig, tiny()) {
+        let (kept, pairs) = starved(&mut rig, 12);
+        for (id, _) in &pairs[..9] {
+            rig.reactor.close(*id, CloseHow::Now);
+        }
+        assert_eq!(rig.drain().len(), 9);
+        drop(kept);
+        let ids: Vec<_> = pairs[9..].iter().map(|(id, _)| *id).collect();
+        served(&mut rig, &ids);
+    }
+
+    fn the_paused_take_no_turn_of_the_starving(rig, tiny()) {
+        let (kept, pairs) = starved(&mut rig, 12);
+        let ids: Vec<_> = pairs.iter().map(|(id, _)| *id).collect();
+        for id in &ids[..9] {
+            rig.reactor.set_reading(*id, false);
+        }
+        rig.drain();
+        drop(kept);
+        served(&mut rig, &ids[9..]);
+        for id in &ids[..9] {
+            rig.reactor.set_reading(*id, true);
+        }
+        served(&mut rig, &ids[..9]);
+    }
+
+    fn a_turn_of_no_calls_is_one_of_one(rig, {
+        let mut config = Config::default();
+        (config.reads_per_turn, config.accepts_per_turn) = (0, 0);
+        config
+    }) {
+        let (id, mut peer) = rig.tcp_pair();
+        peer.write_all(b"x").unwrap();
+        assert_eq!(rig.data(id).len(), 1);
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        rig.reactor.adopt(ours.into(), Role::Datagram, true).unwrap();
+        theirs.send(b"y").unwrap();
+        assert!(matches!(rig.next(), Event::Datagram { .. }));
+        rig.reactor.close(id, CloseHow::Flush { within: PATIENCE });
+        peer.write_all(b"z").unwrap();
+        drop(peer);
+        assert_eq!(rig.closed(id), (None, 0));
+    }
+
+    fn times_that_never_come_are_waited_for(rig, Config::default()) {
+        let (id, mut peer) = rig.pair();
+        rig.reactor.send(id, vec![0; 4_000_000].into());
+        rig.reactor.close(id, CloseHow::Flush { within: Duration::MAX });
+        rig.drain();
+        let waits = rig.reactor.counters().waits;
+        let waker = rig.reactor.waker();
+        let soon = std::thread::spawn(move || {
+            // Given time to go wrong, a wait that does not sleep shows in the count.
+            std::thread::park_timeout(Duration::from_millis(30));
+            waker.wake();
+        });
+        while rig.queue.is_empty() {
+            rig.reactor.poll(Wait::Until(Tick(u64::MAX)), &mut rig.queue).unwrap();
+        }
+        assert!(matches!(rig.next(), Event::Woken));
+        assert_eq!(rig.reactor.counters().waits, waits + 1);
+        soon.join().unwrap();
+        let reader = std::thread::spawn(move || std::io::copy(&mut peer, &mut std::io::sink()));
+        rig.reactor.close(id, CloseHow::Now);
+        assert!(rig.closed(id).1 > 0);
+        assert!(reader.join().unwrap().unwrap() > 0);
+    }
+}
