@@ -17,10 +17,8 @@ fn main() -> netproc::Result<()> {
             handle.post(move |rt| {
                 let name = format!("client {number}");
                 // A blocking start inside a posted call: others are served meanwhile.
-                match rt.client(&name).remote(to).start() {
-                    Ok(client) => println!("{} is {}", client.name(), client.status()),
-                    Err(err) => println!("{name}: {err}"),
-                }
+                let client = rt.client(&name).remote(to).start().expect("the server listens");
+                println!("{} is {}", client.name(), client.status());
             })?;
         }
         handle.shutdown()

@@ -1,31 +1,62 @@
 //! `netproc connect`: standard input to the peer, what the peer says to standard output.
 //!
 //! Exit status: 0 when the connection ended in order, 1 when there was none to begin with, 2 when an
-//! error broke it or bytes stayed unsent, 3 when nothing moved for the time `--wait` gives.
+//! error broke it or bytes stayed unsent, 3 when nothing moved for the time `--wait` gives. Whatever
+//! is not 0 is explained in a line on standard error.
 
 mod input;
+mod stdio;
 
 use std::{
-    cell::Cell,
-    io::Write as _,
+    cell::{Cell, RefCell},
+    collections::HashSet,
+    fs::File,
+    io::ErrorKind,
     process::ExitCode,
     rc::Rc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use clap::Args;
-use netproc::{Address, Backend, Event, Process, Reason, Runtime};
+use netproc::{Address, Backend, Error, Event, Process, Reason, Runtime, StartError, SysError};
 
-use crate::{Outcome, endpoint::Endpoint};
+use crate::{Context, Outcome, complain, endpoint::Endpoint, say};
 
-/// The peer ended in order.
-const IN_ORDER: u8 = 0;
-/// An error ended it, or not everything went out.
-const BROKEN: u8 = 2;
+/// How a talk ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The peer ended it, or nobody reads our output any more.
+    InOrder,
+    /// An error ended it, or not everything went out.
+    Broken(String),
+    /// Nothing moved for this long.
+    Late(Duration),
+}
+
+impl End {
+    /// The exit status, with the reason said.
+    fn tell(&self, endpoint: &Endpoint) -> ExitCode {
+        match self {
+            Self::InOrder => ExitCode::SUCCESS,
+            Self::Broken(problem) => {
+                say(&format_args!("{endpoint}: {problem}"));
+                ExitCode::from(2)
+            }
+            Self::Late(wait) => {
+                say(&format_args!("{endpoint}: nothing moved for {} s", wait.as_secs_f64()));
+                ExitCode::from(LATE)
+            }
+        }
+    }
+}
+
 /// Nothing moved for too long.
 const LATE: u8 = 3;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Exit status: 0 the connection ended in order, 1 there was none, \
+    2 an error broke it or bytes stayed unsent, 3 nothing moved for the time --wait gives.")]
 pub(crate) struct Arguments {
     /// auto, uring, epoll, kqueue or poll.
     #[arg(long, default_value = "auto", value_name = "B")]
@@ -49,52 +80,96 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 /// What the callbacks tell the main loop.
 struct Talk {
-    /// How it ended, once it has.
-    ended: Cell<Option<u8>>,
+    /// How it ended, once it has: the first end counts. Standard input's thread shares it.
+    ended: Arc<OnceLock<End>>,
     moved: Cell<Instant>,
+    /// What packets have met with so far.
+    troubles: RefCell<HashSet<SysError>>,
 }
 
 impl Talk {
-    fn end(&self, process: &Process, status: u8) {
-        self.ended.set(Some(status));
+    fn end(&self, process: &Process, end: End) {
+        // Whatever comes behind the first end is its consequence.
+        let _ = self.ended.set(end);
         process.runtime().shutdown();
+    }
+
+    /// Says what a packet met with, once for each kind: the next thousand may meet with the same.
+    fn trouble(&self, endpoint: &Endpoint, err: SysError) {
+        if self.troubles.borrow_mut().insert(err) {
+            say(&format_args!("{endpoint}: {err}"));
+        }
+    }
+
+    /// Hands input on to standard output.
+    fn hear(&self, process: &Process, output: &File, input: &[u8]) {
+        self.moved.set(Instant::now());
+        match stdio::write_all(output, input) {
+            Ok(()) => {}
+            // Whoever read our output is gone: nobody is left to talk for.
+            Err(err) if err.kind() == ErrorKind::BrokenPipe => self.end(process, End::InOrder),
+            Err(err) => self.end(process, End::Broken(format!("standard output: {err}"))),
+        }
     }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let rt = Runtime::builder().backend(arguments.backend).build()?;
-    let talk = Rc::new(Talk { ended: Cell::new(None), moved: Cell::new(Instant::now()) });
-    let process = start(&rt, arguments, &talk)?;
+    let talk = Rc::new(Talk {
+        ended: Arc::default(),
+        moved: Cell::new(Instant::now()),
+        troubles: RefCell::default(),
+    });
+    let output = stdio::unbuffered(std::io::stdout())?;
+    let process = match start(&rt, arguments, output, &talk) {
+        Err(Error::Start(err @ StartError::TimedOut { .. })) if arguments.wait.is_some() => {
+            complain(&err);
+            return Ok(ExitCode::from(LATE));
+        }
+        started => started?,
+    };
     if let Some(wait) = arguments.wait {
         watch(&rt, process.clone(), Rc::clone(&talk), wait);
     }
-    let pump = input::Pump::start(&process, arguments.crlf)?;
+    let chunk_len = arguments.endpoint.chunk_len();
+    let pump = input::Pump::start(&process, chunk_len, arguments.crlf, Arc::clone(&talk.ended))
+        .map_err(|err| Context::new("standard input", err))?;
     talk.moved.set(Instant::now());
-    let sentinel_talk = Rc::clone(&talk);
+    let (sentinel_talk, endpoint) = (Rc::clone(&talk), arguments.endpoint.clone());
     process.set_sentinel(move |process, event| {
         sentinel_talk.moved.set(Instant::now());
         if let Event::Drained = event {
             pump.more();
+        } else if let Event::Trouble(err) = event {
+            sentinel_talk.trouble(&endpoint, *err);
         } else if let Event::Broken { reason, unsent } = event {
-            let in_order = *reason == Reason::End && *unsent == 0;
-            sentinel_talk.end(process, if in_order { IN_ORDER } else { BROKEN });
+            sentinel_talk.end(process, end(*reason, *unsent));
         }
     });
     process.notify_drained();
     rt.run()?;
-    Ok(ExitCode::from(talk.ended.get().unwrap_or(IN_ORDER)))
+    Ok(talk.ended.get().unwrap_or(&End::InOrder).tell(&arguments.endpoint))
 }
 
-fn start(rt: &Runtime, arguments: &Arguments, talk: &Rc<Talk>) -> netproc::Result<Process> {
+fn end(reason: Reason, unsent: u64) -> End {
+    match (reason, unsent) {
+        (Reason::End, 0) => End::InOrder,
+        (reason, 0) => End::Broken(reason.to_string()),
+        (reason, unsent) => End::Broken(format!("{reason}, {unsent} bytes stayed unsent")),
+    }
+}
+
+fn start(
+    rt: &Runtime,
+    arguments: &Arguments,
+    output: File,
+    talk: &Rc<Talk>,
+) -> netproc::Result<Process> {
     let talk = Rc::clone(talk);
-    let mut client = arguments.endpoint.client(rt, "connect").filter(move |process, input| {
-        talk.moved.set(Instant::now());
-        let mut out = std::io::stdout().lock();
-        if out.write_all(&input).and_then(|()| out.flush()).is_err() {
-            // Whoever read our output is gone: nobody is left to talk for.
-            talk.end(process, IN_ORDER);
-        }
-    });
+    let mut client = arguments
+        .endpoint
+        .client(rt, "connect")
+        .filter(move |process, input| talk.hear(process, &output, &input));
     if arguments.endpoint.is_datagram() && arguments.endpoint.file().is_some() {
         client = client.local(reply_address()?);
     }
@@ -112,7 +187,7 @@ fn reply_address() -> netproc::Result<Address> {
     } else {
         std::env::temp_dir().join(name).to_string_lossy().into_owned()
     };
-    Ok(Address::local(path).map_err(netproc::StartError::from)?)
+    Ok(Address::local(path).map_err(StartError::from)?)
 }
 
 /// Ends the talk when nothing has moved for `wait`.
@@ -120,7 +195,7 @@ fn watch(rt: &Runtime, process: Process, talk: Rc<Talk>, wait: Duration) {
     let left = wait.saturating_sub(talk.moved.get().elapsed());
     rt.run_after(left, move |rt| {
         if talk.moved.get().elapsed() >= wait {
-            talk.end(&process, LATE);
+            talk.end(&process, End::Late(wait));
         } else {
             watch(rt, process, talk, wait);
         }

@@ -53,6 +53,15 @@ impl Endpoint {
         self.kind() == Kind::Datagram
     }
 
+    /// How many bytes a client sends at once: on a stream what is worth a read, else one packet. One
+    /// of UDP holds 65,507 bytes at most, and what is far smaller is less likely lost.
+    pub(crate) const fn chunk_len(&self) -> usize {
+        match self.kind() {
+            Kind::Stream | Kind::SeqPacket => 64 * 1024,
+            Kind::Datagram => 8 * 1024,
+        }
+    }
+
     /// The path of a local socket, as the service of a builder takes it.
     fn service(&self, path: &str) -> String {
         if self.scheme == Scheme::Abstract { format!("\0{path}") } else { path.into() }

@@ -2,20 +2,20 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     process::ExitCode,
     time::Duration,
 };
 
 use clap::Args;
-use netproc::{Backend, Limits, Process, Runtime};
+use netproc::{Backend, Limits, Process, Runtime, StartError};
 use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
     signal::{SigSet, Signal},
 };
 
-use crate::{Outcome, endpoint::Endpoint};
+use crate::{Context, Outcome, endpoint::Endpoint, say};
 
 /// How long a peer may take to read what was echoed after it has ended its own direction.
 const FLUSH_WITHIN: Duration = Duration::from_secs(600);
@@ -35,22 +35,28 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    // Blocked before any thread exists, so that only the one that waits for them gets them.
-    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
-    signals.thread_block()?;
     raise_descriptor_limit();
     let rt = Runtime::builder().backend(arguments.backend).build()?;
     say_fallback(&rt, arguments.backend);
     let mut limits = Limits::default();
     limits.flush_within = FLUSH_WITHIN;
     let mut files = Vec::new();
-    let mut out = std::io::stdout().lock();
+    let mut bound = Vec::new();
     for endpoint in &arguments.endpoints {
-        let server = start(&rt, endpoint, limits).map_err(|err| format!("{endpoint}: {err}"))?;
+        let server = start(&rt, endpoint, limits).map_err(|err| explain(endpoint, err))?;
         files.extend(endpoint.file().and_then(SocketFile::of));
-        writeln!(out, "{}", endpoint.bound(&server))?;
-        out.flush()?;
+        bound.push(endpoint.bound(&server));
     }
+    // Behind the look-ups, which may take long and shall end at a signal; before any other thread
+    // exists, so that only the one that waits for them gets them; and before the first address is
+    // out, from which on somebody may rely on it.
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    signals.thread_block()?;
+    let mut out = std::io::stdout().lock();
+    for address in bound {
+        writeln!(out, "{address}")?;
+    }
+    out.flush()?;
     drop(out);
     let handle = rt.handle();
     std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -64,11 +70,25 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 }
 
 /// Whoever left the choice open hears once why it is not io_uring.
-#[expect(clippy::print_stderr, reason = "standard output carries the addresses")]
 fn say_fallback(rt: &Runtime, asked: Backend) {
     if asked == Backend::Auto && rt.backend().name() != "io_uring" {
-        eprintln!("netproc: on {}: {}", rt.backend(), rt.backend().reason());
+        say(&format_args!("on {}: {}", rt.backend(), rt.backend().reason()));
     }
+}
+
+/// The endpoint at fault, and what to do about a file in the way: the system calls that an address
+/// in use as well.
+fn explain(endpoint: &Endpoint, err: netproc::Error) -> Context {
+    let taken = matches!(
+        &err,
+        netproc::Error::Start(StartError::Sys { source, .. }) if source.kind() == ErrorKind::AddrInUse
+    );
+    let file = endpoint.file().filter(|path| taken && fs::symlink_metadata(path).is_ok());
+    let what = file.map_or_else(
+        || endpoint.to_string(),
+        |path| format!("{endpoint}: the file {path} exists; remove it if no server uses it"),
+    );
+    Context::new(what, err)
 }
 
 fn start(rt: &Runtime, endpoint: &Endpoint, limits: Limits) -> netproc::Result<Process> {

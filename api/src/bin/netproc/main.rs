@@ -9,7 +9,7 @@ mod endpoint;
 mod listen;
 mod probe;
 
-use std::process::ExitCode;
+use std::{error::Error, fmt, io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -50,11 +50,35 @@ fn main() -> ExitCode {
 }
 
 /// What a subcommand comes to: an exit status, or an error that becomes status 1.
-type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
+type Outcome = Result<ExitCode, Box<dyn Error>>;
+
+/// An error with what was being done before it; the error stays whole behind it, as its source.
+#[derive(Debug)]
+struct Context {
+    what: String,
+    source: Box<dyn Error>,
+}
+
+impl Context {
+    fn new(what: impl Into<String>, source: impl Into<Box<dyn Error>>) -> Self {
+        Self { what: what.into(), source: source.into() }
+    }
+}
+
+impl fmt::Display for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for Context {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.source)
+    }
+}
 
 /// Prints an error with everything behind it on one line of standard error.
-#[expect(clippy::print_stderr, reason = "a program complains on standard error")]
-fn complain(err: &dyn std::error::Error) {
+fn complain(err: &dyn Error) {
     let mut text = err.to_string();
     let mut source = err.source();
     while let Some(cause) = source {
@@ -62,5 +86,10 @@ fn complain(err: &dyn std::error::Error) {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    eprintln!("netproc: {text}");
+    say(&text);
+}
+
+/// One line on standard error. Whoever has closed it wants to hear nothing, so nothing fails.
+fn say(text: &dyn fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "netproc: {text}");
 }

@@ -4,28 +4,56 @@
 //! waits beyond the process's own queue.
 
 use std::{
-    io::{self, Read as _},
-    sync::mpsc::{Receiver, Sender, channel},
+    fs::File,
+    io,
+    sync::{
+        Arc, OnceLock,
+        mpsc::{Receiver, Sender, channel},
+    },
 };
 
-use netproc::{Handle, Process, ProcessId, Runtime};
+use netproc::{Handle, Process, ProcessId, Runtime, SendError};
 
-/// Bytes of one read.
-const CHUNK: usize = 64 * 1024;
+use super::{End, stdio};
 
 /// Lets the reading thread go on.
 pub(crate) struct Pump {
     room: Sender<()>,
 }
 
+/// What the reading thread works with.
+struct Reader {
+    input: File,
+    /// Bytes of one read.
+    chunk_len: usize,
+    crlf: bool,
+    handle: Handle,
+    id: ProcessId,
+    ended: Arc<OnceLock<End>>,
+}
+
 impl Pump {
-    /// Starts the thread; it waits for [`more`](Self::more).
-    pub(crate) fn start(process: &Process, crlf: bool) -> io::Result<Self> {
+    /// Starts the thread, which sends `chunk_len` bytes at most at once; it waits for
+    /// [`more`](Self::more).
+    pub(crate) fn start(
+        process: &Process,
+        chunk_len: usize,
+        crlf: bool,
+        ended: Arc<OnceLock<End>>,
+    ) -> io::Result<Self> {
         let (room, wait) = channel();
-        let (handle, id) = (process.runtime().handle(), process.id());
+        let reader = Reader {
+            input: stdio::unbuffered(io::stdin())?,
+            // Every byte may become two.
+            chunk_len: if crlf { chunk_len / 2 } else { chunk_len },
+            crlf,
+            handle: process.runtime().handle(),
+            id: process.id(),
+            ended,
+        };
         let thread = std::thread::Builder::new().name("stdin".into());
         // Never joined: it may sit in a read for ever, and ends with the program.
-        thread.spawn(move || read(&wait, &handle, id, crlf))?;
+        thread.spawn(move || reader.run(&wait))?;
         Ok(Self { room })
     }
 
@@ -36,15 +64,23 @@ impl Pump {
     }
 }
 
-fn read(room: &Receiver<()>, handle: &Handle, id: ProcessId, crlf: bool) {
-    let mut chunk = vec![0; CHUNK];
-    while room.recv().is_ok() {
-        // An unreadable input is at its end.
-        let len = io::stdin().lock().read(&mut chunk).unwrap_or(0);
-        let bytes = if crlf { with_crlf(&chunk[..len]) } else { chunk[..len].to_vec() };
-        let posted = handle.post(move |rt| hand_over(rt, id, bytes));
-        if len == 0 || posted.is_err() {
-            return;
+impl Reader {
+    fn run(self, room: &Receiver<()>) {
+        let mut chunk = vec![0; self.chunk_len];
+        while room.recv().is_ok() {
+            let read = stdio::read(&self.input, &mut chunk);
+            let last = !matches!(read, Ok(1..));
+            let bytes =
+                read.map(
+                    |len| {
+                        if self.crlf { with_crlf(&chunk[..len]) } else { chunk[..len].to_vec() }
+                    },
+                );
+            let (id, ended) = (self.id, Arc::clone(&self.ended));
+            let posted = self.handle.post(move |rt| hand_over(rt, id, bytes, &ended));
+            if last || posted.is_err() {
+                return;
+            }
         }
     }
 }
@@ -61,15 +97,26 @@ fn with_crlf(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// On the runtime's thread: sends the chunk, or ends the sending direction.
-fn hand_over(rt: &Runtime, id: ProcessId, bytes: Vec<u8>) {
+/// On the runtime's thread: sends the chunk, or ends the sending direction, or everything.
+fn hand_over(rt: &Runtime, id: ProcessId, read: io::Result<Vec<u8>>, ended: &OnceLock<End>) {
     let Some(process) = rt.process_by_id(id) else { return };
-    if bytes.is_empty() {
-        // Refused only when the connection is over, which its sentinel hears.
-        let _ = process.send_eof();
-    } else if process.send(bytes).is_ok() {
-        process.notify_drained();
-    }
+    let problem = match read {
+        Err(err) => format!("standard input: {err}"),
+        Ok(bytes) if bytes.is_empty() => {
+            // Refused only when the connection is over, which its sentinel hears.
+            let _ = process.send_eof();
+            return;
+        }
+        Ok(bytes) => match process.send(bytes) {
+            Ok(_) => return process.notify_drained(),
+            // The connection is over, which its sentinel hears.
+            Err(SendError::NotOpen(_) | SendError::Finished) => return,
+            Err(err) => err.to_string(),
+        },
+    };
+    // If there was an end already, this is but its consequence.
+    let _ = ended.set(End::Broken(problem));
+    rt.shutdown();
 }
 
 #[cfg(test)]

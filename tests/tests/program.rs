@@ -1,0 +1,535 @@
+//! The program `netproc` as a shell sees it: standard streams, signals, exit statuses.
+//!
+//! Invariant: every wait has a bound, and a program still running when its test ends is killed. The
+//! program is built here, since it needs a feature that this package does not turn on.
+#![cfg(target_os = "linux")]
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write as _},
+    net::{Shutdown, TcpListener, TcpStream, UdpSocket},
+    os::unix::net::UnixDatagram,
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::{
+        LazyLock,
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use netproc::Backend;
+use netproc_tests::rig::PATIENCE;
+use nix::{
+    fcntl::OFlag,
+    libc::linger,
+    sys::{
+        signal::{Signal, kill},
+        socket::{
+            setsockopt,
+            sockopt::{Linger, ReceiveTimeout},
+        },
+        time::{TimeVal, TimeValLike as _},
+    },
+    unistd::{Pid, pipe2},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The program, built once into the folder this test was built into.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let test = std::env::current_exe().expect("a test knows its own file");
+    let target = test.ancestors().nth(3).expect("a test is in TARGET/PROFILE/deps");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "-p", "netproc", "--features", "cli", "--bin", "netproc"])
+        .args(["--message-format", "json", "--target-dir"])
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo is where it was when it built this test");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let messages = String::from_utf8(built.stdout).expect("JSON is UTF-8");
+    let messages = messages
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("cargo writes JSON"));
+    let mut program =
+        messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    program.next_back().expect("a program was built")
+});
+
+/// A run of the program.
+struct Run {
+    child: Pid,
+    input: Option<ChildStdin>,
+    output: Receiver<Vec<u8>>,
+    errors: Receiver<Vec<u8>>,
+    /// What came on standard output and was not asked for yet.
+    heard: Vec<u8>,
+    ended: Receiver<ExitStatus>,
+    reaped: bool,
+}
+
+/// What is left of a run.
+struct Left {
+    code: Option<i32>,
+    output: Vec<u8>,
+    errors: String,
+}
+
+/// The program, to be started with these arguments.
+fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(&*PROGRAM);
+    command.args(args).env_remove("NETPROC_BACKEND");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Run {
+    fn new(args: &[&str]) -> Self {
+        Self::of(program(args))
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the program was built");
+        // What goes elsewhere is at its end here.
+        let output = child.stdout.take().map_or_else(|| channel().1, collect);
+        let errors = child.stderr.take().map_or_else(|| channel().1, collect);
+        let input = child.stdin.take();
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("the system calls it a pid_t"));
+        let (heard, ended) = (Vec::new(), reap(child));
+        Self { child: pid, input, output, errors, heard, ended, reaped: false }
+    }
+
+    /// Writes `bytes` to standard input beside what else is done, then ends it.
+    fn feed(&mut self, bytes: Vec<u8>) {
+        let mut input = self.input.take().expect("fed once");
+        // A program that ends early takes no more; its status tells.
+        thread::spawn(move || input.write_all(&bytes));
+    }
+
+    /// Waits until this much has come on standard output.
+    fn hear(&mut self, len: usize) -> Vec<u8> {
+        while self.heard.len() < len {
+            self.heard.extend(self.output.recv_timeout(PATIENCE).expect("there is more output"));
+        }
+        self.heard.drain(..len).collect()
+    }
+
+    /// The next line of standard output.
+    fn line(&mut self) -> String {
+        let end = loop {
+            if let Some(end) = self.heard.iter().position(|&byte| byte == b'\n') {
+                break end;
+            }
+            self.heard.extend(self.output.recv_timeout(PATIENCE).expect("there is more output"));
+        };
+        let line = self.hear(end + 1);
+        String::from_utf8(line).expect("a line is text").trim_end().into()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(self.child, signal).expect("it was not waited for yet");
+    }
+
+    /// Waits for the end of the program and of what it says.
+    fn end(mut self) -> Left {
+        drop(self.input.take());
+        let code = self.ended.recv_timeout(PATIENCE).expect("the program ends").code();
+        self.reaped = true;
+        let mut output = std::mem::take(&mut self.heard);
+        output.extend(self.output.iter().flatten());
+        let errors: Vec<u8> = self.errors.iter().flatten().collect();
+        Left { code, output, errors: String::from_utf8(errors).expect("complaints are text") }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if !self.reaped && self.ended.try_recv().is_err() {
+            // It may have ended just now.
+            let _ = kill(self.child, Signal::SIGKILL);
+        }
+    }
+}
+
+impl Left {
+    #[track_caller]
+    fn check(&self, code: i32, complaint: &str) {
+        assert_eq!(self.code, Some(code), "{}", self.errors);
+        assert!(self.errors.contains(complaint), "{complaint:?} in {:?}", self.errors);
+        let panicked = self.errors.contains("panicked");
+        assert!(!panicked && self.errors.lines().count() <= 1, "{}", self.errors);
+    }
+
+    /// All was well, and nothing was said about it.
+    #[track_caller]
+    fn check_well(&self) {
+        assert_eq!((self.code, self.errors.as_str()), (Some(0), ""));
+    }
+}
+
+/// Reads all there is, piece by piece, on a thread.
+fn collect(mut from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (tell, told) = channel();
+    thread::spawn(move || {
+        let mut piece = vec![0; 1 << 16];
+        while let Ok(len @ 1..) = from.read(&mut piece) {
+            if tell.send(piece[..len].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    told
+}
+
+fn reap(mut child: Child) -> Receiver<ExitStatus> {
+    let (tell, told) = channel();
+    // Nobody listens any more when the test has failed.
+    thread::spawn(move || child.wait().map(|status| tell.send(status)));
+    told
+}
+
+/// The names of the backends of this machine, each of which must do the same.
+fn backends() -> &'static [String] {
+    static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
+        // On a thread of its own: the system interrupts whoever has used a ring to clear up behind
+        // it, and a read with a time limit does not go on after that.
+        let found = thread::spawn(Backend::available).join().expect("looking does not panic");
+        found.iter().map(ToString::to_string).collect()
+    });
+    &NAMES
+}
+
+/// An echo server on these endpoints, with the lines it printed.
+fn listen(backend: &str, endpoints: &[&str]) -> (Run, Vec<String>) {
+    let mut run = Run::new(&[&["listen", "--echo", "--backend", backend][..], endpoints].concat());
+    let lines = endpoints.iter().map(|_| run.line()).collect();
+    (run, lines)
+}
+
+fn connect(backend: &str, endpoint: &str) -> Run {
+    Run::new(&["connect", "--backend", backend, endpoint])
+}
+
+/// Bytes of which no two stretches look alike.
+fn pattern(len: usize) -> Vec<u8> {
+    let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    std::iter::successors(Some(1), next).map(|state| state.to_be_bytes()[0]).take(len).collect()
+}
+
+/// An endpoint in `folder`.
+fn local(scheme: &str, folder: &TempDir) -> String {
+    format!("{scheme}:{}", folder.path().join(scheme).display())
+}
+
+/// A listening socket of the test, and its endpoint.
+fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    // Bounds accepting.
+    let patience = TimeVal::seconds(i64::try_from(PATIENCE.as_secs()).expect("seconds"));
+    setsockopt(&listener, ReceiveTimeout, &patience).expect("a socket has this option");
+    let endpoint = listener.local_addr().expect("it is bound").to_string();
+    (listener, endpoint)
+}
+
+fn accept(listener: &TcpListener) -> TcpStream {
+    let (peer, _) = listener.accept().expect("the program connects");
+    peer.set_read_timeout(Some(PATIENCE)).expect("a socket has this option");
+    peer
+}
+
+/// An input that has nothing yet, and its other end.
+fn silence() -> (File, Stdio) {
+    let (read, write) = pipe2(OFlag::O_CLOEXEC).expect("there are descriptors");
+    (File::from(write), read.into())
+}
+
+#[test]
+fn listen_prints_its_addresses_and_ends_in_order_at_a_signal() {
+    for backend in backends() {
+        for signal in [Signal::SIGTERM, Signal::SIGINT] {
+            let folder = tempfile::tempdir().unwrap();
+            let files = ["unix", "unixgram", "seqpacket"].map(|scheme| local(scheme, &folder));
+            let name = format!("abstract:netproc-test-{}-{signal}", std::process::id());
+            let mut asked = vec!["127.0.0.1:0", "udp:127.0.0.1:0", &name];
+            asked.extend(files.iter().map(String::as_str));
+            if UdpSocket::bind("[::1]:0").is_ok() {
+                asked.push("[::1]:0");
+            }
+            let mut args = vec!["listen", "--echo", "--backend", backend];
+            args.extend(&asked);
+            let mut run = Run::new(&args);
+            // Whoever has read the first address may send a signal.
+            let first = run.line();
+            run.signal(signal);
+            let left = run.end();
+            left.check_well();
+            let rest = String::from_utf8(left.output).unwrap();
+            for (line, asked) in std::iter::once(&*first).chain(rest.lines()).zip(&asked) {
+                match asked.strip_suffix('0') {
+                    Some(host) => assert!(line.starts_with(host) && line != *asked, "{line}"),
+                    None => assert_eq!(line, *asked),
+                }
+            }
+            assert_eq!(rest.lines().count() + 1, asked.len(), "{backend}");
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "its files are gone");
+        }
+    }
+}
+
+#[test]
+fn connect_gets_everything_back_and_then_the_end() {
+    for backend in backends() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = local("unix", &folder);
+        let (_server, lines) = listen(backend, &["127.0.0.1:0", &file]);
+        for endpoint in lines {
+            let mut run = connect(backend, &endpoint);
+            run.feed(pattern(1 << 20));
+            let left = run.end();
+            left.check_well();
+            assert!(left.output == pattern(1 << 20), "{backend} {endpoint}: {}", left.output.len());
+        }
+    }
+}
+
+#[test]
+fn connect_sends_packets_that_fit() {
+    const LEN: usize = 200_000;
+    for backend in backends() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["unixgram", "seqpacket"].map(|scheme| local(scheme, &folder));
+        let (_server, lines) = listen(backend, &names.each_ref().map(|name| &**name));
+        // Packets come to no end by themselves.
+        let mut run = connect(backend, &lines[0]);
+        run.feed(pattern(LEN));
+        assert!(run.hear(LEN) == pattern(LEN), "{backend}");
+        let mut run = connect(backend, &lines[1]);
+        run.feed(pattern(LEN));
+        let left = run.end();
+        left.check_well();
+        assert!(left.output == pattern(LEN), "{backend}: {}", left.output.len());
+    }
+}
+
+#[test]
+fn connect_keeps_below_the_longest_packet_of_udp() {
+    for backend in backends() {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        // From a file every read is as long as it may be.
+        let mut input = tempfile::tempfile().unwrap();
+        input.write_all(&pattern(200_000)).unwrap();
+        io::Seek::rewind(&mut input).unwrap();
+        let endpoint = format!("udp:{}", peer.local_addr().unwrap());
+        let mut command = program(&["connect", "--backend", backend, &endpoint]);
+        command.stdin(input);
+        let mut run = Run::of(command);
+        let mut packet = vec![0; 1 << 16];
+        let (len, from) = peer.recv_from(&mut packet).unwrap();
+        assert!(len > 0 && packet[..len] == pattern(len), "{backend}");
+        peer.send_to(b"answer", from).unwrap();
+        assert_eq!(run.hear(6), b"answer");
+    }
+}
+
+#[test]
+fn connect_complains_once_about_each_trouble_with_packets() {
+    for backend in backends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("unixgram");
+        let peer = UnixDatagram::bind(&path).unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        let endpoint = local("unixgram", &folder);
+        let wait = ["connect", "--wait", "0.5", "--backend", backend, &endpoint];
+        let mut run = Run::new(&wait);
+        let mut input = run.input.take().unwrap();
+        input.write_all(b"heard").unwrap();
+        assert_eq!(peer.recv(&mut [0; 9]).unwrap(), 5);
+        // Not closed: a program just being started may have the same socket for a moment.
+        peer.shutdown(Shutdown::Read).unwrap();
+        // Two packets at least, since there is more than one holds.
+        input.write_all(&pattern(20_000)).unwrap();
+        drop(input);
+        let left = run.end();
+        let refused = left.errors.matches("Broken pipe").count();
+        assert_eq!((left.code, refused), (Some(3), 1), "{backend}: {}", left.errors);
+    }
+}
+
+#[test]
+fn listen_says_why_it_cannot() {
+    for backend in backends() {
+        let (_busy, endpoint) = listener();
+        let taken = Run::new(&["listen", "--echo", "--backend", backend, &endpoint]).end();
+        taken.check(1, "Address already in use");
+        taken.check(1, &endpoint);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("unix");
+        File::create(&path).unwrap();
+        let endpoint = local("unix", &folder);
+        let taken = Run::new(&["listen", "--echo", "--backend", backend, &endpoint]).end();
+        taken.check(1, "exists; remove it if no server uses it");
+        assert!(path.exists(), "it is not ours");
+    }
+}
+
+#[test]
+fn arguments_that_mean_nothing_are_refused() {
+    for args in [&["listen", "--echo", "[::1]"][..], &["connect", "host:65536"], &["connect"]] {
+        assert_eq!(Run::new(args).end().code, Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn connect_to_nobody_ends_with_1() {
+    for backend in backends() {
+        let (gone, endpoint) = listener();
+        drop(gone);
+        connect(backend, &endpoint).end().check(1, "Connection refused");
+        let folder = tempfile::tempdir().unwrap();
+        connect(backend, &local("unix", &folder)).end().check(1, "No such file");
+    }
+}
+
+#[test]
+fn connect_says_that_its_peer_has_reset() {
+    for backend in backends() {
+        let (listener, endpoint) = listener();
+        let (_input, stdin) = silence();
+        let mut command = program(&["connect", "--backend", backend, &endpoint]);
+        command.stdin(stdin);
+        let mut run = Run::of(command);
+        let mut peer = accept(&listener);
+        peer.write_all(b"hello").unwrap();
+        assert_eq!(run.hear(5), b"hello");
+        setsockopt(&peer, Linger, &linger { l_onoff: 1, l_linger: 0 }).unwrap();
+        drop(peer);
+        run.end().check(2, "reset by peer");
+    }
+}
+
+#[test]
+fn connect_gives_up_when_nothing_moves() {
+    for backend in backends() {
+        let (listener, endpoint) = listener();
+        let (_input, stdin) = silence();
+        let mut command = program(&["connect", "-w", "0.2", "--backend", backend, &endpoint]);
+        command.stdin(stdin);
+        let run = Run::of(command);
+        let _peer = accept(&listener);
+        run.end().check(3, "nothing moved for 0.2 s");
+    }
+}
+
+#[test]
+fn connect_gives_up_connecting_with_the_same_status() {
+    let (listener, endpoint) = listener();
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    // A full queue lets further connects wait.
+    let address = listener.local_addr().unwrap();
+    let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+    let waiting: Vec<TcpStream> = (0..64).map_while(connect).collect();
+    assert!(waiting.len() < 64, "the queue is never full");
+    for backend in backends() {
+        let args = ["connect", "--wait", "0.2", "--backend", backend, &endpoint];
+        Run::new(&args).end().check(3, "no connection within the time given");
+    }
+}
+
+#[test]
+fn connect_ends_by_what_is_wrong_with_standard_output() {
+    for backend in backends() {
+        let (_server, lines) = listen(backend, &["127.0.0.1:0"]);
+        let mut full = program(&["connect", "--backend", backend, &lines[0]]);
+        full.stdout(File::options().write(true).open("/dev/full").unwrap());
+        let mut run = Run::of(full);
+        run.feed(b"hello".to_vec());
+        run.end().check(2, "standard output: No space left on device");
+        let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        drop(read);
+        let mut broken = program(&["connect", "--backend", backend, &lines[0]]);
+        broken.stdout(write);
+        let mut run = Run::of(broken);
+        run.feed(b"hello".to_vec());
+        run.end().check_well();
+    }
+}
+
+#[test]
+fn connect_ends_by_what_is_wrong_with_standard_input() {
+    for backend in backends() {
+        let (_server, lines) = listen(backend, &["127.0.0.1:0"]);
+        let mut folder = program(&["connect", "--backend", backend, &lines[0]]);
+        folder.stdin(File::open("/").unwrap());
+        Run::of(folder).end().check(2, "standard input: Is a directory");
+    }
+}
+
+#[test]
+fn connect_waits_for_an_input_that_does_not_block() {
+    for backend in backends() {
+        let (listener, endpoint) = listener();
+        let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).unwrap();
+        let mut command = program(&["connect", "--backend", backend, &endpoint]);
+        command.stdin(read);
+        let mut run = Run::of(command);
+        let mut peer = accept(&listener);
+        peer.write_all(b"ready").unwrap();
+        assert_eq!(run.hear(5), b"ready");
+        // The end would come here if the empty pipe were taken for one.
+        peer.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        assert!(peer.read(&mut [0; 1]).is_err(), "{backend}");
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        File::from(write).write_all(b"late").unwrap();
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"late", "{backend}");
+        drop(peer);
+        run.end().check_well();
+    }
+}
+
+#[test]
+fn nothing_panics_when_standard_error_takes_nothing() {
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let (nobody, reads) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    drop(nobody);
+    for stderr in [Stdio::from(full()), reads.into()] {
+        let (gone, endpoint) = listener();
+        drop(gone);
+        let mut refused = program(&["connect", &endpoint]);
+        refused.stderr(stderr);
+        assert_eq!(Run::of(refused).end().code, Some(1));
+    }
+    // Whoever leaves the choice open hears why it is not io_uring.
+    let mut listen = program(&["listen", "--echo", "127.0.0.1:0"]);
+    listen.env("NETPROC_BACKEND", "poll").stderr(full());
+    let mut run = Run::of(listen);
+    run.line();
+    run.signal(Signal::SIGTERM);
+    assert_eq!(run.end().code, Some(0));
+}
+
+#[test]
+fn the_demo_finds_every_byte_right_in_time() {
+    for backend in backends() {
+        let began = Instant::now();
+        let left = Run::new(&["demo", "--quick", "--backend", backend]).end();
+        left.check_well();
+        let output = String::from_utf8(left.output).unwrap();
+        assert!(output.contains("every byte right"), "{output}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{backend}: {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn the_probe_lists_every_backend() {
+    let left = Run::new(&["probe"]).end();
+    left.check_well();
+    let output = String::from_utf8(left.output).unwrap();
+    for word in ["uring", "epoll", "kqueue", "poll", "chosen: "] {
+        assert!(output.contains(word), "{word} in {output}");
+    }
+}
