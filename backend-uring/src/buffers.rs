@@ -93,7 +93,7 @@ pub(crate) struct BufferGroup {
     target: u16,
     hungry: bool,
     calm: u32,
-    /// Who waits for a slot, oldest first.
+    /// Who has input and waits for a slot, oldest first, each once.
     pub(crate) starved: VecDeque<Key>,
 }
 
@@ -151,9 +151,13 @@ impl BufferGroup {
     }
 
     /// Notes that a receive found no slot: the kernel gets more of them.
-    pub(crate) fn starve(&mut self, key: Key) {
+    pub(crate) fn starve(&mut self) {
         self.hungry = true;
-        self.starved.push_back(key);
+    }
+
+    /// Whether someone waits for a slot while the kernel has one.
+    pub(crate) fn has_turns(&self) -> bool {
+        self.held > 0 && !self.starved.is_empty()
     }
 
     /// Gives the kernel free slots up to its share: at the start of a poll, with one tail store.

@@ -125,13 +125,14 @@ impl Sock {
     /// returns whether that completes whatever waits on it.
     ///
     /// A connection sends our end, unless it is to be reset: that must not say goodbye first. A
-    /// listener refuses from here on, unless it may be another's too.
+    /// listener refuses from here on. What was adopted may be another's too, for whom it stays.
     fn shut_both(&self, io: &mut Io) -> bool {
-        let shut = match self.role {
-            Role::Connection => !self.reset && self.dialing.is_none(),
-            Role::Listener => !self.adopted,
-            Role::Datagram => false,
-        };
+        let shut = !self.adopted
+            && match self.role {
+                Role::Connection => !self.reset && self.dialing.is_none(),
+                Role::Listener => true,
+                Role::Datagram => false,
+            };
         io.counters.syscalls += u64::from(shut);
         shut && self.fd.shutdown(std::net::Shutdown::Both).is_ok() && self.role == Role::Connection
     }

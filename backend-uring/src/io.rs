@@ -49,7 +49,7 @@ pub(crate) struct Io {
     pub(crate) config: Config,
     /// Sockets whose wants may differ from what the kernel is doing, each once.
     pub(crate) marked: Vec<Key>,
-    /// Listeners that wait for a descriptor to come free.
+    /// Listeners that wait for a descriptor to come free, each once.
     pub(crate) resting: Vec<Key>,
     /// Watched sockets that sent something in this poll.
     pub(crate) reporting: Vec<Key>,

@@ -64,6 +64,7 @@ impl Sock {
         if self.input == Input::Resting {
             self.input = Input::Idle;
             self.cautious = true;
+            io.resting.retain(|key| *key != self.key);
             io.set_timer(self, Alarm::Retry, None);
         }
     }

@@ -3,31 +3,29 @@
 //! Invariant: lengths come from the completion and are checked against the buffer; the length a
 //! packet *had* is only reported, never used for slicing.
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6},
-    os::fd::BorrowedFd,
-};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use io_uring::types::RecvMsgOut;
 use netproc_core::{address::Address, pool::Buf};
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout},
-    sys::socket::MsgFlags,
-};
+use nix::sys::socket::{setsockopt, sockopt::ReceiveTimestamp};
+use socket2::Socket;
 
 use crate::ring::empty_header;
 
-/// `struct io_uring_recvmsg_out` and the room for an address in front of every packet.
-pub(crate) const HEADER_LEN: u32 = 16 + NAME_LEN;
+/// `struct io_uring_recvmsg_out` and the room for an address and a time in front of every packet.
+pub(crate) const HEADER_LEN: u32 = 16 + NAME_LEN + TIME_LEN as u32;
 const NAME_LEN: u32 = 128;
+/// One control message with a `struct timeval`.
+const TIME_LEN: u8 = 32;
 
-/// The template of every packet receive: how much room the address has.
+/// The template of every packet receive: how much room address and time have.
 pub(crate) struct PacketHeader(Box<libc::msghdr>);
 
 impl PacketHeader {
     pub(crate) fn new() -> Self {
         let mut header = Box::new(empty_header());
         header.msg_namelen = NAME_LEN;
+        header.msg_controllen = TIME_LEN.into();
         Self(header)
     }
 
@@ -43,7 +41,8 @@ impl PacketHeader {
         let had = parts.incoming_payload_len();
         let lost = had.saturating_sub(u32::try_from(len).unwrap_or(u32::MAX));
         let start = HEADER_LEN as usize;
-        Some(Received { bytes: filled.slice(start..start + len), from, lost })
+        let stamped = !parts.control_data().is_empty();
+        Some(Received { bytes: filled.slice(start..start + len), from, lost, stamped })
     }
 }
 
@@ -52,6 +51,15 @@ pub(crate) struct Received {
     pub(crate) bytes: Buf,
     pub(crate) from: Option<Address>,
     pub(crate) lost: u32,
+    /// Whether the kernel said when it came; it always does after [`stamp_records`], except of the
+    /// end of the connection, which without this is just like a record of no bytes.
+    pub(crate) stamped: bool,
+}
+
+/// Has the kernel say of every record when it came, also of those that wait already.
+pub(crate) fn stamp_records(fd: &Socket) {
+    // Where this is refused, which no kernel has reason to, an empty record is taken for the end.
+    let _ = setsockopt(fd, ReceiveTimestamp, &true);
 }
 
 /// Reads a `sockaddr` of any family from its bytes; `None` for a peer without a name.
@@ -78,19 +86,6 @@ fn address(raw: &[u8]) -> Option<Address> {
         },
         _ => Some(Address::Other { family, bytes: rest.into() }),
     }
-}
-
-/// Whether a record of no bytes was the end of the connection.
-///
-/// The receive itself cannot tell; the peer's hang-up can, unless more records are queued behind.
-pub(crate) fn is_end(fd: BorrowedFd<'_>) -> bool {
-    let mut ask = [PollFd::new(fd, PollFlags::from_bits_retain(libc::POLLRDHUP))];
-    let asked = nix::poll::poll(&mut ask, PollTimeout::ZERO).is_ok();
-    // nix has no name for the flag asked for and shows `None` for what contains it.
-    let gone = asked && ask[0].revents().is_none_or(|found| found.contains(PollFlags::POLLHUP));
-    let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
-    gone && !nix::sys::socket::recv(std::os::fd::AsRawFd::as_raw_fd(&fd), &mut [0], peek)
-        .is_ok_and(|queued| queued > 0)
 }
 
 #[cfg(test)]

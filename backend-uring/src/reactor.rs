@@ -26,6 +26,7 @@ use crate::{
     error::SetupError,
     foreign::Foreign,
     io::Io,
+    packets::stamp_records,
     probe::{Features, probe},
     ring::{Ring, Sleep},
     sock::{Dial, Dialing, Finish, Input, Phase, Sock},
@@ -109,6 +110,10 @@ impl UringReactor {
     }
 
     pub(crate) fn insert(&mut self, fd: Socket, role: Role, kind: Kind, reading: bool) -> Key {
+        if role == Role::Connection && kind == Kind::SeqPacket {
+            self.io.counters.syscalls += 1;
+            stamp_records(&fd);
+        }
         let key = self.sockets.insert_with(|key| Sock::new(key, fd, role, kind, reading));
         self.io.counters.sockets += 1;
         self.with(key, |sock, io| io.mark(sock));
@@ -169,8 +174,8 @@ impl UringReactor {
         }
     }
 
-    /// Gives the kernel free slots, and the sockets that wait for one their turn: at most as many
-    /// as there are slots, the longest waiting first.
+    /// Gives the kernel free slots, and the sockets with input that wait for one their turn: at most
+    /// as many as there are slots, the longest waiting first.
     fn feed(&mut self) {
         for packets in [false, true] {
             if packets && self.io.packets.is_none() {
@@ -182,15 +187,13 @@ impl UringReactor {
             while turns > 0
                 && let Some(key) = self.io.group(packets).starved.pop_front()
             {
-                let starved = self.with(key, |sock, io| {
-                    let starved = sock.input == Input::Starved;
-                    if starved {
-                        sock.input = Input::Idle;
-                        io.mark(sock);
-                    }
-                    starved
+                let fed = self.with(key, |sock, io| {
+                    debug_assert_eq!(sock.input, Input::Starved, "on the list as long as this");
+                    sock.input = Input::Idle;
+                    io.mark(sock);
+                    sock.wants_input()
                 });
-                turns -= u16::from(starved == Some(true));
+                turns -= u16::from(fed == Some(true));
             }
         }
     }
@@ -207,6 +210,12 @@ impl UringReactor {
             Duration::ZERO => Sleep::No,
             span => Sleep::For(span),
         }
+    }
+
+    /// Whether there is something to do before the kernel says more.
+    pub(crate) fn has_work(&self) -> bool {
+        let packets = self.io.packets.as_ref().is_some_and(|own| own.group.has_turns());
+        self.io.ring.has_reaped() || self.io.streams.has_turns() || packets
     }
 
     pub(crate) fn enter(&mut self, sleep: Sleep) -> Result<(), SysError> {
@@ -370,6 +379,10 @@ impl Reactor for UringReactor {
         self.sockets.get(id.0).map_or(0, |sock| sock.queue.bytes())
     }
 
+    fn queued_packets(&self, id: SockId) -> usize {
+        self.sockets.get(id.0).map_or(0, |sock| sock.queue.packets())
+    }
+
     fn watch_sent(&mut self, id: SockId, on: bool) {
         self.with(id.0, |sock, _| sock.watched = on);
     }
@@ -418,7 +431,7 @@ impl UringReactor {
         self.woken = false;
         loop {
             self.prepare(out);
-            let idle = out.is_empty() && !self.io.ring.has_reaped();
+            let idle = out.is_empty() && !self.has_work();
             self.enter(if idle { self.sleep(wait) } else { Sleep::No })?;
             let reaped = self.io.ring.reap();
             self.drain(out);

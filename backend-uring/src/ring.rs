@@ -31,6 +31,8 @@ const UNREGISTER_RING_FDS: libc::c_uint = 21;
 /// Completion entries per submission entry: a multishot completes many times.
 const COMPLETIONS_PER_ENTRY: u32 = 8;
 const ENTRIES_MIN: u32 = 8;
+/// The most the kernel gives (`IORING_MAX_ENTRIES`).
+const ENTRIES_MAX: u32 = 32_768;
 /// Attempts to make room in a full submission queue before the ring counts as broken.
 const ROOM_ATTEMPTS: u32 = 1000;
 
@@ -228,7 +230,7 @@ impl Completion {
 
 /// The best ring to be had: better flags first, fewer entries when memory is short.
 fn build(entries: u32) -> io::Result<IoUring> {
-    let mut entries = entries.next_power_of_two().max(ENTRIES_MIN);
+    let mut entries = entries.clamp(ENTRIES_MIN, ENTRIES_MAX).next_power_of_two();
     loop {
         match build_ladder(entries) {
             Err(err) if err.raw_os_error() == Some(libc::ENOMEM) && entries > ENTRIES_MIN => {

@@ -6,7 +6,7 @@
 //! ends is in [`crate::close`]; accepting, which makes new sockets, in [`crate::reactor`].
 
 use std::{
-    os::fd::{AsFd as _, AsRawFd as _, RawFd},
+    os::fd::{AsRawFd as _, RawFd},
     time::Duration,
 };
 
@@ -25,7 +25,6 @@ use crate::{
     cqe::Completion,
     io::{Alarm, Io},
     message::Message,
-    packets,
     sqe::{self, Sqe},
     token::{OpKind, Token},
 };
@@ -61,7 +60,7 @@ pub(crate) enum Input {
     Polling,
     /// Whichever it was, it has been cancelled and has not completed yet.
     Cancelling,
-    /// Waits for a buffer, in its group's queue.
+    /// Has input and waits for its turn at a buffer, in its group's queue, wanted or not.
     Starved,
     /// A listener waits for a descriptor, on a timer.
     Resting,
@@ -114,6 +113,13 @@ impl Queue {
         }
     }
 
+    pub(crate) fn packets(&self) -> usize {
+        match self {
+            Self::Bytes(_) => 0,
+            Self::Packets(packets) => packets.len(),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Bytes(outbox) => outbox.is_empty(),
@@ -156,6 +162,8 @@ pub(crate) struct Sock {
     /// On the list of those to settle.
     pub(crate) marked: bool,
     pub(crate) watched: bool,
+    /// Packets put behind others since the last wait, because their destination had no room.
+    deferred: usize,
     /// Operations in the kernel or on their way there.
     pub(crate) in_flight: u16,
     /// Bytes sent since the last report, if watched.
@@ -192,6 +200,7 @@ impl Sock {
             stopped: false,
             marked: false,
             watched: false,
+            deferred: 0,
             in_flight: 0,
             sent: 0,
             cause: None,
@@ -357,15 +366,21 @@ impl Sock {
     }
 
     /// Waits for room: with the kernel where it can tell, else by time. A local packet socket always
-    /// has room itself; it is the peer's queue that is full.
+    /// has room itself; it is one peer's queue that is full, and packets for others go first.
     fn await_room(&mut self, io: &mut Io) {
-        let to = match &self.queue {
-            Queue::Packets(packets) => packets.front().and_then(|packet| packet.to.as_ref()),
-            Queue::Bytes(_) => None,
-        };
-        if to.is_some_and(|to| to.family() == Family::Local) {
-            self.output = Output::Waiting;
-            return io.set_timer_in(self, Alarm::Retry, PACKET_RETRY);
+        let local =
+            |packet: &Packet| packet.to.as_ref().is_some_and(|to| to.family() == Family::Local);
+        if let Queue::Packets(packets) = &mut self.queue
+            && packets.front().is_some_and(local)
+        {
+            self.deferred += packets.defer_front();
+            if self.deferred >= packets.len() {
+                // Everybody was asked.
+                self.deferred = 0;
+                self.output = Output::Waiting;
+                io.set_timer_in(self, Alarm::Retry, PACKET_RETRY);
+            }
+            return;
         }
         let sqe = sqe::poll_out(self.raw(), self.token(OpKind::Writable));
         if self.submit(io, &sqe) {
@@ -428,7 +443,7 @@ impl Sock {
         self.fd.shutdown(std::net::Shutdown::Write).is_ok()
     }
 
-    fn wants_input(&self) -> bool {
+    pub(crate) fn wants_input(&self) -> bool {
         match self.phase {
             Phase::Connecting | Phase::Ending => false,
             Phase::Open => self.reading && !self.eof,
@@ -440,8 +455,9 @@ impl Sock {
         let wanted = self.wants_input();
         match self.input {
             Input::Idle if wanted => self.arm_input(io),
-            Input::Armed | Input::Polling if !wanted => self.cancel_input(io),
-            Input::Starved | Input::Resting if !wanted => self.input = Input::Idle,
+            // Shutting the socket down, or a cancel before, completes what is there.
+            Input::Armed | Input::Polling if !wanted && !self.stopped => self.cancel_input(io),
+            Input::Resting if !wanted => self.wake_listener(io),
             Input::Idle
             | Input::Armed
             | Input::Polling
@@ -453,6 +469,11 @@ impl Sock {
 
     fn arm_input(&mut self, io: &mut Io) {
         let fd = self.raw();
+        let fills = self.role != Role::Listener;
+        if !self.cautious && fills && io.group(self.takes_packets()).held() == 0 {
+            // The kernel would refuse it at once, whether there is input or not.
+            self.starve(io);
+        }
         if self.cautious {
             let sqe = sqe::poll_in(fd, false, self.token(OpKind::Readable));
             if self.submit(io, &sqe) {
@@ -465,12 +486,7 @@ impl Sock {
         let sqe = if self.role == Role::Listener {
             sqe::accept(fd, token)
         } else {
-            let group = io.group(takes_packets);
-            if group.held() == 0 {
-                // The kernel would refuse it at once, whether there is input or not.
-                return self.starve(io);
-            }
-            let id = group.id();
+            let id = io.group(takes_packets).id();
             match &io.packets {
                 Some(own) if takes_packets => sqe::recv_packets(fd, &own.header, id, token),
                 _ => sqe::recv(fd, id, token),
@@ -481,11 +497,12 @@ impl Sock {
         }
     }
 
+    /// A receive found no slot. Only who has input shall wait for one: an idle socket would take a
+    /// turn and nothing would come of it, while those behind it have bytes.
     fn starve(&mut self, io: &mut Io) {
-        self.input = Input::Starved;
+        self.cautious = true;
         io.counters.starved += 1;
-        let key = self.key;
-        io.group(self.takes_packets()).starve(key);
+        io.group(self.takes_packets()).starve();
     }
 
     fn input_op(&self) -> OpKind {
@@ -512,9 +529,17 @@ impl Sock {
     }
 
     pub(crate) fn on_readable(&mut self, io: &mut Io) {
-        self.cautious = false;
+        let cancelled = self.input == Input::Cancelling;
         self.input = Input::Idle;
         io.mark(self);
+        if cancelled {
+            return;
+        }
+        self.cautious = false;
+        if self.role != Role::Listener {
+            self.input = Input::Starved;
+            io.group(self.takes_packets()).starved.push_back(self.key);
+        }
     }
 
     pub(crate) fn on_recv(&mut self, completion: &Completion, io: &mut Io, out: &mut Batch<'_>) {
@@ -543,11 +568,8 @@ impl Sock {
         let parsed = io.packets.as_ref().and_then(|own| own.header.parse(filled));
         let Some(received) = parsed else { return self.fail(Op::Recv, libc::EIO) };
         let (id, buf, lost) = (self.id(), received.bytes, received.lost);
-        if buf.is_empty() && self.role == Role::Connection {
-            io.counters.syscalls += 2;
-            if packets::is_end(self.fd.as_fd()) {
-                return self.on_end(out);
-            }
+        if self.role == Role::Connection && buf.is_empty() && !received.stamped {
+            return self.on_end(out);
         }
         io.counters.received += buf.len() as u64;
         if self.muted {

@@ -586,7 +586,8 @@ pub enum Role {
 #[cfg(unix)]
 pub trait Descriptors: Reactor {
     /// Takes over a socket that was opened elsewhere: socket activation, a socket pair, another
-    /// thread's connection.
+    /// thread's connection. Whoever else holds it keeps it open after `close(Now)`; its blocking mode
+    /// and, for records, its time stamps are set as the reactor needs them.
     ///
     /// # Errors
     ///

@@ -76,10 +76,15 @@ fn a_forked_child_does_no_harm_and_does_not_keep_the_ring() {
 #[test]
 fn a_child_that_lives_on_keeps_no_memory_in_use() {
     let mut reactor = UringReactor::new(Config::default()).unwrap();
-    let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
-    use netproc_core::reactor::{Descriptors as _, Role};
-    reactor.adopt(near.into(), Role::Connection, true).unwrap();
-    reactor.poll(Wait::No, &mut EventQueue::new()).unwrap();
+    // One of its own: an adopted one stays open for the child, its other holder.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = listener.local_addr().unwrap().into();
+    reactor.connect(&OpenSpec::default(), &to).unwrap();
+    let mut queue = EventQueue::new();
+    while !matches!(queue.pop(), Some(Event::Connected { .. })) {
+        reactor.poll(Wait::Forever, &mut queue).unwrap();
+    }
+    let (mut far, _) = listener.accept().unwrap();
     let (hold, release) = std::os::unix::net::UnixStream::pair().unwrap();
     // SAFETY: the child only waits for its parent and exits.
     let child = match unsafe { fork() }.unwrap() {

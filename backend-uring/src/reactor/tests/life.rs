@@ -237,6 +237,7 @@ fn running_out_of_descriptors() {
         assert!(err.is_out_of_descriptors(), "{err}");
         assert_eq!(paused, Some(config.accept_pause));
     }
+    assert!(rig.reactor.io.resting.len() <= 1, "a listener rests once, however often");
     first.write_all(b"others go on").unwrap();
     assert_eq!(rig.data(), b"others go on");
     // A descriptor of this reactor comes free: no need to wait for the pause.
@@ -304,6 +305,52 @@ fn an_adopted_socket_may_be_non_blocking() {
         rig.reactor.poll(Wait::Until(end), &mut rig.queue).unwrap();
     }
     drop(reading.join().unwrap().unwrap());
+}
+
+#[test]
+fn closing_an_adopted_connection_leaves_it_to_its_other_holders() {
+    for how in [CloseHow::Now, CloseHow::Flush { within: Duration::ZERO }] {
+        let mut rig = Rig::new(Config::default());
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let mut other = near.try_clone().unwrap();
+        let id = rig.reactor.adopt(near.into(), Role::Connection, true).unwrap();
+        rig.settle();
+        rig.reactor.close(id, how);
+        assert_eq!(rig.closed(id), (None, 0));
+        rig.assert_clean();
+        if how == CloseHow::Now {
+            other.write_all(b"still here").unwrap();
+            far.read_exact(&mut [0; 10]).unwrap();
+        }
+        far.write_all(b"you too").unwrap();
+        other.read_exact(&mut [0; 7]).unwrap();
+        drop(other);
+        assert_eq!(far.read(&mut [0]).unwrap(), 0, "the last holder ends it");
+    }
+}
+
+#[test]
+fn closing_a_connection_costs_no_operation() {
+    let mut rig = Rig::new(Config::default());
+    let (id, _client) = rig.accepted();
+    rig.settle();
+    let before = rig.reactor.counters().in_flight;
+    rig.reactor.close(id, CloseHow::Now);
+    let mut early = EventQueue::new();
+    rig.reactor.prepare(&mut Batch::new(&mut rig.queue, &mut early, 9));
+    assert_eq!(rig.reactor.counters().in_flight, before, "shutting it down was enough");
+    rig.closed(id);
+    rig.assert_clean();
+}
+
+#[test]
+fn a_ring_of_more_entries_than_there_are_is_as_large_as_can_be() {
+    let mut config = Config::default();
+    config.ring_entries = u32::MAX;
+    let mut rig = Rig::new(config);
+    let (_, mut client) = rig.accepted();
+    client.write_all(b"hello").unwrap();
+    assert_eq!(rig.data(), b"hello");
 }
 
 #[test]

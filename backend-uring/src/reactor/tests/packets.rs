@@ -149,6 +149,69 @@ fn records_keep_their_bounds_and_an_empty_one_is_no_end() {
 }
 
 #[test]
+fn empty_records_before_the_end_are_records() {
+    for records in [&[1, 0, 0, 1][..], &[0], &[0, 0], &[2, 0], &[0, 0, 0, 3, 0], &[]] {
+        for late in [false, true] {
+            let mut rig = Rig::new(Config::default());
+            let (kind, flags) = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
+            let (near, far) = socketpair(AddressFamily::Unix, kind, None, flags).unwrap();
+            let send = || records.iter().for_each(|len| send_record(&far, *len));
+            if !late {
+                send();
+            }
+            rig.reactor.adopt(near, Role::Connection, true).unwrap();
+            if late {
+                rig.settle();
+                send();
+            }
+            drop(far);
+            for len in records {
+                assert_eq!(record(&mut rig), (*len, 0), "of {records:?}");
+            }
+            assert!(matches!(rig.next(), Event::Eof { .. }), "{records:?}");
+            assert!(rig.settle().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_local_peer_that_does_not_read_delays_no_other() {
+    let mut rig = Rig::new(Config::default());
+    let name = |text: &str| {
+        Address::Abstract(format!("netproc-uring {} {text}", std::process::id()).as_bytes().into())
+    };
+    let open = |rig: &mut Rig, text: &str, reading| {
+        let at = name(text);
+        let (kind, family) = (Kind::Datagram, netproc_core::address::Family::Local);
+        let spec = OpenSpec { kind, family, local: Some(&at), reading, ..OpenSpec::default() };
+        rig.reactor.datagram(&spec, None).unwrap()
+    };
+    let server = open(&mut rig, "server", true);
+    let idle = [open(&mut rig, "idle", false), open(&mut rig, "idle too", false)];
+    open(&mut rig, "busy", true);
+    let count = 600u16;
+    for n in 0..count {
+        for to in ["idle", "idle too", "busy"] {
+            rig.reactor.send_to(server, n.to_be_bytes().to_vec().into(), &name(to));
+        }
+    }
+    for n in 0..count {
+        assert_eq!(packet(&mut rig).0, n.to_be_bytes(), "to who reads");
+    }
+    assert!(rig.reactor.queued(server) > 0, "the others are full");
+    let waits = rig.reactor.counters().waits;
+    rig.settle();
+    assert!(rig.reactor.counters().waits < waits + 50, "it does not spin");
+    for id in idle {
+        rig.reactor.set_reading(id, true);
+        for n in 0..count {
+            assert_eq!(packet(&mut rig).0, n.to_be_bytes(), "in order");
+        }
+    }
+    assert_eq!(rig.reactor.queued(server), 0);
+}
+
+#[test]
 fn a_packet_socket_goes_on_when_its_slots_come_back() {
     let mut config = Config::default();
     config.packet_slots = 2;

@@ -109,6 +109,48 @@ fn whoever_holds_every_buffer_delays_and_loses_nothing() {
 }
 
 #[test]
+fn idle_sockets_take_no_turn_from_those_with_input() {
+    for mut rig in Rig::both(small(2)) {
+        let (listener, address) = rig.listen();
+        let mut hog = TcpStream::connect(address).unwrap();
+        rig.settle();
+        hog.write_all(&[7; 20_000]).unwrap();
+        let held = rig.settle();
+        assert_eq!(rig.reactor.counters().slots_held, 2, "no slot is left");
+        let mut clients: Vec<_> = (0..12).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let accepted = rig.settle().into_iter().filter_map(|event| match event {
+            Event::Accepted { id, .. } => Some(id),
+            _ => None,
+        });
+        let ids: Vec<_> = accepted.collect();
+        assert_eq!(ids.len(), 12);
+        for client in &mut clients[9..] {
+            client.write_all(b"hello").unwrap();
+        }
+        rig.settle();
+        // One that waits is stopped and one is closed: no turn is theirs.
+        rig.reactor.set_reading(ids[9], false);
+        rig.reactor.close(ids[10], CloseHow::Reset);
+        drop(held);
+        let mut wanted = vec![ids[11]];
+        for round in 0..2 {
+            while !wanted.is_empty() {
+                let id = rig.until(|event| match event {
+                    Event::Data { id, buf, .. } => (buf[..] == *b"hello").then_some(id),
+                    _ => None,
+                });
+                wanted.retain(|other| *other != id);
+            }
+            if round == 0 {
+                rig.reactor.set_reading(ids[9], true);
+                wanted.push(ids[9]);
+            }
+        }
+        rig.reactor.close(listener, CloseHow::Now);
+    }
+}
+
+#[test]
 fn flush_delivers_everything_although_input_is_unread() {
     let mut rig = Rig::new(Config::default());
     let (id, mut client) = rig.accepted();
