@@ -151,6 +151,7 @@ fn start(name: &str) -> Start<()> {
         asked: Plist::default(),
         plist: Plist::default(),
         handlers: (),
+        coding: None,
         options: Vec::new(),
         stopped: false,
         half_open: false,

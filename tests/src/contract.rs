@@ -9,22 +9,15 @@ mod rig;
 pub mod subject;
 mod world;
 
-use std::{
-    sync::mpsc::{self, RecvTimeoutError},
-    time::Duration,
-};
-
 use netproc_core::reactor::{Config, Reactor};
 
 pub use rig::{FLUSH, PATIENCE, Rig, assert_bytes, loopback, pattern};
 pub use world::{End, Mark, Part, Record, Track, World};
 
+use crate::watch::watched;
+
 /// What a test may return early with.
 pub type Outcome = Result<(), Box<dyn std::error::Error>>;
-
-/// How long a whole test may take on the wall's clock before its process is aborted: a `poll` that
-/// never returns can be ended from outside only.
-const STUCK: Duration = Duration::from_secs(120);
 
 /// Runs `body` on a fresh reactor and checks what is left behind.
 ///
@@ -50,27 +43,6 @@ pub fn run<R: Reactor>(
         drop(rig);
         Ok(())
     })
-}
-
-/// Runs `body` with a second thread looking at the clock.
-fn watched(test: &str, body: impl FnOnce() -> Outcome) -> Outcome {
-    let (alive, gone) = mpsc::channel::<()>();
-    let test = test.to_owned();
-    std::thread::spawn(move || {
-        if gone.recv_timeout(STUCK) == Err(RecvTimeoutError::Timeout) {
-            shout(&format!("{test}: stuck for {STUCK:?}, a call does not return"));
-            std::process::abort();
-        }
-    });
-    let outcome = body();
-    drop(alive);
-    outcome
-}
-
-/// Prints past the capture of the test harness: for what must never go unseen.
-#[expect(clippy::print_stderr, reason = "a test left out or stuck must say so")]
-fn shout(line: &str) {
-    eprintln!("{line}");
 }
 
 /// Makes a module of tests, one on each reactor, from a sentence and a body.

@@ -8,7 +8,6 @@
 
 mod log;
 mod subject;
-mod watch;
 
 use std::time::{Duration, Instant};
 
@@ -20,9 +19,9 @@ use netproc::{
 pub use self::{
     log::{Log, word},
     subject::{Subject, without_uring},
-    watch::{STUCK, watched},
 };
 pub use crate::contract::Outcome;
+use crate::watch::watched;
 
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(20);

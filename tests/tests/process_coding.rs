@@ -64,7 +64,7 @@ conformance!(a_coding_may_change_inside_a_character, |rig| {
     rig.settle();
     // faults.md, row 66: what was pending decodes with the old coding.
     assert_eq!(texts.borrow().concat(), r#""a""\xC3\u{E9}""#);
-    let refused = child.set_coding("no-such-coding").unwrap_err();
+    let refused = child.set_coding("no-such-coding").expect_err("it is refused");
     assert!(refused.to_string().contains("no-such-coding"), "{refused}");
     assert_eq!(
         child.coding().map(|coding| coding.to_string()),
@@ -97,7 +97,7 @@ conformance!(text_goes_out_in_the_encoding_and_replacements_are_counted, |rig| {
     raw.push_raw(0xff);
     client.send_text(&raw)?;
     let queued = client.queued();
-    let refused = client.try_send_text("ok \u{20ac}").unwrap_err();
+    let refused = client.try_send_text("ok \u{20ac}").expect_err("it is refused");
     assert!(matches!(refused, SendTextError::Encode(_)), "{refused}");
     assert_eq!(client.queued(), queued, "nothing was queued");
     rig.settle();
@@ -105,14 +105,14 @@ conformance!(text_goes_out_in_the_encoding_and_replacements_are_counted, |rig| {
         rig.rt.process_list().into_iter().find(|p| p.name().contains('<')).ok_or("no child")?;
     rig.until_bytes(&child, b"caf\xe9\r\n \xff");
     client.send_eof()?;
-    let closed = client.send_text("late").unwrap_err();
+    let closed = client.send_text("late").expect_err("it is refused");
     assert_eq!(closed, SendTextError::Send(SendError::Finished));
     Ok(())
 });
 
 conformance!(a_coding_is_refused_at_the_start_and_nothing_is_left, |rig| {
     for name in ["no-such", "utf-8-unix-dos", "(utf-8 . )", "compound-text", ""] {
-        let refused = rig.rt.server("s").coding(name).start().unwrap_err();
+        let refused = rig.rt.server("s").coding(name).start().expect_err("it is refused");
         assert!(matches!(refused, StartError::Coding(_)), "{name}: {refused}");
     }
     assert_eq!(rig.rt.process_list(), []);

@@ -47,7 +47,7 @@ pub fn uring(config: Config) -> Option<netproc_uring::UringReactor> {
     match netproc_uring::UringReactor::new(config) {
         Ok(reactor) => Some(reactor),
         Err(err) if std::env::var_os("NETPROC_WITHOUT_URING").is_some_and(|on| on == "1") => {
-            super::shout(&format!("left out: io_uring is not to be had here: {err}"));
+            crate::watch::shout(&format!("left out: io_uring is not to be had here: {err}"));
             None
         }
         Err(err) => panic!(

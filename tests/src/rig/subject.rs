@@ -8,7 +8,7 @@ use netproc::{
     sim::{Faults, SimReactor},
 };
 
-use super::watch::shout;
+use crate::watch::shout;
 
 /// What a runtime under test runs on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

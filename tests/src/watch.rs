@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::Outcome;
+use crate::contract::Outcome;
 
 /// How long a test may take on the wall's clock before its process is aborted.
 pub const STUCK: Duration = Duration::from_secs(120);
@@ -32,6 +32,6 @@ pub fn watched(test: &str, body: impl FnOnce() -> Outcome) -> Outcome {
 
 /// Prints what must be seen even of a test that passes.
 #[expect(clippy::print_stderr, reason = "a test left out or stuck must say so")]
-pub(super) fn shout(line: &str) {
+pub(crate) fn shout(line: &str) {
     eprintln!("{line}");
 }
