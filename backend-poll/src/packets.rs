@@ -11,7 +11,7 @@ use std::{
 
 use netproc_core::{
     address::{Address, Family},
-    outbox::Packet,
+    outbox::{Packet, Queue},
     pool::Slot,
     reactor::{Event, Op, SockId, SysError},
     socket::{from_sockaddr, to_sockaddr},
@@ -30,7 +30,7 @@ use socket2::Socket;
 use crate::{
     hub::{Batch, Hub},
     life,
-    sock::{Class, Out, Sock},
+    sock::{Class, Sock},
     stream::{SEND_FLAGS, recv_error},
 };
 
@@ -199,7 +199,7 @@ pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     // The last so many found their receiver full; whether anything left the queue at all.
     let (mut deferred, mut progress) = (0, false);
     for _ in 0..SENDS_PER_TURN {
-        let Out::Packets(packets) = &mut sock.out else { return };
+        let Queue::Packets(packets) = &mut sock.out else { return };
         if deferred == packets.len() {
             break;
         }
@@ -239,7 +239,7 @@ pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
 
 /// After a turn that the kernel did not end: another one soon, or a rest.
 fn rest_or_go_on(id: SockId, sock: &mut Sock, hub: &mut Hub, deferred: usize, progress: bool) {
-    let Out::Packets(packets) = &sock.out else { return };
+    let Queue::Packets(packets) = &sock.out else { return };
     if packets.is_empty() {
         return;
     }

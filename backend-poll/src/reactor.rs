@@ -12,7 +12,6 @@ use std::{
 use netproc_core::{
     address::{Address, Family},
     options::SockOption,
-    outbox::Packet,
     queue::EventQueue,
     reactor::{
         Caps, CloseHow, Config, Counters, Descriptors, Kind, Op, OpenSpec, Payload, Reactor, Role,
@@ -114,14 +113,14 @@ impl PollReactor {
         }
     }
 
-    fn push(&mut self, id: SockId, payload: Payload, to: Option<Address>) -> u64 {
+    fn push(&mut self, id: SockId, payload: Payload, to: Option<&Address>) -> u64 {
         let Some(sock) = self.socks.get_mut(id.0) else { return 0 };
         if sock.fin || sock.close.is_some() || matches!(sock.class, Class::Listener(_)) {
             // The owner has said that there is no more: these bytes never were.
         } else if sock.broken || matches!(sock.phase, Phase::Ended) {
             sock.dropped += payload.len() as u64;
         } else {
-            sock.out.push(Packet { payload, to });
+            sock.out.push(payload, to);
             self.hub.agenda.dirty(id, sock);
         }
         sock.out.bytes()
@@ -228,7 +227,7 @@ impl Reactor for PollReactor {
     }
 
     fn send_to(&mut self, id: SockId, data: Payload, to: &Address) -> u64 {
-        self.push(id, data, Some(to.clone()))
+        self.push(id, data, Some(to))
     }
 
     fn queued(&self, id: SockId) -> u64 {

@@ -6,7 +6,7 @@
 
 use netproc_core::{
     address::Family,
-    outbox::{Outbox, Packet, Packets},
+    outbox::Queue,
     reactor::{CloseHow, Kind, SysError, Tick},
 };
 use socket2::{SockAddr, Socket};
@@ -33,6 +33,15 @@ impl Class {
             Kind::Datagram => Self::Packets,
         }
     }
+
+    /// How what it sends is kept apart; a listener sends nothing.
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Stream | Self::Listener(_) => Kind::Stream,
+            Self::Records => Kind::SeqPacket,
+            Self::Packets => Kind::Datagram,
+        }
+    }
 }
 
 /// Where in its life a socket is. A listener and a packet socket are born `Open`.
@@ -48,57 +57,6 @@ pub(crate) enum Phase {
     Draining,
     /// Over: on the list of those to be closed.
     Ended,
-}
-
-/// What waits to be sent.
-#[derive(Debug)]
-pub(crate) enum Out {
-    Bytes(Outbox),
-    Packets(Packets),
-}
-
-impl Out {
-    fn of(class: Class) -> Self {
-        match class {
-            Class::Stream | Class::Listener(_) => Self::Bytes(Outbox::default()),
-            Class::Records | Class::Packets => Self::Packets(Packets::default()),
-        }
-    }
-
-    pub(crate) fn push(&mut self, packet: Packet) {
-        match self {
-            Self::Bytes(outbox) => outbox.push(packet.payload),
-            Self::Packets(packets) => packets.push(packet),
-        }
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        match self {
-            Self::Bytes(outbox) => outbox.bytes(),
-            Self::Packets(packets) => packets.bytes(),
-        }
-    }
-
-    pub(crate) fn packets(&self) -> usize {
-        match self {
-            Self::Bytes(_) => 0,
-            Self::Packets(packets) => packets.len(),
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        match self {
-            Self::Bytes(outbox) => outbox.is_empty(),
-            Self::Packets(packets) => packets.is_empty(),
-        }
-    }
-
-    fn clear(&mut self) -> u64 {
-        match self {
-            Self::Bytes(outbox) => outbox.clear(),
-            Self::Packets(packets) => packets.clear(),
-        }
-    }
 }
 
 /// On which lists of the agenda a socket stands.
@@ -118,7 +76,7 @@ pub(crate) struct Sock {
     pub(crate) class: Class,
     pub(crate) family: Family,
     pub(crate) phase: Phase,
-    pub(crate) out: Out,
+    pub(crate) out: Queue,
     pub(crate) listed: Listed,
     /// Others may hold the same socket open: it came by `adopt`.
     pub(crate) shared: bool,
@@ -163,7 +121,7 @@ impl Sock {
             class,
             family,
             phase,
-            out: Out::of(class),
+            out: Queue::of(class.kind()),
             listed: Listed::default(),
             shared: false,
             reading: true,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use netproc_core::{
-    outbox::Outbox,
+    outbox::{Outbox, Queue},
     reactor::{Event, Op, SockId, SysError},
 };
 use nix::{
@@ -22,7 +22,7 @@ use socket2::Socket;
 use crate::{
     hub::{Batch, Hub},
     life,
-    sock::{Class, Out, Sock},
+    sock::{Class, Sock},
 };
 
 /// Payloads that one call gathers.
@@ -96,7 +96,7 @@ pub(crate) fn discard(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Ba
 /// Sends what is queued until the kernel takes no more or the turn is over.
 pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     for _ in 0..SENDS_PER_TURN {
-        let Out::Bytes(outbox) = &mut sock.out else { return };
+        let Queue::Bytes(outbox) = &mut sock.out else { return };
         if outbox.is_empty() {
             return;
         }

@@ -6,6 +6,7 @@
 use std::{os::fd::AsFd as _, time::Duration};
 
 use netproc_core::{
+    outbox::Queue,
     reactor::{CloseHow, Event, Op, SockId, SysError, Tick, Wait},
     slots::Key,
 };
@@ -16,7 +17,7 @@ use crate::{
     life, packets,
     reactor::PollReactor,
     selector::{Ready, Selector as _},
-    sock::{Class, Out, Phase},
+    sock::{Class, Phase},
     stream,
 };
 
@@ -56,8 +57,8 @@ impl PollReactor {
         let Some(sock) = self.socks.get_mut(id.0) else { return };
         if sock.can_write && matches!(sock.phase, Phase::Open) {
             match sock.out {
-                Out::Bytes(_) => stream::flush(id, sock, &mut self.hub),
-                Out::Packets(_) => packets::flush(id, sock, &mut self.hub),
+                Queue::Bytes(_) => stream::flush(id, sock, &mut self.hub),
+                Queue::Packets(_) => packets::flush(id, sock, &mut self.hub),
             }
         }
         life::output_settled(id, sock, &mut self.hub);

@@ -12,7 +12,7 @@ use std::{
 
 use netproc_core::{
     address::{Address, Family},
-    outbox::{Outbox, Packet, Packets},
+    outbox::{Packet, Queue},
     pool::Buf,
     reactor::{Event, Kind, Op, Payload, Role, SockId, SysError, Tick},
     slots::Key,
@@ -99,42 +99,6 @@ pub(crate) struct Dialing {
     pub(crate) state: Dial,
 }
 
-/// What waits to be sent.
-pub(crate) enum Queue {
-    Bytes(Outbox),
-    Packets(Packets),
-}
-
-impl Queue {
-    pub(crate) fn bytes(&self) -> u64 {
-        match self {
-            Self::Bytes(outbox) => outbox.bytes(),
-            Self::Packets(packets) => packets.bytes(),
-        }
-    }
-
-    pub(crate) fn packets(&self) -> usize {
-        match self {
-            Self::Bytes(_) => 0,
-            Self::Packets(packets) => packets.len(),
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        match self {
-            Self::Bytes(outbox) => outbox.is_empty(),
-            Self::Packets(packets) => packets.is_empty(),
-        }
-    }
-
-    pub(crate) fn clear(&mut self) -> u64 {
-        match self {
-            Self::Bytes(outbox) => outbox.clear(),
-            Self::Packets(packets) => packets.clear(),
-        }
-    }
-}
-
 /// One entry of the reactor's table.
 pub(crate) struct Sock {
     pub(crate) key: Key,
@@ -178,10 +142,6 @@ pub(crate) struct Sock {
 
 impl Sock {
     pub(crate) fn new(key: Key, fd: Socket, role: Role, kind: Kind, reading: bool) -> Self {
-        let queue = match kind {
-            Kind::Datagram | Kind::SeqPacket => Queue::Packets(Packets::default()),
-            Kind::Stream => Queue::Bytes(Outbox::default()),
-        };
         Self {
             key,
             fd,
@@ -204,7 +164,7 @@ impl Sock {
             in_flight: 0,
             sent: 0,
             cause: None,
-            queue,
+            queue: Queue::of(kind),
             message: None,
             dialing: None,
             deadline: None,
@@ -239,10 +199,7 @@ impl Sock {
     pub(crate) fn send(&mut self, payload: Payload, to: Option<&Address>, io: &mut Io) -> u64 {
         let open = matches!(self.phase, Phase::Connecting | Phase::Open) && !self.muted;
         if open && self.finish == Finish::No && self.role != Role::Listener {
-            match &mut self.queue {
-                Queue::Bytes(outbox) => outbox.push(payload),
-                Queue::Packets(packets) => packets.push(Packet { payload, to: to.cloned() }),
-            }
+            self.queue.push(payload, to);
             io.mark(self);
         }
         self.queue.bytes()

@@ -4,15 +4,12 @@
 //! time is leaked, because closing a ring is asynchronous and does nothing while a forked child or a
 //! duplicate keeps it alive.
 
-use netproc_core::{outbox::Outbox, queue::EventQueue};
-
-use crate::{
-    batch::Batch,
-    io::Io,
-    reactor::UringReactor,
-    ring::Sleep,
-    sock::{Phase, Queue},
+use netproc_core::{
+    outbox::{Outbox, Queue},
+    queue::EventQueue,
 };
+
+use crate::{batch::Batch, io::Io, reactor::UringReactor, ring::Sleep, sock::Phase};
 
 impl UringReactor {
     /// Gives up memory that the kernel may still use.

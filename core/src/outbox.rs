@@ -6,7 +6,10 @@
 
 use std::{collections::VecDeque, io::IoSlice};
 
-use crate::{address::Address, reactor::Payload};
+use crate::{
+    address::Address,
+    reactor::{Kind, Payload},
+};
 
 /// The outgoing bytes of a stream.
 ///
@@ -183,6 +186,73 @@ impl Packets {
     pub fn clear(&mut self) -> u64 {
         self.queue.clear();
         std::mem::take(&mut self.bytes)
+    }
+}
+
+/// What waits to be sent on a socket of any kind.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "backends send each its own way")]
+pub enum Queue {
+    /// A stream's bytes.
+    Bytes(Outbox),
+    /// Packets or records, kept apart.
+    Packets(Packets),
+}
+
+impl Queue {
+    /// An empty queue for a socket of this kind.
+    #[must_use]
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Stream => Self::Bytes(Outbox::default()),
+            Kind::Datagram | Kind::SeqPacket => Self::Packets(Packets::default()),
+        }
+    }
+
+    /// Queues `payload` behind the rest, for `to` where packets go to several.
+    #[inline]
+    pub fn push(&mut self, payload: Payload, to: Option<&Address>) {
+        match self {
+            Self::Bytes(outbox) => outbox.push(payload),
+            Self::Packets(packets) => packets.push(Packet { payload, to: to.cloned() }),
+        }
+    }
+
+    /// Bytes that wait.
+    #[must_use]
+    #[inline]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Bytes(outbox) => outbox.bytes(),
+            Self::Packets(packets) => packets.bytes(),
+        }
+    }
+
+    /// Packets or records that wait; 0 on a stream.
+    #[must_use]
+    pub fn packets(&self) -> usize {
+        match self {
+            Self::Bytes(_) => 0,
+            Self::Packets(packets) => packets.len(),
+        }
+    }
+
+    /// Whether nothing waits, not even an empty packet.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Bytes(outbox) => outbox.is_empty(),
+            Self::Packets(packets) => packets.is_empty(),
+        }
+    }
+
+    /// Throws everything away and returns how many bytes that was.
+    pub fn clear(&mut self) -> u64 {
+        match self {
+            Self::Bytes(outbox) => outbox.clear(),
+            Self::Packets(packets) => packets.clear(),
+        }
     }
 }
 
