@@ -1,8 +1,8 @@
 //! What `process-contact` answers: the arguments a process was made with, corrected by what the
 //! system then said.
 //!
-//! Invariant: the arguments are shared by a server and its connections and never change; what
-//! differs per process is computed from its addresses. No system call is made here.
+//! Invariant: the arguments are shared by a server and its connections until one of them sets a key;
+//! what differs per process is computed from its addresses. No system call is made here.
 
 use std::{rc::Rc, sync::LazyLock};
 
@@ -81,6 +81,12 @@ impl Contact {
 
     pub(crate) fn set_remote(&mut self, remote: Option<Address>) {
         self.remote = remote;
+    }
+
+    /// Sets what it shows for `key`, in place or at the end. Keys that are answered from addresses go on
+    /// being answered from them.
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) {
+        Rc::make_mut(&mut self.asked).put(key, value);
     }
 
     /// Whose contact it is.

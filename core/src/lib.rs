@@ -25,3 +25,4 @@ pub mod slots;
 pub mod socket;
 pub mod table;
 pub mod timer;
+pub mod value;

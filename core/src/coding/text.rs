@@ -88,6 +88,19 @@ impl Text {
         str::from_utf8(&self.bytes).ok()
     }
 
+    /// Its bytes where no coding is at work: characters in UTF-8, raw bytes as they are.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        for piece in self.pieces() {
+            match piece {
+                Piece::Str(run) => bytes.extend_from_slice(run.as_bytes()),
+                Piece::Raw(byte) => bytes.push(byte),
+            }
+        }
+        bytes
+    }
+
     /// The text as a string, U+FFFD in place of every raw byte.
     #[must_use]
     pub fn to_string_lossy(&self) -> Cow<'_, str> {
