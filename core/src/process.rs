@@ -135,6 +135,12 @@ pub struct Process<H> {
     pub(crate) served: u64,
     /// How many of its filters are running.
     pub(crate) filtering: u32,
+    /// It was deleted by its user, perhaps after it had ended by itself.
+    pub(crate) deleted: bool,
+    /// How many senders wait until nothing is queued any more.
+    pub(crate) flushing: u32,
+    /// What the system said of a packet that one of them waits for.
+    pub(crate) trouble: Option<SysError>,
 
     /// What the reactor was last told about reading.
     pub(crate) reading: bool,
@@ -179,6 +185,9 @@ impl<H> Process<H> {
             queued: 0,
             served: 0,
             filtering: 0,
+            deleted: false,
+            flushing: 0,
+            trouble: None,
             reading: !birth.stopped,
             inbox: VecDeque::new(),
             inbox_len: 0,
@@ -233,6 +242,13 @@ impl<H> Process<H> {
         self.exit
     }
 
+    /// The number Emacs's `process-exit-status` gives: that of [`exit`](Self::exit), but 0 once it was
+    /// deleted, whatever had ended it before.
+    #[must_use]
+    pub const fn exit_status(&self) -> i32 {
+        if self.deleted { 0 } else { self.exit.status() }
+    }
+
     /// Its contact as of the last event delivered.
     #[must_use]
     pub const fn contact(&self) -> &Contact {
@@ -259,6 +275,11 @@ impl<H> Process<H> {
         };
         !matches!(self.exit, Exit::Alive)
             || self.inbox.front().is_some_and(|event| end(event) && self.admits_next(event))
+    }
+
+    /// Its contact, to show another value for a key.
+    pub const fn contact_mut(&mut self) -> &mut Contact {
+        &mut self.contact
     }
 
     /// Its bounds.

@@ -39,6 +39,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// What is queued still goes out, within the time of its `linger` option or of its limits,
     /// unless `how` says otherwise. Input not delivered yet is thrown away.
     pub fn delete(&mut self, process: &Shared<H>, how: Option<CloseHow>) -> bool {
+        process.borrow_mut().deleted = true;
         self.end(process, machine::Event::Deleted, Exit::Deleted, how)
     }
 
