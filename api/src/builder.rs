@@ -6,11 +6,12 @@ use std::{collections::VecDeque, fmt, time::Duration};
 
 use netproc_core::{
     address::{Address, Family},
-    coding::{Coding, CodingError},
+    coding::{Coding, CodingError, CodingSystem},
     contact::Role,
     engine::Start,
     event::{Event, Input, LogEntry},
     machine::Status,
+    output::Buffer,
     options::SockOption,
     plist::{Plist, Value},
     process::{Exit, Limits},
@@ -19,7 +20,8 @@ use netproc_core::{
 
 use crate::{
     error::StartError,
-    handlers::{Filter, Handlers, Outcome},
+    handlers::{Filter, Handlers, Outcome, Output},
+    output::buffer_value,
     process::{Process, shared_filter},
     resolve::resolve,
     runtime::Runtime,
@@ -109,6 +111,7 @@ struct Common {
     plist: Plist,
     handlers: Handlers,
     coding: Option<Result<Coding, CodingError>>,
+    unibyte: bool,
     stopped: bool,
     half_open: bool,
     limits: Limits,
@@ -127,6 +130,7 @@ impl Common {
             plist: Plist::new(),
             handlers: Handlers::default(),
             coding: None,
+            unibyte: false,
             stopped: false,
             half_open: false,
             limits: Limits::default(),
@@ -152,7 +156,19 @@ impl Common {
             asked.put(":family", family_value(family));
         }
         if let Some(Ok(coding)) = &self.coding {
-            asked.put(":coding", Value::Symbol(coding.to_string().into()));
+            asked.put(":coding", coding_value(coding));
+        }
+        if self.handlers.output.buffer.is_some() {
+            asked.put(":buffer", buffer_value(self.handlers.output.buffer.clone()));
+        }
+        if self.handlers.no_query {
+            asked.put(":noquery", Value::True);
+        }
+        if self.stopped {
+            asked.put(":stop", Value::True);
+        }
+        for option in &self.options {
+            asked.put(option.keyword(), option.value());
         }
         asked
     }
@@ -163,14 +179,22 @@ impl Common {
         (self.handlers.clone(), self.plist.clone())
     }
 
-    fn start(self, asked: Plist, reuse_port: bool) -> Result<Start<Handlers>, StartError> {
+    fn start(mut self, asked: Plist, reuse_port: bool) -> Result<Start<Handlers>, StartError> {
+        let mut coding = self.coding.transpose()?;
+        if self.unibyte {
+            let coding = coding.get_or_insert_default();
+            coding.decode = coding.decode.map(CodingSystem::raw_text);
+        }
+        if self.handlers.output.buffer.is_some() {
+            self.handlers.use_defaults();
+        }
         Ok(Start {
             name: self.name,
             kind: self.kind,
             asked,
             plist: self.plist,
             handlers: self.handlers,
-            coding: self.coding.transpose()?,
+            coding,
             options: self.options,
             stopped: self.stopped,
             half_open: self.half_open,
@@ -207,11 +231,22 @@ impl Common {
     }
 }
 
+/// A coding as `:coding` shows it: one name, or a pair.
+pub(crate) fn coding_value(coding: &Coding) -> Value {
+    let half = |system: Option<CodingSystem>| {
+        system.map_or(Value::Nil, |system| Value::symbol(&system.to_string()))
+    };
+    if coding.decode == coding.encode {
+        return half(coding.decode);
+    }
+    Value::pair(half(coding.decode), half(coding.encode))
+}
+
 fn family_value(family: Family) -> Value {
     match family {
-        Family::Ipv4 => Value::Symbol("ipv4".into()),
-        Family::Ipv6 => Value::Symbol("ipv6".into()),
-        Family::Local => Value::Symbol("local".into()),
+        Family::Ipv4 => Value::symbol("ipv4"),
+        Family::Ipv6 => Value::symbol("ipv6"),
+        Family::Local => Value::symbol("local"),
         Family::Other(number) => i64::from(number).into(),
         _ => Value::Nil,
     }
@@ -289,6 +324,32 @@ macro_rules! common_methods {
             self
         }
 
+        /// `:filter-multibyte`: with `false` the filter gets bytes of which only the line ends are
+        /// converted, whatever text the coding would make of them. Default `true`.
+        ///
+        /// Differs: Emacs 28.2 documents the keyword and ignores it.
+        pub const fn filter_multibyte(mut self, multibyte: bool) -> Self {
+            self.common.unibyte = !multibyte;
+            self
+        }
+
+        /// `:buffer`: where output goes if no filter is given, and word of the end if no sentinel is.
+        ///
+        /// Without a filter of its own the process then has the default one, and without a sentinel
+        /// the default one: nothing waits for [`Runtime::next_event`]. Connections of a server get
+        /// a buffer each.
+        pub fn buffer(mut self, buffer: Buffer) -> Self {
+            self.common.handlers.output = Output::new(Some(buffer));
+            self
+        }
+
+        /// `:noquery`: whoever ends the program need not be asked about it; see
+        /// [`Runtime::processes_to_query`]. Default `false`.
+        pub const fn noquery(mut self, noquery: bool) -> Self {
+            self.common.handlers.no_query = noquery;
+            self
+        }
+
         /// `:plist`: what you hang on the process. A server's is copied to its connections.
         pub fn plist(mut self, plist: Plist) -> Self {
             self.common.plist = plist;
@@ -339,6 +400,26 @@ macro_rules! common_methods {
         /// `:broadcast`: packets may go to broadcast addresses. Default `false`.
         pub fn broadcast(self, on: bool) -> Self {
             self.option(SockOption::Broadcast(on))
+        }
+
+        /// `:dontroute`: only to hosts on a connected network. Default `false`.
+        pub fn dontroute(self, on: bool) -> Self {
+            self.option(SockOption::DontRoute(on))
+        }
+
+        /// `:oobinline`: urgent bytes in line with the others. Default `false`.
+        pub fn oobinline(self, on: bool) -> Self {
+            self.option(SockOption::OobInline(on))
+        }
+
+        /// `:priority`: of the packets sent; which values there are is the system's business (Linux).
+        pub fn priority(self, priority: i32) -> Self {
+            self.option(SockOption::Priority(priority))
+        }
+
+        /// `:bindtodevice`: use the network device of this name only (Linux).
+        pub fn bindtodevice(self, device: impl Into<String>) -> Self {
+            self.option(SockOption::BindToDevice(Some(device.into())))
         }
     };
 }
@@ -447,6 +528,9 @@ impl ServerBuilder {
         let Self { mut common, local, remote, backlog, reuse_port } = self;
         let mut asked = common.asked();
         asked.put(":server", Value::True);
+        if let Some(remote) = &remote {
+            asked.put(":remote", remote.clone());
+        }
         let local = match local {
             Some(local) => local,
             None => common.addresses()?.swap_remove(0),

@@ -4,6 +4,9 @@ use netproc_core::{
     address::{Address, AddressError},
     coding::CodingError,
     engine::{FinishError, SendError, SendTextError},
+    event::Reason,
+    options::OptionError,
+    plist::PlistError,
     reactor::{ConfigError, SysError},
 };
 
@@ -46,6 +49,44 @@ pub enum StartError {
     /// A path or address that cannot be.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// The arguments are no property list: the last keyword has no value.
+    #[error(transparent)]
+    Plist(#[from] PlistError),
+    /// An argument of the wrong type.
+    #[error("wrong type of {keyword}: {value}, it has to satisfy {expected}")]
+    Argument {
+        /// The keyword.
+        keyword: &'static str,
+        /// Emacs's name of what it has to be, such as `stringp`.
+        expected: &'static str,
+        /// What was given, as Lisp prints it.
+        value: String,
+    },
+    /// A `:type` that is none.
+    #[error("unsupported connection type {0}")]
+    UnsupportedType(String),
+    /// A `:family` that is none.
+    #[error("unknown address family {0}")]
+    UnknownFamily(String),
+    /// A server that shall not be waited for: it never is.
+    #[error("':server' is incompatible with ':nowait'")]
+    ServerNowait,
+    /// A `:local` or `:remote` that is no address.
+    #[error("malformed {keyword} address {value}")]
+    MalformedAddress {
+        /// The keyword.
+        keyword: &'static str,
+        /// What was given, as Lisp prints it.
+        value: String,
+        /// What is wrong, if it has the shape of an address at all.
+        source: Option<AddressError>,
+    },
+    /// A backlog that is negative.
+    #[error("a backlog of {0} is no number of connections")]
+    Backlog(i64),
+    /// A socket option that does not fit.
+    #[error(transparent)]
+    Option(#[from] OptionError),
     /// A coding system that is unknown or refused.
     #[error(transparent)]
     Coding(#[from] CodingError),
@@ -69,6 +110,47 @@ pub enum StartError {
     /// While waiting for the connection, the runtime failed.
     #[error("the runtime could not wait for the connection")]
     Runtime(#[source] Box<Error>),
+}
+
+/// Why a send that waits, or a flush, did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendWaitError {
+    /// The bytes were refused; nothing was queued.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The system refused the packet. The process lives on.
+    #[error("the packet was refused")]
+    Refused(#[source] SysError),
+    /// A callback deleted the process meanwhile.
+    #[error("the process was deleted while {unsent} bytes waited to be sent")]
+    Deleted {
+        /// Bytes the system did not have then.
+        unsent: u64,
+    },
+    /// The connection ended meanwhile.
+    #[error("the connection ended while {unsent} bytes waited to be sent: {reason}")]
+    Broken {
+        /// In order, or by which error.
+        reason: Reason,
+        /// Bytes the system did not have then.
+        unsent: u64,
+    },
+    /// The time is over; what is left stays queued.
+    #[error("{queued} bytes still wait to be sent after the time given")]
+    TimedOut {
+        /// Bytes that wait.
+        queued: u64,
+    },
+    /// The runtime could not wait.
+    #[error("the runtime could not wait")]
+    Runtime(#[from] Box<Error>),
+}
+
+impl From<Error> for SendWaitError {
+    fn from(err: Error) -> Self {
+        Self::Runtime(Box::new(err))
+    }
 }
 
 /// Anything this crate returns, for programs that pass it on.

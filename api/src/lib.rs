@@ -56,9 +56,12 @@
 
 mod backend;
 mod builder;
+mod companions;
+pub mod emacs;
 mod error;
 mod handle;
 mod handlers;
+mod output;
 mod process;
 mod resolve;
 mod runtime;
@@ -74,19 +77,22 @@ pub use netproc_core::{
     engine::{FinishError, SendError, SendTextError},
     event::{Event, Input, LogEntry, Reason},
     machine::Status,
-    options::SockOption,
-    plist::{Plist, Value},
+    options::{OptionError, SockOption},
+    output::{Buffer, BufferError, Buffers, Marker},
+    plist::{Plist, PlistError, Value},
     pool::Buf,
     process::{Exit, Limits},
     reactor::{CloseHow, Config, ConfigError, Counters, Kind, Op, Payload, SysError},
     table::ProcessId,
+    value::{Object, ReadError},
 };
 pub use netproc_poll::Mechanism;
 
 pub use crate::{
     backend::{Backend, BackendError, Choice, ParseBackendError},
     builder::{ClientBuilder, ServerBuilder, Service},
-    error::{Error, Result, StartError},
+    companions::{ProcessTable, SetOptionError},
+    error::{Error, Result, SendWaitError, StartError},
     handle::{Gone, Handle},
     handlers::{CallbackError, CallbackKind, Outcome},
     process::{FilterError, Process},

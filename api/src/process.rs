@@ -20,7 +20,7 @@ use netproc_core::{
 
 use crate::{
     backend::AnyReactor,
-    handlers::{Filter, Handlers, Outcome, SharedFilter},
+    handlers::{Filter, Handlers, Outcome, Sentinel, SharedFilter},
     runtime::Runtime,
 };
 
@@ -356,7 +356,7 @@ impl Process {
 
     /// Sets the filter: called with each input, again from within itself if it waits.
     pub fn set_filter<O: Outcome>(&self, filter: impl Fn(&Self, Input) -> O + 'static) {
-        self.install(Filter::Shared(shared_filter(filter)), false);
+        self.install_filter(Filter::Shared(shared_filter(filter)), false, Value::Nil);
     }
 
     /// Sets a filter with state of its own: input waits while it runs.
@@ -373,23 +373,35 @@ impl Process {
             return Err(FilterError::Server);
         }
         let filter = move |process: &Self, input: Input| filter(process, input).into_error();
-        self.install(Filter::Own(Rc::new(std::cell::RefCell::new(filter))), false);
+        let filter = Filter::Own(Rc::new(std::cell::RefCell::new(filter)));
+        self.install_filter(filter, false, Value::Nil);
         Ok(())
     }
 
     /// Takes the filter away: input goes to [`Runtime::next_event`].
     pub fn clear_filter(&self) {
-        self.install(Filter::None, false);
+        self.install_filter(Filter::None, false, Value::Nil);
     }
 
     /// Turns input off without a stop, as Emacs's filter `t` does: nothing is read, the end of the
     /// connection goes unnoticed, the status does not change. Setting a filter turns it on again.
     pub fn ignore_input(&self) {
-        self.install(Filter::None, true);
+        self.install_filter(Filter::None, true, Value::Nil);
     }
 
-    fn install(&self, filter: Filter, deaf: bool) {
-        let old = std::mem::replace(&mut self.shared.borrow_mut().handlers.filter, filter);
+    /// Whether its input is turned off.
+    #[must_use]
+    pub fn is_ignoring_input(&self) -> bool {
+        self.shared.borrow().is_ignoring_input()
+    }
+
+    pub(crate) fn install_filter(&self, filter: Filter, deaf: bool, shown: Value) {
+        let mut p = self.shared.borrow_mut();
+        let old = (
+            std::mem::replace(&mut p.handlers.filter, filter),
+            std::mem::replace(&mut p.handlers.shown.filter, shown),
+        );
+        drop(p);
         self.rt.engine_mut().set_deaf(&self.shared, deaf);
         self.rt.nudge();
         // Dropping a closure may run anything, so it comes last, with nothing borrowed.
@@ -400,7 +412,16 @@ impl Process {
     pub fn set_sentinel<O: Outcome>(&self, sentinel: impl Fn(&Self, &Event) -> O + 'static) {
         let sentinel =
             Rc::new(move |process: &Self, event: &Event| sentinel(process, event).into_error());
-        let old = self.shared.borrow_mut().handlers.sentinel.replace(sentinel);
+        self.install_sentinel(sentinel, Value::Nil);
+    }
+
+    pub(crate) fn install_sentinel(&self, sentinel: Sentinel, shown: Value) {
+        let mut p = self.shared.borrow_mut();
+        let old = (
+            p.handlers.sentinel.replace(sentinel),
+            std::mem::replace(&mut p.handlers.shown.sentinel, shown),
+        );
+        drop(p);
         drop(old);
     }
 }

@@ -6,6 +6,7 @@
 #[cfg(unix)]
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 mod deliver;
+mod send;
 
 use std::{
     cell::{Cell, OnceCell, Ref, RefCell, RefMut},
@@ -19,6 +20,7 @@ use netproc_core::{
     engine::{Admit, Engine},
     event::Event,
     machine::{Phase, Status},
+    output::Buffers,
     process::{self, Exit, Shared},
     reactor::{
         Config, Counters, Descriptors as _, Op, Reactor as _, SysError, Tick, Wait, Wake as _,
@@ -51,6 +53,7 @@ struct Inner {
     choice: Choice,
     waker: AnyWaker,
     mailbox: Arc<Mailbox>,
+    buffers: Buffers,
     timers: RefCell<Timers<Job>>,
     report: RefCell<Report>,
     /// Waits running now, the outer ones included.
@@ -175,6 +178,7 @@ impl Runtime {
             engine: RefCell::new(Engine::new(reactor)),
             choice,
             mailbox: Mailbox::new(),
+            buffers: Buffers::default(),
             timers: RefCell::default(),
             report: RefCell::new(deliver::default_report()),
             depth: Cell::new(0),
@@ -184,6 +188,10 @@ impl Runtime {
             descriptor: OnceCell::new(),
         };
         Self { inner: Rc::new(inner) }
+    }
+
+    pub(crate) fn buffer_table(&self) -> &Buffers {
+        &self.inner.buffers
     }
 
     pub(crate) fn engine(&self) -> Ref<'_, Engine<AnyReactor, Handlers>> {
@@ -229,6 +237,22 @@ impl Runtime {
     /// Builds a client named `name`.
     pub fn client(&self, name: &str) -> ClientBuilder {
         ClientBuilder::new(self, name)
+    }
+
+    /// The most bytes of a stream that one call of a filter brings, at least 1. At first whatever one read
+    /// brings, [`Config::slot_len`]. Packets and records are never cut here.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Output from Processes" (`read-process-output-max`).
+    pub fn set_input_len_max(&self, bytes: usize) {
+        self.engine_mut().set_input_len_max(bytes);
+    }
+
+    /// That bound.
+    #[must_use]
+    pub fn input_len_max(&self) -> usize {
+        self.engine().input_len_max()
     }
 
     /// The listed processes, the newest first.

@@ -135,6 +135,8 @@ pub struct Process<H> {
     pub(crate) served: u64,
     /// How many of its filters are running.
     pub(crate) filtering: u32,
+    /// Bytes accepted by `send` that the system did not have when it ended.
+    pub(crate) unsent: u64,
     /// It was deleted by its user, perhaps after it had ended by itself.
     pub(crate) deleted: bool,
     /// How many senders wait until nothing is queued any more.
@@ -185,6 +187,7 @@ impl<H> Process<H> {
             queued: 0,
             served: 0,
             filtering: 0,
+            unsent: 0,
             deleted: false,
             flushing: 0,
             trouble: None,
@@ -277,6 +280,12 @@ impl<H> Process<H> {
             || self.inbox.front().is_some_and(|event| end(event) && self.admits_next(event))
     }
 
+    /// Bytes accepted by `send` that the system did not have when it ended; 0 before.
+    #[must_use]
+    pub const fn unsent(&self) -> u64 {
+        self.unsent
+    }
+
     /// Its contact, to show another value for a key.
     pub const fn contact_mut(&mut self) -> &mut Contact {
         &mut self.contact
@@ -292,6 +301,12 @@ impl<H> Process<H> {
     #[must_use]
     pub const fn is_stopped(&self) -> bool {
         self.stopped
+    }
+
+    /// Whether its input is turned off without a stop.
+    #[must_use]
+    pub const fn is_ignoring_input(&self) -> bool {
+        self.deaf
     }
 
     /// Its coding as known by now: a read may have decided what its name left open.

@@ -175,10 +175,33 @@ impl SysError {
         Self { op, errno: libc::ECANCELED }
     }
 
+    /// The time given was over (`ETIMEDOUT`).
+    #[must_use]
+    pub const fn timed_out(op: Op) -> Self {
+        Self { op, errno: libc::ETIMEDOUT }
+    }
+
     /// The portable class of the errno, on whatever system this runs.
     #[must_use]
     pub fn kind(self) -> io::ErrorKind {
         io::Error::from(self).kind()
+    }
+
+    /// The system's words for it, such as `Connection refused`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc_core::reactor::{Op, SysError};
+    ///
+    /// assert_eq!(SysError::timed_out(Op::Connect).message(), "Connection timed out");
+    /// ```
+    #[must_use]
+    pub fn message(self) -> String {
+        let text = io::Error::from(self).to_string();
+        // The standard library appends the number, which has a place of its own here.
+        let end = text.rfind(" (os error ").unwrap_or(text.len());
+        text[..end].into()
     }
 
     /// Whether the process or the whole system is out of descriptors (`EMFILE`, `ENFILE`).

@@ -76,6 +76,7 @@ impl Runtime {
         from: Option<Address>,
     ) -> Option<(Process, Event)> {
         process.shared().borrow_mut().handlers.announcing = true;
+        self.give_buffer(server, &process);
         self.on_accept(server, &process);
         self.log(server, Some(&process), &LogEntry::Accepted { from: from.clone() });
         process.shared().borrow_mut().handlers.announcing = false;
@@ -203,7 +204,7 @@ impl Runtime {
 fn drop_handlers(process: &Process) {
     let mut shared = process.shared().borrow_mut();
     if !shared.handlers.announcing {
-        let handlers = std::mem::take(&mut shared.handlers);
+        let handlers = shared.handlers.take_callbacks();
         // Out of the borrow: what a closure drops may run anything.
         drop(shared);
         drop(handlers);

@@ -19,7 +19,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         cause: Option<SysError>,
         unsent: u64,
     ) -> Option<Delivery<H>> {
-        let sock = process.borrow_mut().sock.take();
+        let mut p = process.borrow_mut();
+        p.unsent = unsent;
+        let sock = p.sock.take();
+        drop(p);
         if let Some(sock) = sock {
             self.release(sock);
         }
@@ -61,6 +64,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let inbox = std::mem::take(&mut p.inbox);
         p.inbox_len = 0;
         let sock = p.sock.take();
+        if let Some(sock) = sock {
+            p.unsent = self.reactor.queued(sock);
+        }
         let how = how.unwrap_or_else(|| match (p.linger, sock) {
             (Some(0), _) => CloseHow::Reset,
             (Some(seconds), _) => {
