@@ -44,7 +44,7 @@ pub(super) trait Writer {
 
 /// Text to be encoded: a [`Text`] or a `str`.
 #[derive(Clone, Debug)]
-pub struct TextRef<'a>(Pieces<'a>);
+pub struct TextRef<'a>(pub(super) Pieces<'a>);
 
 impl<'a> From<&'a Text> for TextRef<'a> {
     fn from(text: &'a Text) -> Self {

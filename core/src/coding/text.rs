@@ -2,7 +2,10 @@
 //!
 //! Invariant: the buffer is UTF-8, but for raw bytes, each of which is two bytes that never begin a
 //! character in UTF-8 (C0, C1, F5 or F6, then a continuation byte), and `raw` counts them. Text
-//! without raw bytes is therefore a `str`. What a byte means is the decoders' business.
+//! without raw bytes is therefore a `str`. `parts` cuts and joins texts at characters. What a byte
+//! means is the decoders' business.
+
+mod parts;
 
 use std::{borrow::Cow, fmt, str};
 
