@@ -13,6 +13,7 @@ pub mod event;
 pub mod machine;
 pub mod options;
 pub mod outbox;
+pub mod output;
 pub mod plist;
 pub mod pool;
 pub mod process;
