@@ -2,25 +2,24 @@
 //!
 //! Invariant: nothing touches the system before `start`, and a `start` that fails leaves nothing.
 
-use std::{collections::VecDeque, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use netproc_core::{
     address::{Address, Family},
     coding::{Coding, CodingError, CodingSystem},
-    contact::Role,
     engine::Start,
     event::{Event, Input, LogEntry},
-    machine::Status,
     output::Buffer,
     options::SockOption,
     plist::{Plist, Value},
-    process::{Exit, Limits},
-    reactor::{Kind, Op, SysError},
+    process::Limits,
+    reactor::Kind,
 };
 
 use crate::{
     error::StartError,
     handlers::{Filter, Handlers, Outcome, Output},
+    open::{self, Patience},
     output::buffer_value,
     process::{Process, shared_filter},
     resolve::resolve,
@@ -250,11 +249,6 @@ fn family_value(family: Family) -> Value {
         Family::Other(number) => i64::from(number).into(),
         _ => Value::Nil,
     }
-}
-
-fn sys(address: &Address) -> impl Fn(SysError) -> StartError {
-    let address = Some(address.clone());
-    move |source| StartError::Sys { address: address.clone(), source }
 }
 
 /// The methods both builders have.
@@ -535,11 +529,6 @@ impl ServerBuilder {
             Some(local) => local,
             None => common.addresses()?.swap_remove(0),
         };
-        let over_ip = matches!(local.family(), Family::Ipv4 | Family::Ipv6);
-        if over_ip && common.kind != Kind::Datagram {
-            // First, so that the caller's own word on it comes later and counts.
-            common.options.insert(0, SockOption::ReuseAddr(true));
-        }
         let rt = common.rt.clone();
         let datagram = common.kind == Kind::Datagram;
         if datagram && common.handlers.on_accept.is_some() {
@@ -552,15 +541,7 @@ impl ServerBuilder {
         }
         let _kept = common.kept();
         let start = common.start(asked, reuse_port)?;
-        let mut engine = rt.engine_mut();
-        let made = if datagram {
-            engine.datagram(start, Role::Server, Some(&local), remote.as_ref())
-        } else {
-            engine.listen(start, &local, backlog)
-        };
-        drop(engine);
-        rt.nudge();
-        Ok(Process::new(made.map_err(sys(&local))?, rt))
+        open::server(&rt, start, &local, remote.as_ref(), backlog)
     }
 }
 
@@ -636,39 +617,9 @@ impl ClientBuilder {
             return Err(StartError::Service { service, problem: "a client needs a port" });
         }
         let rt = common.rt.clone();
-        let datagram = common.kind == Kind::Datagram;
         let _kept = common.kept();
         let start = common.start(asked, false)?;
-        let first = to[0].clone();
-        // Packets go to the first, a connection is tried to each: the last is the one that failed.
-        let tried = if datagram { first.clone() } else { to[to.len() - 1].clone() };
-        let made = if datagram {
-            rt.engine_mut().datagram(start, Role::Client, local.as_ref(), Some(&first))
-        } else {
-            rt.engine_mut().connect(start, VecDeque::from(to), local, nowait)
-        };
-        rt.nudge();
-        let process = Process::new(made.map_err(sys(&tried))?, rt);
-        if nowait || datagram { Ok(process) } else { connected(process, within) }
+        let patience = if nowait { Patience::Nowait } else { Patience::Within(within) };
+        open::client(&rt, start, to, local, patience)
     }
-}
-
-/// Waits until `process` is connected, or takes it back.
-fn connected(process: Process, within: Duration) -> Result<Process, StartError> {
-    let rt = process.runtime().clone();
-    let waited = rt.wait_connecting(&process, within);
-    let address = process.contact().remote().cloned().unwrap_or_else(Address::unnamed);
-    let problem = match (waited, process.exit()) {
-        (Err(err), _) => StartError::Runtime(Box::new(err)),
-        (Ok(_), Exit::Failed(source)) => StartError::Sys { address: Some(address), source },
-        (Ok(true), _) => StartError::TimedOut { address },
-        // Deleted by a callback that ran meanwhile, or open and ended already.
-        (Ok(false), Exit::Deleted) if process.status() == Status::Closed => {
-            StartError::Sys { address: Some(address), source: SysError::canceled(Op::Connect) }
-        }
-        (Ok(false), _) => return Ok(process),
-    };
-    rt.engine_mut().abandon(process.shared());
-    rt.nudge();
-    Err(problem)
 }

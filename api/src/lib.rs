@@ -61,6 +61,7 @@ pub mod emacs;
 mod error;
 mod handle;
 mod handlers;
+mod open;
 mod output;
 mod process;
 mod resolve;
