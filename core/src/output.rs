@@ -34,7 +34,7 @@
 //!
 //! Emacs Lisp manual 28.2, "Process Buffers", "Markers", "Narrowing". Differs: a narrowed buffer whose
 //! mark lies outside the accessible part gets output at the mark, not at the near edge; the size of a
-//! buffer is bounded; every position of a user's own is clamped or refused, never an abort.
+//! buffer is bounded; a mark that points nowhere is an error, where Emacs writes at the end.
 
 mod buffer;
 mod content;

@@ -171,8 +171,8 @@ impl<const PIECE: usize> Content<PIECE> {
         }
     }
 
-    /// In which piece `at` lies, and where in it. Between two it is the end of the first, so that
-    /// text inserted again and again at one place fills pieces.
+    /// In which piece `at` lies, and where in it. Between two it is the end of the first:
+    /// output that goes on there moves nothing.
     fn locate(&self, at: usize) -> (usize, usize) {
         debug_assert!(at <= self.len, "a place behind the text");
         if at > self.len / 2 {

@@ -17,8 +17,8 @@ const SCRATCH: &str = "*scratch*";
 
 #[derive(Default)]
 pub(super) struct Table {
-    names: HashMap<Rc<str>, u64>,
-    /// By serial number, so in order of creation.
+    names: HashMap<Rc<str>, Buffer>,
+    /// The same by serial number, so in order of creation.
     buffers: BTreeMap<u64, Buffer>,
     created: u64,
     killed: u64,
@@ -28,8 +28,8 @@ pub(super) struct Table {
 impl Table {
     /// Forgets the buffer `serial`, which was called `name`.
     pub(super) fn remove(&mut self, serial: u64, name: &str) {
-        self.names.remove(name);
-        let buffer = self.buffers.remove(&serial);
+        let buffer = self.names.remove(name);
+        self.buffers.remove(&serial);
         self.killed += 1;
         if buffer == self.current {
             self.current = None;
@@ -67,9 +67,7 @@ impl Buffers {
     /// Emacs Lisp manual 28.2, "Buffer Names", `get-buffer`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Buffer> {
-        let table = self.0.borrow();
-        let serial = table.names.get(name)?;
-        table.buffers.get(serial).cloned()
+        self.0.borrow().names.get(name).cloned()
     }
 
     /// The live buffer called `name`, made now, and empty, if there is none.
@@ -88,7 +86,7 @@ impl Buffers {
         let serial = table.created;
         table.created += 1;
         let buffer = Buffer::new(serial, Rc::clone(&name), Rc::downgrade(&self.0));
-        table.names.insert(name, serial);
+        table.names.insert(name, buffer.clone());
         table.buffers.insert(serial, buffer.clone());
         buffer
     }

@@ -136,6 +136,8 @@ mod tests {
             joined.remove_part(0..at);
             let rest: Vec<Char> = joined.chars().collect();
             assert_eq!(rest, elements[index..], "cut at {index}");
+            let raw = rest.iter().filter(|element| matches!(element, Char::Raw(_))).count();
+            assert_eq!(joined.raw_count(), raw, "cut at {index}");
         }
         assert_eq!(TextRef::from(&text).byte_at(elements.len() + 7), text.byte_len());
     }
