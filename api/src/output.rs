@@ -51,11 +51,19 @@ pub(crate) const fn is_emacs(event: &Event) -> bool {
 }
 
 fn written(process: &Process, text: &Text) -> Result<(), BufferError> {
-    let mark = process.shared().borrow().handlers.output.mark.clone();
-    match mark.map(|mark| mark.output(text)) {
-        // Killed, or never there: the output is thrown away.
-        None | Some(Ok(()) | Err(BufferError::Killed)) => Ok(()),
-        Some(full) => full,
+    let Output { buffer: Some(buffer), mark: Some(mark) } =
+        process.shared().borrow().handlers.output.clone()
+    else {
+        return Ok(());
+    };
+    if mark.buffer().as_ref() != Some(&buffer) {
+        // Its user has moved the mark away: its number counts in the process's own buffer.
+        mark.set(&buffer, mark.position().unwrap_or(usize::MAX));
+    }
+    match mark.output(text) {
+        // The output of a process whose buffer is gone is thrown away.
+        Ok(()) | Err(BufferError::Killed) => Ok(()),
+        full => full,
     }
 }
 
@@ -153,7 +161,8 @@ impl Runtime {
         self.process_list().into_iter().find(|process| process.buffer().as_ref() == Some(buffer))
     }
 
-    /// Kills `buffer` and deletes every process that has it.
+    /// Kills `buffer` and deletes every process that has it. (After [`Buffer::kill`] the next wait
+    /// deletes them.)
     ///
     /// # Source
     ///
@@ -163,6 +172,14 @@ impl Runtime {
             process.delete();
         }
         buffer.kill();
+    }
+
+    /// Deletes the processes whose buffers were killed since the last look.
+    pub(crate) fn delete_without_buffer(&self) {
+        let dead = |process: &Process| process.buffer().is_some_and(|buffer| !buffer.is_live());
+        for process in self.process_list().iter().filter(|process| dead(process)) {
+            process.delete();
+        }
     }
 
     /// A connection accepted by a server with the default filter, or none, gets a buffer of its own: named

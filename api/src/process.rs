@@ -169,6 +169,11 @@ impl Process {
         old
     }
 
+    /// Replaces its property list and returns the one before.
+    pub fn set_plist(&self, plist: Plist) -> Plist {
+        std::mem::replace(&mut self.shared.borrow_mut().plist, plist)
+    }
+
     /// Sends `data` to the peer, after everything sent before.
     ///
     /// Bytes go out unchanged; received ones without a copy, owned ones without one either. Never
@@ -238,6 +243,33 @@ impl Process {
         sent.map(|(queued, _)| queued)
     }
 
+    /// What sending `text` would put on the wire. Nothing is sent, but a byte order mark that goes
+    /// before the first text counts as written.
+    #[must_use]
+    pub fn encode<'a>(&self, text: impl Into<TextRef<'a>>) -> Vec<u8> {
+        Engine::<AnyReactor, _>::encode(&self.shared, text)
+    }
+
+    /// The same for a unibyte string, as Emacs calls it: bytes of which only the line ends are converted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let rt = netproc::Runtime::new()?;
+    /// let server = rt.server("s").coding("utf-8-dos").start()?;
+    /// assert_eq!(server.encode("\u{e9}\n"), b"\xc3\xa9\r\n");
+    /// assert_eq!(server.encode_bytes(b"\xe9\n"), b"\xe9\r\n");
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Input to Processes".
+    #[must_use]
+    pub fn encode_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        Engine::<AnyReactor, _>::encode_bytes(&self.shared, bytes)
+    }
+
     /// Its coding, with what reads have decided since it was set; `None` when bytes are bytes.
     ///
     /// # Source
@@ -290,6 +322,12 @@ impl Process {
         let finished = self.rt.engine_mut().finish(&self.shared);
         self.rt.nudge();
         finished
+    }
+
+    /// Whether [`send_eof`](Self::send_eof) has ended its sending direction.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.shared.borrow().is_finished()
     }
 
     /// Asks for one [`Event::Drained`] as soon as no more than [`Limits::queue_len_low`] bytes wait,

@@ -175,6 +175,18 @@ impl SysError {
         Self { op, errno: libc::ECANCELED }
     }
 
+    /// An argument the system would not take (`EINVAL`).
+    #[must_use]
+    pub const fn invalid(op: Op) -> Self {
+        Self { op, errno: libc::EINVAL }
+    }
+
+    /// Whether a packet or record was longer than its protocol allows (`EMSGSIZE`).
+    #[must_use]
+    pub const fn is_too_long(self) -> bool {
+        self.errno == libc::EMSGSIZE
+    }
+
     /// The time given was over (`ETIMEDOUT`).
     #[must_use]
     pub const fn timed_out(op: Op) -> Self {

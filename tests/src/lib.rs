@@ -3,7 +3,7 @@
 //!
 //! [`contract`](mod@contract) holds the reactor's own contract and the rig that drives it; [`rig`]
 //! the same for the processes of the public crate; [`swarm`] runs the simulation under many seeds;
-//! [`child`] runs a test in a process of its own; [`watch`] ends one that is stuck; `seccomp` takes system calls away, on Linux. The
+//! [`transcript`] runs the scenarios Emacs has run; [`child`] runs a test in a process of its own; [`watch`] ends one that is stuck; `seccomp` takes system calls away, on Linux. The
 //! tests themselves are in `tests/`, a file for each group of points. Nothing here is part of the
 //! library.
 
@@ -13,4 +13,5 @@ pub mod rig;
 #[cfg(target_os = "linux")]
 pub mod seccomp;
 pub mod swarm;
+pub mod transcript;
 pub mod watch;

@@ -2,7 +2,7 @@
 
 use netproc_core::{output::Buffer, plist::Value};
 
-use super::{Answer, Emacs, Signal, marker_value};
+use super::{Answer, Emacs, Signal};
 use crate::{output::buffer_value, process::Process};
 
 pub(super) fn processp(_: &Emacs, args: &[Value]) -> Answer {
@@ -96,7 +96,7 @@ pub(super) fn process_buffer(_: &Emacs, args: &[Value]) -> Answer {
 }
 
 pub(super) fn process_mark(_: &Emacs, args: &[Value]) -> Answer {
-    Ok(marker_value(Emacs::process(&args[0])?.mark()))
+    Ok(Value::object(Emacs::process(&args[0])?.mark().unwrap_or_default()))
 }
 
 pub(super) fn process_filter(_: &Emacs, args: &[Value]) -> Answer {

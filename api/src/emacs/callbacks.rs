@@ -41,9 +41,8 @@ pub(super) fn weakened(args: &Plist) -> Plist {
 
 /// What a filter is given: a unibyte string if the decoding says so, else text.
 fn string(process: &Process, input: &Input) -> Value {
-    let unibyte = process.coding().and_then(|coding| coding.decode).is_none_or(|system| {
-        system.is_unibyte()
-    });
+    let unibyte =
+        process.coding().and_then(|coding| coding.decode).is_none_or(|system| system.is_unibyte());
     let text = text_of(input);
     if unibyte { Value::Bytes(text.to_bytes().into()) } else { Value::text(text) }
 }

@@ -17,6 +17,9 @@ use super::{Answer, Emacs, Signal};
 use crate::{error::SendWaitError, process::Process};
 
 pub(super) fn process_send_string(emacs: &Emacs, args: &[Value]) -> Answer {
+    if !args[1].is_string() {
+        return Err(Signal::wrong_type("stringp", args[1].clone()));
+    }
     let process = emacs.designated(&args[0])?;
     send(&process, &args[1])
 }

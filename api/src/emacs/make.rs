@@ -221,11 +221,8 @@ fn addresses(
     let mut asked = callbacks::weakened(args);
     let keyword = if server { ":local" } else { ":remote" };
     if let Some(value) = args.get(keyword).filter(|value| value.is_true()) {
-        let malformed = |source| StartError::MalformedAddress {
-            keyword,
-            value: value.to_string(),
-            source,
-        };
+        let malformed =
+            |source| StartError::MalformedAddress { keyword, value: value.to_string(), source };
         return Ok((asked, vec![value.to_address().map_err(malformed)?]));
     }
     let family = family(args)?;

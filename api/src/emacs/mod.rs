@@ -35,11 +35,7 @@ mod state;
 
 use std::{any::Any, fmt};
 
-use netproc_core::{
-    output::{Buffer, Marker},
-    plist::Value,
-    value::Object,
-};
+use netproc_core::{output::Buffer, plist::Value, value::Object};
 
 pub use self::{function::Function, make::CodingDefaults, signal::Signal};
 use crate::{process::Process, runtime::Runtime};
@@ -242,11 +238,6 @@ impl From<Process> for Value {
     fn from(process: Process) -> Self {
         Self::object(process)
     }
-}
-
-/// A marker as a value.
-fn marker_value(marker: Option<Marker>) -> Value {
-    marker.map_or(Value::Nil, Value::object)
 }
 
 #[cfg(test)]

@@ -2,11 +2,7 @@
 
 use std::fmt::Write as _;
 
-use netproc_core::{
-    address::Family,
-    options::SockOption,
-    plist::Value,
-};
+use netproc_core::{address::Family, options::SockOption, plist::Value};
 
 use super::{Answer, Emacs, Signal};
 use crate::{
@@ -142,7 +138,8 @@ pub(super) fn network_interface_info(_: &Emacs, args: &[Value]) -> Answer {
 pub(super) fn network_lookup_address_info(_: &Emacs, args: &[Value]) -> Answer {
     let name = args[0].as_str().ok_or_else(|| Signal::wrong_type("stringp", args[0].clone()))?;
     let family = family(&args[1], "Unsupported lookup type")?;
-    let failed = |err: LookupError| Signal::error(err.emacs_message().unwrap_or_else(|| err.to_string()));
+    let failed =
+        |err: LookupError| Signal::error(err.emacs_message().unwrap_or_else(|| err.to_string()));
     let found = lookup(name, family).map_err(failed)?;
     Ok(Value::list(found.into_iter().map(Value::from)))
 }

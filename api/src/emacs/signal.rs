@@ -181,12 +181,20 @@ mod tests {
                 "Wrong type argument: stringp, x",
             ),
             (
-                Signal::file("make client process failed", refused, vec![Value::symbol(":name"), "x".into()]),
+                Signal::file(
+                    "make client process failed",
+                    refused,
+                    vec![Value::symbol(":name"), "x".into()],
+                ),
                 "file-error",
                 "make client process failed: Connection refused, :name, x",
             ),
             (
-                Signal::file("Cannot bind server socket", SysError { op: Op::Bind, errno: 2 }, Vec::new()),
+                Signal::file(
+                    "Cannot bind server socket",
+                    SysError { op: Op::Bind, errno: 2 },
+                    Vec::new(),
+                ),
                 "file-missing",
                 "Cannot bind server socket: No such file or directory",
             ),

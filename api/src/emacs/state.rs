@@ -103,7 +103,9 @@ fn system(value: &Value) -> Result<Option<CodingSystem>, Signal> {
 pub(super) fn set_process_coding_system(_: &Emacs, args: &[Value]) -> Answer {
     let process = Emacs::process(&args[0])?;
     let (decode, encode) = (system(&args[1])?, system(&args[2])?);
-    process.set_coding(Coding { decode, encode: encode.map(CodingSystem::for_encoding) })?;
+    // As Emacs has it: no encoding named is none.
+    let encode = encode.unwrap_or_else(|| CodingSystem::utf8_unix().raw_text()).for_encoding();
+    process.set_coding(Coding { decode, encode: Some(encode) })?;
     Ok(Value::Nil)
 }
 
@@ -135,7 +137,11 @@ pub(super) fn set_network_process_option(_: &Emacs, args: &[Value]) -> Answer {
     let option = SockOption::new(keyword, &args[2]);
     let Some(option) = option.map_err(|err| Signal::error(err.emacs_message()))? else {
         let silent = args[3].is_true();
-        return if silent { Ok(Value::Nil) } else { Err(Signal::error("Unknown or unsupported option")) };
+        return if silent {
+            Ok(Value::Nil)
+        } else {
+            Err(Signal::error("Unknown or unsupported option"))
+        };
     };
     match process.set_option(option) {
         Ok(()) => {}

@@ -49,6 +49,10 @@ impl Runtime {
         if self.run_due_timer() {
             return Some(None);
         }
+        let kills = self.inner.buffers.kill_count();
+        if self.inner.kills_seen.replace(kills) != kills {
+            self.delete_without_buffer();
+        }
         let delivery = self.engine_mut().next(admit)?;
         Some(match delivery {
             Delivery::Input { process, input } => self.filter(self.process(process), input),
@@ -90,7 +94,7 @@ impl Runtime {
     }
 
     fn run_due_timer(&self) -> bool {
-        if self.inner.timers.borrow().is_empty() {
+        if self.inner.timers_held.get() || self.inner.timers.borrow().is_empty() {
             return false;
         }
         let now = self.engine().now();

@@ -138,6 +138,27 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         Ok((queued, report))
     }
 
+    /// What sending `text` would put on the wire, `utf-8-unix` if the process has no coding; the
+    /// encoder has seen it then.
+    pub fn encode<'a>(process: &Shared<H>, text: impl Into<TextRef<'a>>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match &mut process.borrow_mut().coding {
+            Some(coding) => drop(coding.encoder.encode(text, &mut bytes)),
+            None => drop(Coding::default().encoder().encode(text, &mut bytes)),
+        }
+        bytes
+    }
+
+    /// The same for a unibyte string: its line ends are converted, nothing else.
+    pub fn encode_bytes(process: &Shared<H>, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        match &mut process.borrow_mut().coding {
+            Some(coding) => coding.encoder.encode_bytes(bytes, &mut out),
+            None => out.extend_from_slice(bytes),
+        }
+        out
+    }
+
     /// Queues one packet, empty or not, for `to`.
     ///
     /// # Errors

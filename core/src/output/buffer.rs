@@ -4,6 +4,7 @@
 //! run or dropped inside one. A killed buffer is empty and refuses text.
 
 use std::{
+    any::Any,
     cell::RefCell,
     fmt,
     hash::{Hash, Hasher},
@@ -12,7 +13,10 @@ use std::{
 };
 
 use super::{BufferError, Marker, state::State, table::Table};
-use crate::coding::{Text, TextRef};
+use crate::{
+    coding::{Text, TextRef},
+    value::Object,
+};
 
 struct Body {
     serial: u64,
@@ -397,6 +401,20 @@ impl Eq for Buffer {}
 impl Hash for Buffer {
     fn hash<H: Hasher>(&self, state: &mut H) {
         ptr::hash(Rc::as_ptr(&self.0), state);
+    }
+}
+
+impl Object for Buffer {
+    fn print(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+
+    fn is_same(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<Self>() == Some(self)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }
 

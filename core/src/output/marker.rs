@@ -5,13 +5,14 @@
 //! is left to `state`.
 
 use std::{
+    any::Any,
     cell::{Cell, RefCell},
     fmt, ptr,
     rc::Rc,
 };
 
 use super::{Buffer, BufferError};
-use crate::coding::TextRef;
+use crate::{coding::TextRef, value::Object};
 
 /// Where a marker stays when text is inserted just there. Output moves both on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -205,6 +206,20 @@ impl PartialEq for Marker {
 }
 
 impl Eq for Marker {}
+
+impl Object for Marker {
+    fn print(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+
+    fn is_same(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<Self>() == Some(self)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
 
 /// As Lisp prints it.
 impl fmt::Debug for Marker {
