@@ -17,12 +17,12 @@ use netproc_core::{
 };
 
 use crate::{
-    error::StartError,
+    error::{ServiceProblem, StartError},
     handlers::{Filter, Handlers, Outcome, Output},
     open::{self, Patience},
     output::buffer_value,
     process::{Process, shared_filter},
-    resolve::resolve,
+    resolve::{Wanted, resolve},
     runtime::Runtime,
 };
 
@@ -31,7 +31,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(60);
 /// Connections the system keeps for a server that has not accepted them yet.
 const BACKLOG: u32 = 1024;
 
-/// A port, or the path of a local socket.
+/// A port, the name of a service, or the path of a local socket.
 ///
 /// # Examples
 ///
@@ -48,7 +48,9 @@ pub enum Service {
     Any,
     /// A port; 0 is any free one.
     Port(u16),
-    /// The digits of a port, or the path of a local socket; a leading NUL makes the name abstract.
+    /// The digits of a port; or a name that the system's table of services has for the kind of the
+    /// process (`"https"`, see services(5)); or the path of a local socket, where a leading NUL makes
+    /// the name abstract.
     Name(String),
 }
 
@@ -105,6 +107,7 @@ struct Common {
     host: Option<String>,
     service: Option<Service>,
     family: Option<Family>,
+    short_hosts: bool,
     kind: Kind,
     options: Vec<SockOption>,
     plist: Plist,
@@ -124,6 +127,7 @@ impl Common {
             host: None,
             service: None,
             family: None,
+            short_hosts: false,
             kind: Kind::Stream,
             options: Vec::new(),
             plist: Plist::new(),
@@ -208,24 +212,27 @@ impl Common {
         if self.kind == Kind::SeqPacket && self.family != Some(Family::Local) {
             return Err(StartError::Incompatible("seqpacket is for local sockets only"));
         }
-        if let Some(Family::Other(_)) = self.family {
-            return Err(StartError::Incompatible(
-                "unknown address family: give an address instead",
-            ));
-        }
         let service = self.service.as_ref().ok_or_else(missing)?;
         if self.family != Some(Family::Local) {
-            return resolve(self.host.as_deref(), service, self.family);
+            return resolve(&self.wanted(service));
         }
         match service {
-            Service::Name(path) if path.is_empty() => {
-                Err(StartError::Service { service: path.clone(), problem: "an empty path" })
-            }
-            Service::Name(path) => Ok(vec![Address::local(path)?]),
-            Service::Any | Service::Port(_) => Err(StartError::Service {
+            Service::Name(path) if !path.is_empty() => Ok(vec![Address::local(path)?]),
+            Service::Any | Service::Port(_) | Service::Name(_) => Err(StartError::Service {
+                host: None,
                 service: service.to_string(),
-                problem: "a local socket needs a path",
+                problem: ServiceProblem::NeedsPath,
             }),
+        }
+    }
+
+    fn wanted<'a>(&'a self, service: &'a Service) -> Wanted<'a> {
+        Wanted {
+            host: self.host.as_deref(),
+            service,
+            family: self.family,
+            kind: self.kind,
+            short_hosts: self.short_hosts,
         }
     }
 }
@@ -260,9 +267,18 @@ macro_rules! common_methods {
             self
         }
 
-        /// `:service`: a port, or the path of a local socket.
+        /// `:service`: a port, the name of a service, or the path of a local socket.
         pub fn service(mut self, service: impl Into<Service>) -> Self {
             self.common.service = Some(service.into());
+            self
+        }
+
+        /// Lets hosts like `127.1`, `0177.0.0.1` and `0x7f.1` through to the resolver, which reads
+        /// them as Emacs does: as 127.0.0.1. Default `false`: they are refused, since what is one
+        /// address to the resolver and another text to a filter of addresses is a known way around
+        /// that filter.
+        pub fn short_hosts(mut self, on: bool) -> Self {
+            self.common.short_hosts = on;
             self
         }
 
@@ -613,8 +629,9 @@ impl ClientBuilder {
             None => common.addresses()?,
         };
         if to.iter().any(|address| address.port() == Some(0)) {
-            let service = common.service.as_ref().map_or_else(String::new, ToString::to_string);
-            return Err(StartError::Service { service, problem: "a client needs a port" });
+            let (host, service) = (common.host.clone(), common.service.as_ref());
+            let service = service.map_or_else(|| "0".into(), ToString::to_string);
+            return Err(StartError::Service { host, service, problem: ServiceProblem::NeedsPort });
         }
         let rt = common.rt.clone();
         let _kept = common.kept();

@@ -1,4 +1,10 @@
 //! What can go wrong before a process exists, and what can end a runtime.
+//!
+//! Invariant: every error keeps what it is about, so that a caller never has to read its text. What
+//! is wrong with hosts and services is told in [`names`], Emacs's words are made in [`emacs`].
+
+pub(crate) mod emacs;
+mod names;
 
 use netproc_core::{
     address::{Address, AddressError},
@@ -10,7 +16,11 @@ use netproc_core::{
     reactor::{ConfigError, SysError},
 };
 
-use crate::{backend::BackendError, handle::Gone, process::FilterError};
+pub use self::names::{HostProblem, ResolverError, ResolverErrorKind, ServiceProblem};
+use crate::{
+    backend::BackendError, handle::Gone, interfaces::InterfaceError, lookup::LookupError,
+    process::FilterError,
+};
 
 /// Why a process could not be started. Nothing is left of it: no socket, no name.
 #[derive(Debug, thiserror::Error)]
@@ -19,32 +29,36 @@ pub enum StartError {
     /// Neither a service nor an address was given.
     #[error("process {0:?} has no service")]
     MissingService(String),
-    /// A host that is empty, has a NUL, a space or brackets, or is no plain IPv4 address although
-    /// it looks like one.
+    /// A host that can be no host, or is not of the family asked for; no resolver was asked.
     #[error("host {host:?}: {problem}")]
     Host {
         /// What was given.
         host: String,
+        /// The service given with it, as Emacs writes it: any port is 0.
+        service: String,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: HostProblem,
     },
-    /// A service that is no port and no path where one is needed.
+    /// A service that is no port, is not known, or is no path where one is needed.
     #[error("service {service:?}: {problem}")]
     Service {
+        /// The host it was to be looked up with, the loopback address if no other was given; `None`
+        /// where none was needed, as for local sockets.
+        host: Option<String>,
         /// What was given.
         service: String,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: ServiceProblem,
     },
-    /// The name look-up of a host failed.
+    /// The resolver refused a host.
     #[error("{host}/{service}: name look-up failed")]
     Lookup {
         /// The host looked up.
         host: String,
-        /// The service looked up with it.
+        /// The service given with it, as Emacs writes it: any port is 0.
         service: String,
         /// What the resolver said.
-        source: std::io::Error,
+        source: ResolverError,
     },
     /// A path or address that cannot be.
     #[error(transparent)]
@@ -175,6 +189,12 @@ pub enum Error {
     /// A coding system is unknown or refused.
     #[error(transparent)]
     Coding(#[from] CodingError),
+    /// A name could not be looked up.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The interfaces of this machine could not be listed.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
     /// The sending direction could not be ended.
     #[error(transparent)]
     Finish(#[from] FinishError),

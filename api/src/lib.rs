@@ -61,6 +61,8 @@ pub mod emacs;
 mod error;
 mod handle;
 mod handlers;
+mod interfaces;
+mod lookup;
 mod open;
 mod output;
 mod process;
@@ -93,9 +95,17 @@ pub use crate::{
     backend::{Backend, BackendError, Choice, ParseBackendError},
     builder::{ClientBuilder, ServerBuilder, Service},
     companions::{ProcessTable, SetOptionError},
-    error::{Error, Result, SendWaitError, StartError},
+    error::{
+        Error, HostProblem, ResolverError, ResolverErrorKind, Result, SendWaitError,
+        ServiceProblem, StartError,
+    },
     handle::{Gone, Handle},
     handlers::{CallbackError, CallbackKind, Outcome},
+    interfaces::{
+        HardwareAddress, Interface, InterfaceError, InterfaceFlag, InterfaceInfo,
+        network_interface_info, network_interface_list,
+    },
+    lookup::{LookupError, network_lookup_address_info},
     process::{FilterError, Process},
     runtime::{Runtime, RuntimeBuilder, Timer},
 };

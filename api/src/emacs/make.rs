@@ -9,7 +9,7 @@
     reason = "an argument may be any value, and few are right"
 )]
 
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
 use netproc_core::{
     address::{Address, Family},
@@ -19,17 +19,17 @@ use netproc_core::{
     output::Buffer,
     plist::{Plist, Value},
     process::Limits,
-    reactor::{Config, Kind},
+    reactor::Kind,
 };
 
-use super::{Function, callbacks};
+use super::callbacks;
 use crate::{
     builder::Service,
-    error::StartError,
+    error::{ServiceProblem, StartError},
     handlers::{Handlers, Output},
     open::{self, Patience},
     process::Process,
-    resolve::{Query, resolve},
+    resolve::{Wanted, resolve},
     runtime::Runtime,
 };
 
@@ -240,14 +240,16 @@ fn addresses(
         let path = args.get(":service").and_then(Value::to_bytes);
         let path = path.ok_or_else(|| wrong(args, ":service", "stringp"))?;
         if path.is_empty() {
-            return Err(StartError::Service { service: String::new(), problem: "an empty path" });
+            let (host, service) = (None, String::new());
+            return Err(StartError::Service { host, service, problem: ServiceProblem::Empty });
         }
         return Ok((asked, vec![Address::local(path)?]));
     }
-    let service = service(args, server, name)?;
+    let service = service(args, server, host.as_deref(), name)?;
     // As in Emacs, which leaves it to the C library what an address is.
-    let query = Query { host: host.as_deref(), service: &service, family, kind, short_hosts: true };
-    Ok((asked, resolve(&query)?))
+    let short_hosts = true;
+    let wanted = Wanted { host: host.as_deref(), service: &service, family, kind, short_hosts };
+    Ok((asked, resolve(&wanted)?))
 }
 
 fn family(args: &Plist) -> Result<Option<Family>, StartError> {
@@ -264,16 +266,24 @@ fn family(args: &Plist) -> Result<Option<Family>, StartError> {
     }
 }
 
-fn service(args: &Plist, server: bool, name: &str) -> Result<Service, StartError> {
-    let refused = |service: String, problem| StartError::Service { service, problem };
+fn service(
+    args: &Plist,
+    server: bool,
+    host: Option<&str>,
+    name: &str,
+) -> Result<Service, StartError> {
+    let refused = |service: String, problem| {
+        let host = Some(host.filter(|&host| host != "local").unwrap_or("127.0.0.1").to_owned());
+        StartError::Service { host, service, problem }
+    };
     match args.get(":service") {
         None | Some(Value::Nil) => Err(StartError::MissingService(name.into())),
         Some(Value::True) if server => Ok(Service::Any),
-        Some(Value::True) => Err(refused("t".into(), "t is for servers")),
-        Some(Value::Integer(0)) if !server => Err(refused("0".into(), "a client needs a port")),
+        Some(Value::True) => Err(refused("t".into(), ServiceProblem::NeedsPort)),
+        Some(Value::Integer(0)) if !server => Err(refused("0".into(), ServiceProblem::NeedsPort)),
         Some(Value::Integer(port)) => match u16::try_from(*port) {
             Ok(port) => Ok(Service::Port(port)),
-            Err(_) => Err(refused(port.to_string(), "port out of range 0 to 65535")),
+            Err(_) => Err(refused(port.to_string(), ServiceProblem::OutOfRange)),
         },
         Some(value) => match value.as_str() {
             Some(name) => Ok(Service::Name(name.into())),
