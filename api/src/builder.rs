@@ -535,7 +535,7 @@ impl ServerBuilder {
     ///
     /// Emacs Lisp manual 28.2, "Network Processes" (`make-network-process` with `:server`).
     pub fn start(self) -> Result<Process, StartError> {
-        let Self { mut common, local, remote, backlog, reuse_port } = self;
+        let Self { common, local, remote, backlog, reuse_port } = self;
         let mut asked = common.asked();
         asked.put(":server", Value::True);
         if let Some(remote) = &remote {

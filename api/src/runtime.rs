@@ -20,7 +20,7 @@ use std::{
 use netproc_core::{
     engine::{Admit, Engine},
     event::Event,
-    machine::{Phase, Status},
+    machine::Phase,
     output::Buffers,
     process::{self, Exit, Shared},
     reactor::{

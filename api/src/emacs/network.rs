@@ -6,7 +6,10 @@ use netproc_core::{address::Family, options::SockOption, plist::Value};
 
 use super::{Answer, Emacs, Signal};
 use crate::{
-    interfaces::{InterfaceError, network_interface_info as info, network_interface_list as list},
+    interfaces::{
+        Interface, InterfaceError, InterfaceFlag, network_interface_info as info,
+        network_interface_list as list,
+    },
     lookup::{LookupError, network_lookup_address_info as lookup},
 };
 
@@ -100,13 +103,13 @@ fn family(value: &Value, complaint: &str) -> Result<Option<Family>, Signal> {
 }
 
 fn interface_error(err: InterfaceError) -> Signal {
-    Signal::error(err.emacs_message().unwrap_or_else(|| err.to_string()))
+    Signal::error(err.emacs_message().map_or_else(|| err.to_string(), Into::into))
 }
 
 pub(super) fn network_interface_list(_: &Emacs, args: &[Value]) -> Answer {
     let family = family(&args[1], "Unsupported address family")?;
     let found = list(family).map_err(interface_error)?;
-    let entry = |interface: crate::interfaces::Interface| {
+    let entry = |interface: Interface| {
         let name = Value::from(&*interface.name);
         if args[0].is_true() {
             let (broadcast, netmask) = (interface.broadcast.into(), interface.netmask.into());
@@ -125,7 +128,10 @@ pub(super) fn network_interface_info(_: &Emacs, args: &[Value]) -> Answer {
         let bytes = hardware.bytes.iter().map(|&byte| Value::from(i64::from(byte)));
         Value::pair(i64::from(hardware.kind).into(), Value::vector(bytes))
     });
-    let flags = found.flags.iter().map(|flag| flag.value());
+    let flags = found.flags.iter().map(|flag| match flag {
+        InterfaceFlag::Other(bit) => i64::from(*bit).into(),
+        known => Value::symbol(&known.to_string()),
+    });
     Ok(Value::list([
         found.address.into(),
         found.broadcast.into(),

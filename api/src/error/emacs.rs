@@ -4,6 +4,12 @@
 //! character on a system with the same C library; `None` where Emacs has no such error or it has
 //! not been put into its words yet. Our own words are those of `Display`.
 
+use netproc_core::{
+    address::AddressError,
+    coding::CodingError,
+    reactor::{Op, SysError},
+};
+
 use super::{HostProblem, ServiceProblem, StartError};
 
 /// What glibc says of a host that there is not.
@@ -18,11 +24,22 @@ pub(crate) fn not_ascii(host: &str) -> String {
     format!("Non-ASCII hostname {host} detected, please use puny-encode-domain")
 }
 
+/// A refusal of the system, as a client or a server that is bound meets it.
+fn of_system(err: SysError) -> String {
+    let tried = match err.op {
+        Op::Bind => "Cannot bind server socket",
+        Op::Listen => "Cannot listen on server socket",
+        Op::Option => "Cannot set network option",
+        _ => "make client process failed",
+    };
+    format!("{tried}: {}", err.message())
+}
+
 impl StartError {
     /// The words Emacs signals this error with; `None` where it has none.
     ///
-    /// Now those of hosts, services and their look-up: `HOST/SERVICE MESSAGE`. Where this library
-    /// refuses by itself what Emacs hands to the resolver, the message is glibc's.
+    /// Where this library refuses by itself what Emacs hands to the resolver, the message is glibc's;
+    /// what Emacs appends to a refusal of the system, the arguments, is left out.
     ///
     /// # Examples
     ///
@@ -60,13 +77,33 @@ impl StartError {
                 ServiceProblem::NeedsPort | ServiceProblem::NeedsPath => None,
             },
             Self::Lookup { host, service, source } => Some(format!("{host}/{service} {source}")),
+            Self::Argument { expected, value, .. } => {
+                Some(format!("Wrong type argument: {expected}, {value}"))
+            }
+            Self::MissingService(_) => Some("Wrong type argument: stringp, nil".into()),
+            Self::UnsupportedType(_) => Some("Unsupported connection type".into()),
+            Self::UnknownFamily(_) => Some("Unknown address family".into()),
+            Self::ServerNowait => Some(self.to_string()),
+            Self::Address(AddressError::PathTooLong(_))
+            | Self::MalformedAddress { source: Some(AddressError::PathTooLong(_)), .. } => {
+                Some("Service name too long".into())
+            }
+            Self::MalformedAddress { .. } => Some("Malformed :address".into()),
+            Self::Option(err) => Some(err.emacs_message()),
+            Self::Coding(CodingError::Unknown(name) | CodingError::MalformedPair(name)) => {
+                Some(format!("Invalid coding system: {name}"))
+            }
+            Self::Coding(CodingError::Refused { name, .. }) => {
+                Some(format!("Invalid coding system: {name}"))
+            }
+            Self::Sys { source, .. } => Some(of_system(*source)),
+            Self::TimedOut { .. } => Some(of_system(SysError::timed_out(Op::Connect))),
             Self::Service { host: None, .. }
-            | Self::MissingService(_)
-            | Self::Address(_)
             | Self::Coding(_)
+            | Self::Address(_)
+            | Self::Plist(_)
+            | Self::Backlog(_)
             | Self::Incompatible(_)
-            | Self::Sys { .. }
-            | Self::TimedOut { .. }
             | Self::Runtime(_) => None,
         }
     }
