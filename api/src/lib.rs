@@ -74,7 +74,8 @@ pub use netproc_core::sim;
 pub use netproc_core::{
     address::{Address, AddressError, Family, NetworkText},
     coding::{
-        Char, Coding, CodingError, CodingSystem, EncodeError, EncodeReport, LineEnd, Text, TextRef,
+        Char, Coding, CodingError, CodingSystem, Decoder, EncodeError, EncodeReport, Encoder,
+        LineEnd, Text, TextRef,
     },
     contact::{Contact, Role},
     engine::{FinishError, SendError, SendTextError},

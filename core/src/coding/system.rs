@@ -146,6 +146,33 @@ impl CodingSystem {
         }
     }
 
+    /// The same system with this line end; for `binary`, which has none, `raw-text` with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc_core::coding::{CodingSystem, LineEnd};
+    ///
+    /// let system: CodingSystem = "latin-1".parse()?;
+    /// assert_eq!(system.with_line_end(LineEnd::Dos).to_string(), "latin-1-dos");
+    /// let system = CodingSystem::binary().with_line_end(LineEnd::Dos);
+    /// assert_eq!(system.to_string(), "raw-text-dos");
+    /// # Ok::<(), netproc_core::coding::CodingError>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Lisp and Coding Systems" (`coding-system-change-eol-conversion`).
+    /// Differs: Emacs leaves `binary` as it is.
+    #[must_use]
+    pub fn with_line_end(self, line_end: LineEnd) -> Self {
+        if self.is_binary() {
+            Self::known("raw-text", Some(line_end))
+        } else {
+            Self { line_end: Some(line_end), ..self }
+        }
+    }
+
     /// The system that has the same line ends but no characters beyond ASCII: what
     /// `set-process-filter-multibyte` with nil puts in place.
     #[must_use]

@@ -155,6 +155,22 @@ fn a_system_for_sending_has_a_line_end() {
 }
 
 #[test]
+fn a_line_end_replaces_the_one_in_the_name() {
+    for (name, line_end, expected) in [
+        ("sjis", LineEnd::Unix, "sjis-unix"),
+        ("utf-8-mac", LineEnd::Dos, "utf-8-dos"),
+        ("raw-text-dos", LineEnd::Mac, "raw-text-mac"),
+        ("binary", LineEnd::Dos, "raw-text-dos"),
+        ("no-conversion-multibyte", LineEnd::Unix, "raw-text-unix"),
+    ] {
+        let system: CodingSystem = name.parse().unwrap();
+        let system = system.with_line_end(line_end);
+        assert_eq!(system.to_string(), expected, "{name}");
+        assert_eq!(system.to_string().parse(), Ok(system));
+    }
+}
+
+#[test]
 fn raw_text_sibling_keeps_the_line_end() {
     for (name, sibling) in
         [("utf-8-dos", "raw-text-dos"), ("sjis", "raw-text"), ("binary", "binary")]
