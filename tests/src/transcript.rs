@@ -453,12 +453,7 @@ pub fn fmt(value: &Value) -> String {
 /// # Panics
 ///
 /// Panics when the transcripts differ.
-pub fn run(
-    test: &str,
-    subject: Subject,
-    name: &str,
-    body: fn(&Tr) -> Outcome,
-) -> Outcome {
+pub fn run(test: &str, subject: Subject, name: &str, body: fn(&Tr) -> Outcome) -> Outcome {
     let Some(rt) = subject.runtime(netproc::Config::default()) else { return Ok(()) };
     let file = format!("{}/golden/emacs/{name}.out", env!("CARGO_MANIFEST_DIR"));
     let golden = std::fs::read_to_string(&file).unwrap_or_else(|err| panic!("{file}: {err}"));

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use netproc::{Buffer, Char, Marker, Process, Text, Value, emacs::{Function, Signal}};
+use netproc::{
+    Buffer, Char, Marker, Process, Text, Value,
+    emacs::{Function, Signal},
+};
 
 /// `tr-str`: a string in readable ASCII.
 fn string(characters: impl Iterator<Item = Char>) -> String {
@@ -83,7 +86,10 @@ pub(super) fn signal(signal: &Signal) -> String {
     let strings = data.iter().take_while(|value| value.is_string()).count();
     let mut out = signal.symbol().to_owned();
     for text in &data[..strings] {
-        let straight = characters(text).expect("a string").to_string_lossy().replace(['\u{2018}', '\u{2019}'], "'");
+        let straight = characters(text)
+            .expect("a string")
+            .to_string_lossy()
+            .replace(['\u{2018}', '\u{2019}'], "'");
         out = format!("{out} {}", string(Text::from(straight).chars()));
     }
     match &data[strings..] {
