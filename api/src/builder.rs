@@ -1,6 +1,9 @@
 //! Builders of servers and clients: one method per keyword of `make-network-process`.
 //!
 //! Invariant: nothing touches the system before `start`, and a `start` that fails leaves nothing.
+//! Keywords that only some sockets have are in `builder/sockets.rs`.
+
+mod sockets;
 
 use std::{fmt, time::Duration};
 
@@ -13,7 +16,7 @@ use netproc_core::{
     output::Buffer,
     plist::{Plist, Value},
     process::Limits,
-    reactor::Kind,
+    reactor::{FileSpec, Kind},
 };
 
 use crate::{
@@ -117,6 +120,8 @@ struct Common {
     stopped: bool,
     half_open: bool,
     limits: Limits,
+    connected: bool,
+    file: FileSpec,
 }
 
 impl Common {
@@ -137,6 +142,8 @@ impl Common {
             stopped: false,
             half_open: false,
             limits: Limits::default(),
+            connected: true,
+            file: FileSpec::default(),
         }
     }
 
@@ -202,6 +209,8 @@ impl Common {
             stopped: self.stopped,
             half_open: self.half_open,
             reuse_port,
+            connected: self.connected,
+            file: self.file,
             limits: self.limits,
         })
     }
@@ -545,6 +554,7 @@ impl ServerBuilder {
             Some(local) => local,
             None => common.addresses()?.swap_remove(0),
         };
+        sockets::check_file(common.file, &local)?;
         let rt = common.rt.clone();
         let datagram = common.kind == Kind::Datagram;
         if datagram && common.handlers.on_accept.is_some() {
@@ -623,6 +633,7 @@ impl ClientBuilder {
     /// connect has a time limit and serves others meanwhile.
     pub fn start(self) -> Result<Process, StartError> {
         let Self { common, remote, local, nowait, within } = self;
+        sockets::check_connected(common.connected, common.kind)?;
         let asked = common.asked();
         let to = match remote {
             Some(remote) => vec![remote],

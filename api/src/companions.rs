@@ -5,7 +5,7 @@
 use std::fmt;
 
 use netproc_core::{
-    address::{Address, Family},
+    address::Address,
     contact::Role,
     machine::Status,
     options::SockOption,
@@ -103,16 +103,16 @@ impl Process {
     pub fn description(&self) -> String {
         let contact = self.contact();
         let kind = if self.kind() == Kind::Datagram { "datagram" } else { "network" };
-        let (what, address) = match contact.role() {
-            Role::Server => ("server on", Some(contact.local())),
-            _ => ("connection to", contact.remote()),
+        let (what, address) = if contact.role() == Role::Server {
+            ("server on", Some(contact.local()))
+        } else {
+            ("connection to", contact.remote())
         };
-        let shown = |address: &Address| match address.family() {
+        let shown = |address: &Address| {
             // The other end of a local connection has no name: the path is this one's.
-            Family::Local if *address == Address::unnamed() => {
-                contact.local().network_text(false).to_string()
-            }
-            _ => address.network_text(false).to_string(),
+            let unnamed = *address == Address::unnamed();
+            let address = if unnamed { contact.local() } else { address };
+            address.network_text(false).to_string()
         };
         let address = address.map_or_else(|| "nobody yet".into(), shown);
         format!("{kind} {what} {address}")

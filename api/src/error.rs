@@ -9,7 +9,7 @@ mod names;
 use netproc_core::{
     address::{Address, AddressError},
     coding::CodingError,
-    engine::{FinishError, SendError, SendTextError},
+    engine::{CredentialsError, DatagramAddressError, FinishError, SendError, SendTextError},
     event::Reason,
     options::OptionError,
     plist::PlistError,
@@ -198,6 +198,12 @@ pub enum Error {
     /// The sending direction could not be ended.
     #[error(transparent)]
     Finish(#[from] FinishError),
+    /// A packet process cannot talk to an address.
+    #[error(transparent)]
+    DatagramAddress(#[from] DatagramAddressError),
+    /// Nobody can say who the peer is.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// A filter could not be set.
     #[error(transparent)]
     Filter(#[from] FilterError),

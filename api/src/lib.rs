@@ -78,7 +78,7 @@ pub use netproc_core::{
         LineEnd, Text, TextRef,
     },
     contact::{Contact, Role},
-    engine::{FinishError, SendError, SendTextError},
+    engine::{CredentialsError, DatagramAddressError, FinishError, SendError, SendTextError},
     event::{Event, Input, LogEntry, Reason},
     machine::Status,
     options::{OptionError, SockOption},
@@ -86,7 +86,7 @@ pub use netproc_core::{
     plist::{Plist, PlistError, Value},
     pool::Buf,
     process::{Exit, Limits},
-    reactor::{CloseHow, Config, ConfigError, Counters, Kind, Op, Payload, SysError},
+    reactor::{CloseHow, Config, ConfigError, Counters, Credentials, Kind, Op, Payload, SysError},
     table::ProcessId,
     value::{Object, ReadError},
 };

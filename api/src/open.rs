@@ -80,7 +80,7 @@ pub(crate) fn client(
     let process = Process::new(made.map_err(sys(&tried))?, rt.clone());
     match patience {
         Patience::Within(within) if !datagram => connected(process, within),
-        _ => Ok(process),
+        Patience::Within(_) | Patience::Nowait => Ok(process),
     }
 }
 

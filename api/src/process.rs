@@ -1,14 +1,17 @@
 //! The public handle on one process.
 //!
 //! Invariant: a handle keeps no state of its own; everything it answers is the engine's. It outlives
-//! the process: status, contact and properties stay readable after the end.
+//! the process: status, contact and properties stay readable after the end. What concerns the peer is
+//! in `process/peer.rs`.
+
+mod peer;
 
 use std::{fmt, rc::Rc};
 
 use netproc_core::{
     address::Address,
     coding::{Coding, CodingError, EncodeReport, TextRef},
-    contact::{Contact, Role},
+    contact::Role,
     engine::{Engine, FinishError, SendError, SendTextError},
     event::{Event, Input},
     machine::{Phase, Status},
@@ -119,22 +122,6 @@ impl Process {
     #[must_use]
     pub fn exit(&self) -> Exit {
         self.shared.borrow().exit()
-    }
-
-    /// Its contact as of the last event delivered: addresses, host, service, every keyword given.
-    ///
-    /// # Source
-    ///
-    /// Emacs Lisp manual 28.2, "Process Information" (`process-contact`).
-    #[must_use]
-    pub fn contact(&self) -> Contact {
-        self.shared.borrow().contact().clone()
-    }
-
-    /// Whom a packet process talks to: the sender of the last packet, or the peer it was given.
-    #[must_use]
-    pub fn datagram_address(&self) -> Option<Address> {
-        self.shared.borrow().peer().cloned()
     }
 
     /// Whether it is stopped, whatever its status says.

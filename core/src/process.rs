@@ -14,6 +14,7 @@ use crate::{
     options::SockOption,
     plist::Plist,
     reactor::{self, Kind, Payload, SockId, SysError, Tick},
+    socket::BoundFile,
     table::ProcessId,
 };
 
@@ -105,6 +106,8 @@ pub struct Process<H> {
     pub(crate) linger: Option<u16>,
     /// How its bytes are text, if they are.
     pub(crate) coding: Option<Box<TextState>>,
+    /// The file it is bound to, if that shall go with it.
+    pub(crate) file: Option<Box<BoundFile>>,
     /// What a connecting client still needs; gone once it is open.
     pub(crate) connecting: Option<Box<Connecting>>,
 
@@ -173,6 +176,7 @@ impl<H> Process<H> {
             handlers: birth.handlers,
             linger: None,
             coding: birth.coding.map(TextState::boxed),
+            file: None,
             connecting: None,
             stopped: birth.stopped,
             deaf: false,
@@ -327,10 +331,11 @@ impl<H> Process<H> {
         self.finished
     }
 
-    /// Whom a packet process talks to.
+    /// Whom a packet process talks to, as long as it does.
     #[must_use]
     pub fn peer(&self) -> Option<&Address> {
-        self.contact.remote().filter(|_| self.kind == Kind::Datagram)
+        let talks = self.kind == Kind::Datagram && self.phase == Phase::Open;
+        self.contact.remote().filter(|_| talks)
     }
 
     /// Whether its input is turned off. A server accepts all the same and hands the flag down.

@@ -29,12 +29,14 @@
 //!     themselves once memory returns.
 
 mod config;
+mod local;
 mod payload;
 
 use std::{fmt, io, time::Duration};
 
 pub use self::{
     config::{Config, ConfigError},
+    local::{Credentials, FileSpec},
     payload::Payload,
 };
 
@@ -273,6 +275,8 @@ pub struct OpenSpec<'a> {
     pub reading: bool,
     /// Share the address with sockets of other reactors (`SO_REUSEPORT`).
     pub reuse_port: bool,
+    /// What becomes of the file of a local socket.
+    pub file: FileSpec,
 }
 
 impl Default for OpenSpec<'_> {
@@ -284,6 +288,7 @@ impl Default for OpenSpec<'_> {
             options: &[],
             reading: true,
             reuse_port: false,
+            file: FileSpec::default(),
         }
     }
 }
@@ -583,6 +588,29 @@ pub trait Reactor {
     ///
     /// `EBADF` for a dead id, else what `getpeername(2)` says (`ENOTCONN`).
     fn peer_addr(&self, id: SockId) -> Result<Address, SysError>;
+
+    /// Connects a packet socket to another peer; packets queued before still go to the old one.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` for a dead id, `EOPNOTSUPP` for other kinds, else what `connect(2)` says; the old peer
+    /// stays then.
+    fn set_peer(&mut self, id: SockId, to: &Address) -> Result<(), SysError>;
+
+    /// Who is at the other end of a local connection, as of its making.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` for a dead id, `EOPNOTSUPP` for sockets that are not local or where the system does not
+    /// say, `ENOTCONN` without a peer.
+    fn peer_credentials(&self, id: SockId) -> Result<Credentials, SysError>;
+
+    /// The file a local socket is bound to.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` for a dead id, `EOPNOTSUPP` where there is none, else what `lstat(2)` says.
+    fn bound_file(&self, id: SockId) -> Result<crate::socket::BoundFile, SysError>;
 
     /// Sets one option now.
     ///

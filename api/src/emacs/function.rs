@@ -35,7 +35,8 @@ struct Inner {
 /// ```
 #[derive(Clone)]
 pub struct Function {
-    strong: Option<Rc<Inner>>,
+    /// Keeps it alive, and is asked for nothing else.
+    _strong: Option<Rc<Inner>>,
     weak: Weak<Inner>,
 }
 
@@ -52,19 +53,19 @@ impl Function {
 
     fn from_inner(inner: Inner) -> Self {
         let strong = Rc::new(inner);
-        Self { weak: Rc::downgrade(&strong), strong: Some(strong) }
+        Self { weak: Rc::downgrade(&strong), _strong: Some(strong) }
     }
 
     /// The same function, kept alive by others only.
     #[must_use]
     pub fn weak(&self) -> Self {
-        Self { strong: None, weak: self.weak.clone() }
+        Self { _strong: None, weak: self.weak.clone() }
     }
 
     /// The same function, kept alive by this value; `None` when it is gone.
     #[must_use]
     pub fn upgrade(&self) -> Option<Self> {
-        Some(Self { strong: Some(self.weak.upgrade()?), weak: self.weak.clone() })
+        Some(Self { _strong: Some(self.weak.upgrade()?), weak: self.weak.clone() })
     }
 
     /// Calls it.

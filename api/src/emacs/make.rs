@@ -19,7 +19,7 @@ use netproc_core::{
     output::Buffer,
     plist::{Plist, Value},
     process::Limits,
-    reactor::Kind,
+    reactor::{FileSpec, Kind},
 };
 
 use super::callbacks;
@@ -121,6 +121,8 @@ impl Runtime {
             stopped: on(args, ":stop"),
             half_open: false,
             reuse_port: false,
+            connected: false,
+            file: FileSpec::default(),
             limits: Limits::default(),
         };
         let process = match backlog {

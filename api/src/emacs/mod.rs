@@ -165,7 +165,8 @@ impl Emacs {
         };
         let subr = &SUBRS[at];
         if args.len() < subr.min || subr.max.is_some_and(|max| args.len() > max) {
-            let data = vec![Value::symbol(name), (args.len() as i64).into()];
+            let count = i64::try_from(args.len()).unwrap_or(i64::MAX);
+            let data = vec![Value::symbol(name), count.into()];
             return Err(Signal::new("wrong-number-of-arguments", data));
         }
         let mut full = args.to_vec();

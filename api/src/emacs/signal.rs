@@ -75,8 +75,10 @@ impl Signal {
         let server = args.get(":server").is_some_and(Value::is_true);
         match err {
             StartError::Argument { keyword, expected, value } => {
-                let value = args.get(keyword).cloned().unwrap_or_else(|| value.as_str().into());
-                Self::wrong_type(expected, value)
+                // The very value, unless it was a part of it that is wrong.
+                let given = args.get(keyword).cloned().unwrap_or_default();
+                let part = (given.to_string() != *value).then(|| value.parse().ok()).flatten();
+                Self::wrong_type(expected, part.unwrap_or(given))
             }
             StartError::MissingService(_) => Self::wrong_type("stringp", Value::Nil),
             StartError::Plist(err) => err.clone().into(),

@@ -30,7 +30,9 @@ fn of_system(err: SysError) -> String {
         Op::Bind => "Cannot bind server socket",
         Op::Listen => "Cannot listen on server socket",
         Op::Option => "Cannot set network option",
-        _ => "make client process failed",
+        Op::Open | Op::Accept | Op::Connect | Op::Recv | Op::Send | Op::Shutdown | Op::Wait => {
+            "make client process failed"
+        }
     };
     format!("{tried}: {}", err.message())
 }

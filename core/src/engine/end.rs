@@ -67,6 +67,12 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if let Some(sock) = sock {
             p.unsent = self.reactor.queued(sock);
         }
+        if let (Some(file), Some(_)) = (p.file.take(), sock)
+            && event == machine::Event::Deleted
+        {
+            // Before the close: the socket keeps the inode, and no stranger can be taken for it.
+            file.remove();
+        }
         let how = how.unwrap_or_else(|| match (p.linger, sock) {
             (Some(0), _) => CloseHow::Reset,
             (Some(seconds), _) => {

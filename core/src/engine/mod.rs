@@ -5,19 +5,22 @@
 //! whatever is nested, stopped or left out meanwhile. The engine never calls a handler and never
 //! waits but in [`Engine::poll`]; a layer above does both and holds no borrow while a handler runs.
 //!
-//! One file per event family: [`accept`](self), `connect`, `input`, `output`, `end`.
+//! One file per event family: [`accept`](self), `connect`, `input`, `output`, `end`, and `peer` for
+//! what is asked about the other end.
 
 mod accept;
 mod connect;
 mod end;
 mod input;
 mod output;
+mod peer;
 
 use std::{collections::VecDeque, rc::Rc};
 
 pub use self::{
     connect::Start,
     output::{FinishError, SendError, SendTextError},
+    peer::{CredentialsError, DatagramAddressError},
 };
 use crate::{
     address::Address,
