@@ -13,7 +13,7 @@ use netproc_core::address::{Address, Family};
 use nix::{
     ifaddrs::{InterfaceAddress, getifaddrs},
     net::if_::InterfaceFlags,
-    sys::socket::{LinkAddr, SockaddrStorage},
+    sys::socket::SockaddrStorage,
 };
 
 /// The longest name of an interface that Emacs takes: `IFNAMSIZ` less its closing NUL.
@@ -301,7 +301,7 @@ fn info(name: &str, all: &[InterfaceAddress]) -> Option<InterfaceInfo> {
             known.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into()).into()
         }),
         netmask: inet.and_then(|(it, _)| v4(it.netmask.as_ref())).map(Address::from),
-        hardware: of(device).find_map(|it| Some(hardware(it.address.as_ref()?.as_link_addr()?))),
+        hardware: of(device).find_map(|it| hardware(it.address.as_ref()?)),
         flags,
     })
 }
@@ -317,12 +317,14 @@ fn socket_addr(storage: Option<&SockaddrStorage>) -> Option<SocketAddr> {
     v4.or_else(v6)
 }
 
-fn hardware(link: &LinkAddr) -> HardwareAddress {
+/// The address of an entry, if it is one of hardware.
+fn hardware(storage: &SockaddrStorage) -> Option<HardwareAddress> {
+    let link = storage.as_link_addr()?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let kind = link.hatype();
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let kind = link.datalink_type().into();
-    HardwareAddress { kind, bytes: link.addr().unwrap_or_default() }
+    Some(HardwareAddress { kind, bytes: link.addr().unwrap_or_default() })
 }
 
 /// The flags set, the last known one first, and before them what has no name here.

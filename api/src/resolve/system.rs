@@ -11,6 +11,9 @@ use netproc_core::{address::Family, reactor::Kind};
 
 use crate::error::{ResolverError, ResolverErrorKind};
 
+/// `AI_NUMERICHOST`: the same number on every Unix, also where the library of constants has none.
+const NUMERIC_HOST: i32 = 4;
+
 /// `EAI_ADDRFAMILY` and `EAI_NODATA`, where they are something of their own: they left the standard
 /// before some libraries had them, and so they are in none of ours. glibc, then the BSDs and macOS.
 const ADDRESS_FAMILY: i32 = if cfg!(target_os = "linux") { -9 } else { 1 };
@@ -43,7 +46,7 @@ pub(super) struct Question {
 pub(super) fn ask(question: &Question) -> Result<Vec<SocketAddr>, ResolverError> {
     let Question { host, service, family, kind, numeric } = question;
     let hints = AddrInfoHints {
-        flags: if *numeric { libc::AI_NUMERICHOST } else { 0 },
+        flags: if *numeric { NUMERIC_HOST } else { 0 },
         address: family.map_or(0, number),
         socktype: socktype(*kind),
         protocol: 0,
@@ -74,7 +77,7 @@ fn socktype(kind: Kind) -> i32 {
     match kind {
         Kind::Stream => SockType::Stream.into(),
         Kind::Datagram => SockType::DGram.into(),
-        Kind::SeqPacket => libc::SOCK_SEQPACKET,
+        Kind::SeqPacket => nix::sys::socket::SockType::SeqPacket as i32,
     }
 }
 
