@@ -15,7 +15,7 @@ use netproc_tests::{
     rig::{Outcome, Rig},
 };
 
-const SEEDS: std::ops::Range<u64> = 1..13;
+const SEEDS: std::ops::Range<u64> = 1..41;
 const STEPS: usize = 60;
 /// The most bytes of one send: all that wait in one connection fit the system's buffers.
 const SEND_MAX: usize = 2_000;
@@ -121,6 +121,8 @@ struct Trial<'a> {
     children: Rc<RefCell<Vec<Process>>>,
     servers: Vec<Server>,
     pairs: Vec<Pair>,
+    /// Seed and step, for whoever reads of a failure.
+    place: String,
 }
 
 impl Trial<'_> {
@@ -287,7 +289,7 @@ impl Trial<'_> {
         }
         // What was asked for leaves now; then everybody hears what the model says.
         self.rig.rt.turn(Duration::ZERO)?;
-        self.rig.until("what the model says", || self.disagreement().is_none());
+        self.rig.until(&self.place, || self.disagreement().is_none());
         Ok(())
     }
 
@@ -320,9 +322,11 @@ fn trial(rig: &Rig, seed: u64) -> Outcome {
         children: Rc::default(),
         servers: Vec::new(),
         pairs: Vec::new(),
+        place: String::new(),
     };
     trial.server()?;
     for step in 0..STEPS {
+        trial.place = format!("what the model says, seed {seed}, step {step}");
         trial.step().map_err(|err| format!("seed {seed}, step {step}: {err}"))?;
     }
     rig.settle();
