@@ -13,7 +13,7 @@ use netproc_core::{
     machine::Status,
     options::SockOption,
     plist::{Plist, Value},
-    process::{Exit, Limits},
+    process::{Crowded, Exit, Limits},
     reactor::{Kind, Op, SysError},
 };
 
@@ -164,6 +164,7 @@ impl Common {
     }
 
     fn start(self, asked: Plist, reuse_port: bool) -> Result<Start<Handlers>, StartError> {
+        self.limits.check()?;
         Ok(Start {
             name: self.name,
             kind: self.kind,
@@ -352,13 +353,23 @@ pub struct ServerBuilder {
     remote: Option<Address>,
     backlog: u32,
     reuse_port: bool,
+    connections_max: Option<usize>,
+    crowded: Option<Crowded>,
 }
 
 impl ServerBuilder {
     pub(crate) fn new(rt: &Runtime, name: &str) -> Self {
         let mut common = Common::new(rt, name);
         common.service = Some(Service::Any);
-        Self { common, local: None, remote: None, backlog: BACKLOG, reuse_port: false }
+        Self {
+            common,
+            local: None,
+            remote: None,
+            backlog: BACKLOG,
+            reuse_port: false,
+            connections_max: None,
+            crowded: None,
+        }
     }
 
     common_methods!();
@@ -379,6 +390,38 @@ impl ServerBuilder {
     /// bounded by the system; Emacs's is 5.
     pub const fn backlog(mut self, backlog: u32) -> Self {
         self.backlog = backlog;
+        self
+    }
+
+    /// How many connections the server may have at a time; see [`Limits::connections_max`].
+    ///
+    /// Default: the descriptors this program may have, as of the runtime's making, but 64, counted for
+    /// each server of its own. Over a simulation there is no default limit. What becomes of further
+    /// ones is [`crowded`](Self::crowded)'s choice; either way the log hears
+    /// [`LogEntry::Crowded`], at most once in [`Limits::log_every`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let rt = netproc::Runtime::new()?;
+    /// let server = rt.server("few").max_connections(2).start()?;
+    /// assert_eq!(server.limits().connections_max, Some(2));
+    /// assert!(rt.server("none").max_connections(0).start().is_err());
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Nothing in Emacs; there a server accepts until descriptors run out.
+    pub const fn max_connections(mut self, count: usize) -> Self {
+        self.connections_max = Some(count);
+        self
+    }
+
+    /// What becomes of those above [`max_connections`](Self::max_connections). Default: they are
+    /// left in the backlog.
+    pub const fn crowded(mut self, crowded: Crowded) -> Self {
+        self.crowded = Some(crowded);
         self
     }
 
@@ -423,8 +466,8 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// [`StartError`]: a host or service that cannot be, or the system's refusal, such as
-    /// `EADDRINUSE`. Nothing is left.
+    /// [`StartError`]: a host or service that cannot be, a bound that holds nothing, or the system's
+    /// refusal, such as `EADDRINUSE`. Nothing is left.
     ///
     /// # Examples
     ///
@@ -444,7 +487,12 @@ impl ServerBuilder {
     ///
     /// Emacs Lisp manual 28.2, "Network Processes" (`make-network-process` with `:server`).
     pub fn start(self) -> Result<Process, StartError> {
-        let Self { mut common, local, remote, backlog, reuse_port } = self;
+        let Self { mut common, local, remote, backlog, reuse_port, connections_max, crowded } =
+            self;
+        let limits = &mut common.limits;
+        limits.crowded = crowded.unwrap_or(limits.crowded);
+        let asked_for = connections_max.or(limits.connections_max);
+        limits.connections_max = asked_for.or_else(|| common.rt.connections_max());
         let mut asked = common.asked();
         asked.put(":server", Value::True);
         let local = match local {
@@ -458,7 +506,7 @@ impl ServerBuilder {
         }
         let rt = common.rt.clone();
         let datagram = common.kind == Kind::Datagram;
-        if datagram && common.handlers.on_accept.is_some() {
+        if datagram && (common.handlers.on_accept.is_some() || connections_max.is_some()) {
             return Err(StartError::Incompatible("a packet server accepts no connections"));
         }
         if !datagram && remote.is_some() {
@@ -533,8 +581,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`StartError`]: a host or service that cannot be, the refusal of the last address, or
-    /// `TimedOut`. Nothing is left.
+    /// [`StartError`]: a host or service that cannot be, a bound that holds nothing, the refusal of
+    /// the last address, or `TimedOut`. Nothing is left.
     ///
     /// # Source
     ///

@@ -77,7 +77,7 @@ pub use netproc_core::{
     options::SockOption,
     plist::{Plist, Value},
     pool::Buf,
-    process::{Exit, Limits},
+    process::{Crowded, Exit, Limits},
     reactor::{CloseHow, Config, ConfigError, Counters, Kind, Op, Payload, SysError},
     table::ProcessId,
 };
