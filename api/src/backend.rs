@@ -12,9 +12,10 @@ use netproc_core::{
     options::SockOption,
     queue::EventQueue,
     reactor::{
-        Caps, CloseHow, Config, Counters, Descriptors, OpenSpec, Payload, Reactor, Role, SockId,
-        SysError, Tick, Wait, Wake,
+        Caps, CloseHow, Config, Counters, Credentials, Descriptors, OpenSpec, Payload, Reactor,
+        Role, SockId, SysError, Tick, Wait, Wake,
     },
+    socket::BoundFile,
 };
 #[cfg(feature = "sim")]
 use netproc_core::{
@@ -344,6 +345,18 @@ impl Reactor for AnyReactor {
 
     fn peer_addr(&self, id: SockId) -> Result<Address, SysError> {
         each!(self, r => r.peer_addr(id))
+    }
+
+    fn set_peer(&mut self, id: SockId, to: &Address) -> Result<(), SysError> {
+        each!(self, r => r.set_peer(id, to))
+    }
+
+    fn peer_credentials(&self, id: SockId) -> Result<Credentials, SysError> {
+        each!(self, r => r.peer_credentials(id))
+    }
+
+    fn bound_file(&self, id: SockId) -> Result<BoundFile, SysError> {
+        each!(self, r => r.bound_file(id))
     }
 
     fn set_option(&mut self, id: SockId, option: &SockOption) -> Result<(), SysError> {

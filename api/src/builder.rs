@@ -1,27 +1,33 @@
 //! Builders of servers and clients: one method per keyword of `make-network-process`.
 //!
 //! Invariant: nothing touches the system before `start`, and a `start` that fails leaves nothing.
+//! Keywords that only some sockets have are in `builder/sockets.rs`.
 
-use std::{collections::VecDeque, fmt, time::Duration};
+mod places;
+mod sockets;
+
+use std::{fmt, time::Duration};
 
 use netproc_core::{
     address::{Address, Family},
-    coding::{Coding, CodingError},
-    contact::Role,
+    coding::{Coding, CodingError, CodingSystem},
     engine::Start,
     event::{Event, Input, LogEntry},
-    machine::Status,
     options::SockOption,
+    output::Buffer,
     plist::{Plist, Value},
-    process::{Crowded, Exit, Limits},
-    reactor::{Kind, Op, SysError},
+    process::Limits,
+    reactor::{FileSpec, Kind},
 };
 
+use self::places::Places;
 use crate::{
-    error::StartError,
-    handlers::{Filter, Handlers, Outcome},
+    error::{ServiceProblem, StartError},
+    handlers::{Filter, Handlers, Outcome, Output},
+    open::{self, Patience},
+    output::buffer_value,
     process::{Process, shared_filter},
-    resolve::resolve,
+    resolve::{Wanted, resolve},
     runtime::Runtime,
 };
 
@@ -30,7 +36,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(60);
 /// Connections the system keeps for a server that has not accepted them yet.
 const BACKLOG: u32 = 1024;
 
-/// A port, or the path of a local socket.
+/// A port, the name of a service, or the path of a local socket.
 ///
 /// # Examples
 ///
@@ -47,7 +53,9 @@ pub enum Service {
     Any,
     /// A port; 0 is any free one.
     Port(u16),
-    /// The digits of a port, or the path of a local socket; a leading NUL makes the name abstract.
+    /// The digits of a port; or a name that the system's table of services has for the kind of the
+    /// process (`"https"`, see services(5)); or the path of a local socket, where a leading NUL makes
+    /// the name abstract.
     Name(String),
 }
 
@@ -104,14 +112,18 @@ struct Common {
     host: Option<String>,
     service: Option<Service>,
     family: Option<Family>,
+    short_hosts: bool,
     kind: Kind,
     options: Vec<SockOption>,
     plist: Plist,
     handlers: Handlers,
     coding: Option<Result<Coding, CodingError>>,
+    unibyte: bool,
     stopped: bool,
     half_open: bool,
     limits: Limits,
+    connected: bool,
+    file: FileSpec,
 }
 
 impl Common {
@@ -122,14 +134,18 @@ impl Common {
             host: None,
             service: None,
             family: None,
+            short_hosts: false,
             kind: Kind::Stream,
             options: Vec::new(),
             plist: Plist::new(),
             handlers: Handlers::default(),
             coding: None,
+            unibyte: false,
             stopped: false,
             half_open: false,
             limits: Limits::default(),
+            connected: true,
+            file: FileSpec::default(),
         }
     }
 
@@ -152,7 +168,19 @@ impl Common {
             asked.put(":family", family_value(family));
         }
         if let Some(Ok(coding)) = &self.coding {
-            asked.put(":coding", Value::Symbol(coding.to_string().into()));
+            asked.put(":coding", coding_value(coding));
+        }
+        if self.handlers.output.buffer.is_some() {
+            asked.put(":buffer", buffer_value(self.handlers.output.buffer.clone()));
+        }
+        if self.handlers.no_query {
+            asked.put(":noquery", Value::True);
+        }
+        if self.stopped {
+            asked.put(":stop", Value::True);
+        }
+        for option in &self.options {
+            asked.put(option.keyword(), option.value());
         }
         asked
     }
@@ -163,19 +191,29 @@ impl Common {
         (self.handlers.clone(), self.plist.clone())
     }
 
-    fn start(self, asked: Plist, reuse_port: bool) -> Result<Start<Handlers>, StartError> {
+    fn start(mut self, asked: Plist, reuse_port: bool) -> Result<Start<Handlers>, StartError> {
         self.limits.check()?;
+        let mut coding = self.coding.transpose()?;
+        if self.unibyte {
+            let coding = coding.get_or_insert_default();
+            coding.decode = coding.decode.map(CodingSystem::raw_text);
+        }
+        if self.handlers.output.buffer.is_some() {
+            self.handlers.use_defaults();
+        }
         Ok(Start {
             name: self.name,
             kind: self.kind,
             asked,
             plist: self.plist,
             handlers: self.handlers,
-            coding: self.coding.transpose()?,
+            coding,
             options: self.options,
             stopped: self.stopped,
             half_open: self.half_open,
             reuse_port,
+            connected: self.connected,
+            file: self.file,
             limits: self.limits,
         })
     }
@@ -186,41 +224,50 @@ impl Common {
         if self.kind == Kind::SeqPacket && self.family != Some(Family::Local) {
             return Err(StartError::Incompatible("seqpacket is for local sockets only"));
         }
-        if let Some(Family::Other(_)) = self.family {
-            return Err(StartError::Incompatible(
-                "unknown address family: give an address instead",
-            ));
-        }
         let service = self.service.as_ref().ok_or_else(missing)?;
         if self.family != Some(Family::Local) {
-            return resolve(self.host.as_deref(), service, self.family);
+            return resolve(&self.wanted(service));
         }
         match service {
-            Service::Name(path) if path.is_empty() => {
-                Err(StartError::Service { service: path.clone(), problem: "an empty path" })
-            }
-            Service::Name(path) => Ok(vec![Address::local(path)?]),
-            Service::Any | Service::Port(_) => Err(StartError::Service {
+            Service::Name(path) if !path.is_empty() => Ok(vec![Address::local(path)?]),
+            Service::Any | Service::Port(_) | Service::Name(_) => Err(StartError::Service {
+                host: None,
                 service: service.to_string(),
-                problem: "a local socket needs a path",
+                problem: ServiceProblem::NeedsPath,
             }),
         }
     }
+
+    fn wanted<'a>(&'a self, service: &'a Service) -> Wanted<'a> {
+        Wanted {
+            host: self.host.as_deref(),
+            service,
+            family: self.family,
+            kind: self.kind,
+            short_hosts: self.short_hosts,
+        }
+    }
+}
+
+/// A coding as `:coding` shows it: one name, or a pair.
+pub(crate) fn coding_value(coding: &Coding) -> Value {
+    let half = |system: Option<CodingSystem>| {
+        system.map_or(Value::Nil, |system| Value::symbol(&system.to_string()))
+    };
+    if coding.decode == coding.encode {
+        return half(coding.decode);
+    }
+    Value::pair(half(coding.decode), half(coding.encode))
 }
 
 fn family_value(family: Family) -> Value {
     match family {
-        Family::Ipv4 => Value::Symbol("ipv4".into()),
-        Family::Ipv6 => Value::Symbol("ipv6".into()),
-        Family::Local => Value::Symbol("local".into()),
+        Family::Ipv4 => Value::symbol("ipv4"),
+        Family::Ipv6 => Value::symbol("ipv6"),
+        Family::Local => Value::symbol("local"),
         Family::Other(number) => i64::from(number).into(),
         _ => Value::Nil,
     }
-}
-
-fn sys(address: &Address) -> impl Fn(SysError) -> StartError {
-    let address = Some(address.clone());
-    move |source| StartError::Sys { address: address.clone(), source }
 }
 
 /// The methods both builders have.
@@ -232,9 +279,18 @@ macro_rules! common_methods {
             self
         }
 
-        /// `:service`: a port, or the path of a local socket.
+        /// `:service`: a port, the name of a service, or the path of a local socket.
         pub fn service(mut self, service: impl Into<Service>) -> Self {
             self.common.service = Some(service.into());
+            self
+        }
+
+        /// Lets hosts like `127.1`, `0177.0.0.1` and `0x7f.1` through to the resolver, which reads
+        /// them as Emacs does: as 127.0.0.1. Default `false`: they are refused, since what is one
+        /// address to the resolver and another text to a filter of addresses is a known way around
+        /// that filter.
+        pub fn short_hosts(mut self, on: bool) -> Self {
+            self.common.short_hosts = on;
             self
         }
 
@@ -290,6 +346,32 @@ macro_rules! common_methods {
             self
         }
 
+        /// `:filter-multibyte`: with `false` the filter gets bytes of which only the line ends are
+        /// converted, whatever text the coding would make of them. Default `true`.
+        ///
+        /// Differs: Emacs 28.2 documents the keyword and ignores it.
+        pub const fn filter_multibyte(mut self, multibyte: bool) -> Self {
+            self.common.unibyte = !multibyte;
+            self
+        }
+
+        /// `:buffer`: where output goes if no filter is given, and word of the end if no sentinel is.
+        ///
+        /// Without a filter of its own the process then has the default one, and without a sentinel
+        /// the default one: nothing waits for [`Runtime::next_event`]. Connections of a server get
+        /// a buffer each.
+        pub fn buffer(mut self, buffer: Buffer) -> Self {
+            self.common.handlers.output = Output::new(Some(buffer));
+            self
+        }
+
+        /// `:noquery`: whoever ends the program need not be asked about it; see
+        /// [`Runtime::processes_to_query`]. Default `false`.
+        pub const fn noquery(mut self, noquery: bool) -> Self {
+            self.common.handlers.no_query = noquery;
+            self
+        }
+
         /// `:plist`: what you hang on the process. A server's is copied to its connections.
         pub fn plist(mut self, plist: Plist) -> Self {
             self.common.plist = plist;
@@ -341,6 +423,26 @@ macro_rules! common_methods {
         pub fn broadcast(self, on: bool) -> Self {
             self.option(SockOption::Broadcast(on))
         }
+
+        /// `:dontroute`: only to hosts on a connected network. Default `false`.
+        pub fn dontroute(self, on: bool) -> Self {
+            self.option(SockOption::DontRoute(on))
+        }
+
+        /// `:oobinline`: urgent bytes in line with the others. Default `false`.
+        pub fn oobinline(self, on: bool) -> Self {
+            self.option(SockOption::OobInline(on))
+        }
+
+        /// `:priority`: of the packets sent; which values there are is the system's business (Linux).
+        pub fn priority(self, priority: i32) -> Self {
+            self.option(SockOption::Priority(priority))
+        }
+
+        /// `:bindtodevice`: use the network device of this name only (Linux).
+        pub fn bindtodevice(self, device: impl Into<String>) -> Self {
+            self.option(SockOption::BindToDevice(Some(device.into())))
+        }
     };
 }
 
@@ -353,8 +455,7 @@ pub struct ServerBuilder {
     remote: Option<Address>,
     backlog: u32,
     reuse_port: bool,
-    connections_max: Option<usize>,
-    crowded: Option<Crowded>,
+    places: Places,
 }
 
 impl ServerBuilder {
@@ -367,8 +468,7 @@ impl ServerBuilder {
             remote: None,
             backlog: BACKLOG,
             reuse_port: false,
-            connections_max: None,
-            crowded: None,
+            places: Places::default(),
         }
     }
 
@@ -390,38 +490,6 @@ impl ServerBuilder {
     /// bounded by the system; Emacs's is 5.
     pub const fn backlog(mut self, backlog: u32) -> Self {
         self.backlog = backlog;
-        self
-    }
-
-    /// How many connections the server may have at a time; see [`Limits::connections_max`].
-    ///
-    /// Default: the descriptors this program may have, as of the runtime's making, but 64, counted for
-    /// each server of its own. Over a simulation there is no default limit. What becomes of further
-    /// ones is [`crowded`](Self::crowded)'s choice; either way the log hears
-    /// [`LogEntry::Crowded`], at most once in [`Limits::log_every`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let rt = netproc::Runtime::new()?;
-    /// let server = rt.server("few").max_connections(2).start()?;
-    /// assert_eq!(server.limits().connections_max, Some(2));
-    /// assert!(rt.server("none").max_connections(0).start().is_err());
-    /// # Ok::<(), netproc::Error>(())
-    /// ```
-    ///
-    /// # Source
-    ///
-    /// Nothing in Emacs; there a server accepts until descriptors run out.
-    pub const fn max_connections(mut self, count: usize) -> Self {
-        self.connections_max = Some(count);
-        self
-    }
-
-    /// What becomes of those above [`max_connections`](Self::max_connections). Default: they are
-    /// left in the backlog.
-    pub const fn crowded(mut self, crowded: Crowded) -> Self {
-        self.crowded = Some(crowded);
         self
     }
 
@@ -487,26 +555,21 @@ impl ServerBuilder {
     ///
     /// Emacs Lisp manual 28.2, "Network Processes" (`make-network-process` with `:server`).
     pub fn start(self) -> Result<Process, StartError> {
-        let Self { mut common, local, remote, backlog, reuse_port, connections_max, crowded } =
-            self;
-        let limits = &mut common.limits;
-        limits.crowded = crowded.unwrap_or(limits.crowded);
-        let asked_for = connections_max.or(limits.connections_max);
-        limits.connections_max = asked_for.or_else(|| common.rt.connections_max());
+        let Self { mut common, local, remote, backlog, reuse_port, places } = self;
+        let told = places.settle(&mut common.limits, &common.rt);
         let mut asked = common.asked();
         asked.put(":server", Value::True);
+        if let Some(remote) = &remote {
+            asked.put(":remote", remote.clone());
+        }
         let local = match local {
             Some(local) => local,
             None => common.addresses()?.swap_remove(0),
         };
-        let over_ip = matches!(local.family(), Family::Ipv4 | Family::Ipv6);
-        if over_ip && common.kind != Kind::Datagram {
-            // First, so that the caller's own word on it comes later and counts.
-            common.options.insert(0, SockOption::ReuseAddr(true));
-        }
+        sockets::check_file(common.file, &local)?;
         let rt = common.rt.clone();
         let datagram = common.kind == Kind::Datagram;
-        if datagram && (common.handlers.on_accept.is_some() || connections_max.is_some()) {
+        if datagram && (common.handlers.on_accept.is_some() || told) {
             return Err(StartError::Incompatible("a packet server accepts no connections"));
         }
         if !datagram && remote.is_some() {
@@ -516,15 +579,7 @@ impl ServerBuilder {
         }
         let _kept = common.kept();
         let start = common.start(asked, reuse_port)?;
-        let mut engine = rt.engine_mut();
-        let made = if datagram {
-            engine.datagram(start, Role::Server, Some(&local), remote.as_ref())
-        } else {
-            engine.listen(start, &local, backlog)
-        };
-        drop(engine);
-        rt.nudge();
-        Ok(Process::new(made.map_err(sys(&local))?, rt))
+        open::server(&rt, start, &local, remote.as_ref(), backlog)
     }
 }
 
@@ -590,49 +645,21 @@ impl ClientBuilder {
     /// connect has a time limit and serves others meanwhile.
     pub fn start(self) -> Result<Process, StartError> {
         let Self { common, remote, local, nowait, within } = self;
+        sockets::check_connected(common.connected, common.kind)?;
         let asked = common.asked();
         let to = match remote {
             Some(remote) => vec![remote],
             None => common.addresses()?,
         };
         if to.iter().any(|address| address.port() == Some(0)) {
-            let service = common.service.as_ref().map_or_else(String::new, ToString::to_string);
-            return Err(StartError::Service { service, problem: "a client needs a port" });
+            let (host, service) = (common.host.clone(), common.service.as_ref());
+            let service = service.map_or_else(|| "0".into(), ToString::to_string);
+            return Err(StartError::Service { host, service, problem: ServiceProblem::NeedsPort });
         }
         let rt = common.rt.clone();
-        let datagram = common.kind == Kind::Datagram;
         let _kept = common.kept();
         let start = common.start(asked, false)?;
-        let first = to[0].clone();
-        // Packets go to the first, a connection is tried to each: the last is the one that failed.
-        let tried = if datagram { first.clone() } else { to[to.len() - 1].clone() };
-        let made = if datagram {
-            rt.engine_mut().datagram(start, Role::Client, local.as_ref(), Some(&first))
-        } else {
-            rt.engine_mut().connect(start, VecDeque::from(to), local, nowait)
-        };
-        rt.nudge();
-        let process = Process::new(made.map_err(sys(&tried))?, rt);
-        if nowait || datagram { Ok(process) } else { connected(process, within) }
+        let patience = if nowait { Patience::Nowait } else { Patience::Within(within) };
+        open::client(&rt, start, to, local, patience)
     }
-}
-
-/// Waits until `process` is connected, or takes it back.
-fn connected(process: Process, within: Duration) -> Result<Process, StartError> {
-    let rt = process.runtime().clone();
-    let waited = rt.wait_connecting(&process, within);
-    let address = process.contact().remote().cloned().unwrap_or_else(Address::unnamed);
-    let problem = match (waited, process.exit()) {
-        (Err(err), _) => StartError::Runtime(Box::new(err)),
-        (Ok(_), Exit::Failed(source)) => StartError::Sys { address: Some(address), source },
-        (Ok(true), _) => StartError::TimedOut { address },
-        // Deleted by a callback that ran meanwhile, or open and ended already.
-        (Ok(false), Exit::Deleted) if process.status() == Status::Closed => {
-            StartError::Sys { address: Some(address), source: SysError::canceled(Op::Connect) }
-        }
-        (Ok(false), _) => return Ok(process),
-    };
-    rt.engine_mut().abandon(process.shared());
-    rt.nudge();
-    Err(problem)
 }

@@ -1,13 +1,26 @@
 //! What can go wrong before a process exists, and what can end a runtime.
+//!
+//! Invariant: every error keeps what it is about, so that a caller never has to read its text. What
+//! is wrong with hosts and services is told in [`names`], Emacs's words are made in [`emacs`].
+
+pub(crate) mod emacs;
+mod names;
 
 use netproc_core::{
     address::{Address, AddressError},
     coding::CodingError,
-    engine::{FinishError, SendError, SendTextError},
+    engine::{CredentialsError, DatagramAddressError, FinishError, SendError, SendTextError},
+    event::Reason,
+    options::OptionError,
+    plist::PlistError,
     reactor::{ConfigError, SysError},
 };
 
-use crate::{backend::BackendError, handle::Gone, process::FilterError};
+pub use self::names::{HostProblem, ResolverError, ResolverErrorKind, ServiceProblem};
+use crate::{
+    backend::BackendError, handle::Gone, interfaces::InterfaceError, lookup::LookupError,
+    process::FilterError,
+};
 
 /// Why a process could not be started. Nothing is left of it: no socket, no name.
 #[derive(Debug, thiserror::Error)]
@@ -16,36 +29,78 @@ pub enum StartError {
     /// Neither a service nor an address was given.
     #[error("process {0:?} has no service")]
     MissingService(String),
-    /// A host that is empty, has a NUL, a space or brackets, or is no plain IPv4 address although
-    /// it looks like one.
+    /// A host that can be no host, or is not of the family asked for; no resolver was asked.
     #[error("host {host:?}: {problem}")]
     Host {
         /// What was given.
         host: String,
+        /// The service given with it, as Emacs writes it: any port is 0.
+        service: String,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: HostProblem,
     },
-    /// A service that is no port and no path where one is needed.
+    /// A service that is no port, is not known, or is no path where one is needed.
     #[error("service {service:?}: {problem}")]
     Service {
+        /// The host it was to be looked up with, the loopback address if no other was given; `None`
+        /// where none was needed, as for local sockets.
+        host: Option<String>,
         /// What was given.
         service: String,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: ServiceProblem,
     },
-    /// The name look-up of a host failed.
+    /// The resolver refused a host.
     #[error("{host}/{service}: name look-up failed")]
     Lookup {
         /// The host looked up.
         host: String,
-        /// The service looked up with it.
+        /// The service given with it, as Emacs writes it: any port is 0.
         service: String,
         /// What the resolver said.
-        source: std::io::Error,
+        source: ResolverError,
     },
     /// A path or address that cannot be.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// The arguments are no property list: the last keyword has no value.
+    #[error(transparent)]
+    Plist(#[from] PlistError),
+    /// An argument of the wrong type.
+    #[error("wrong type of {keyword}: {value}, it has to satisfy {expected}")]
+    Argument {
+        /// The keyword.
+        keyword: &'static str,
+        /// Emacs's name of what it has to be, such as `stringp`.
+        expected: &'static str,
+        /// What was given, as Lisp prints it.
+        value: String,
+    },
+    /// A `:type` that is none.
+    #[error("unsupported connection type {0}")]
+    UnsupportedType(String),
+    /// A `:family` that is none.
+    #[error("unknown address family {0}")]
+    UnknownFamily(String),
+    /// A server that shall not be waited for: it never is.
+    #[error("':server' is incompatible with ':nowait'")]
+    ServerNowait,
+    /// A `:local` or `:remote` that is no address.
+    #[error("malformed {keyword} address {value}")]
+    MalformedAddress {
+        /// The keyword.
+        keyword: &'static str,
+        /// What was given, as Lisp prints it.
+        value: String,
+        /// What is wrong, if it has the shape of an address at all.
+        source: Option<AddressError>,
+    },
+    /// A backlog that is negative.
+    #[error("a backlog of {0} is no number of connections")]
+    Backlog(i64),
+    /// A socket option that does not fit.
+    #[error(transparent)]
+    Option(#[from] OptionError),
     /// A coding system that is unknown or refused.
     #[error(transparent)]
     Coding(#[from] CodingError),
@@ -74,6 +129,47 @@ pub enum StartError {
     Runtime(#[source] Box<Error>),
 }
 
+/// Why a send that waits, or a flush, did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendWaitError {
+    /// The bytes were refused; nothing was queued.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The system refused the packet. The process lives on.
+    #[error("the packet was refused")]
+    Refused(#[source] SysError),
+    /// A callback deleted the process meanwhile.
+    #[error("the process was deleted while {unsent} bytes waited to be sent")]
+    Deleted {
+        /// Bytes the system did not have then.
+        unsent: u64,
+    },
+    /// The connection ended meanwhile.
+    #[error("the connection ended while {unsent} bytes waited to be sent: {reason}")]
+    Broken {
+        /// In order, or by which error.
+        reason: Reason,
+        /// Bytes the system did not have then.
+        unsent: u64,
+    },
+    /// The time is over; what is left stays queued.
+    #[error("{queued} bytes still wait to be sent after the time given")]
+    TimedOut {
+        /// Bytes that wait.
+        queued: u64,
+    },
+    /// The runtime could not wait.
+    #[error("the runtime could not wait")]
+    Runtime(#[from] Box<Error>),
+}
+
+impl From<Error> for SendWaitError {
+    fn from(err: Error) -> Self {
+        Self::Runtime(Box::new(err))
+    }
+}
+
 /// Anything this crate returns, for programs that pass it on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -96,9 +192,21 @@ pub enum Error {
     /// A coding system is unknown or refused.
     #[error(transparent)]
     Coding(#[from] CodingError),
+    /// A name could not be looked up.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The interfaces of this machine could not be listed.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
     /// The sending direction could not be ended.
     #[error(transparent)]
     Finish(#[from] FinishError),
+    /// A packet process cannot talk to an address.
+    #[error(transparent)]
+    DatagramAddress(#[from] DatagramAddressError),
+    /// Nobody can say who the peer is.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// A filter could not be set.
     #[error(transparent)]
     Filter(#[from] FilterError),

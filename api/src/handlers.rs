@@ -15,9 +15,14 @@ use std::{
 use netproc_core::{
     event::{Event, Input, LogEntry},
     machine::Phase,
+    output::{Buffer, Marker},
+    plist::Value,
 };
 
-use crate::process::Process;
+use crate::{
+    output::{DEFAULT_FILTER, DEFAULT_SENTINEL, default_filter, default_sentinel},
+    process::Process,
+};
 
 type BoxError = Box<dyn Error>;
 
@@ -67,11 +72,59 @@ pub(crate) struct Handlers {
     pub(crate) sentinel: Option<Sentinel>,
     pub(crate) log: Option<Log>,
     pub(crate) on_accept: Option<OnAccept>,
+    /// Where output goes if no filter takes it.
+    pub(crate) output: Output,
+    /// What the dynamic front shows for the callbacks; `nil` for those of Rust.
+    pub(crate) shown: Shown,
+    /// Whoever ends the program need not be asked about it.
+    pub(crate) no_query: bool,
     /// A connection whose sentinel has yet to hear `open from`: they stay until then, even if it ends.
     pub(crate) announcing: bool,
 }
 
+/// The buffer of a process, and where in it the next output goes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Output {
+    pub(crate) buffer: Option<Buffer>,
+    pub(crate) mark: Option<Marker>,
+}
+
+impl Output {
+    /// Output goes to the end of `buffer` from now on.
+    pub(crate) fn new(buffer: Option<Buffer>) -> Self {
+        let mark = buffer.as_ref().map(|buffer| buffer.marker(buffer.len() + 1));
+        Self { buffer, mark }
+    }
+}
+
+/// Filter and sentinel as values. They say what a process has even after it has ended, when its
+/// callbacks are gone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shown {
+    pub(crate) filter: Value,
+    pub(crate) sentinel: Value,
+}
+
 impl Handlers {
+    /// Fills in the default filter and the default sentinel where none was given.
+    pub(crate) fn use_defaults(&mut self) {
+        if matches!(self.filter, Filter::None) {
+            self.filter = Filter::Shared(default_filter());
+            self.shown.filter = Value::symbol(DEFAULT_FILTER);
+        }
+        if self.sentinel.is_none() {
+            self.sentinel = Some(default_sentinel());
+            self.shown.sentinel = Value::symbol(DEFAULT_SENTINEL);
+        }
+    }
+
+    /// Takes the callbacks out; what else is known of the process stays.
+    pub(crate) fn take_callbacks(&mut self) -> Self {
+        let (output, shown, no_query) =
+            (std::mem::take(&mut self.output), std::mem::take(&mut self.shown), self.no_query);
+        std::mem::replace(self, Self { output, shown, no_query, ..Self::default() })
+    }
+
     /// Whether callbacks take what comes to a process in `phase`. Otherwise it waits for whoever pulls
     /// events. A connection inherits its server's log as well, but only the server's own is called.
     pub(crate) const fn take_input(&self, phase: Phase) -> bool {

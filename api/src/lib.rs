@@ -56,9 +56,15 @@
 
 mod backend;
 mod builder;
+mod companions;
+pub mod emacs;
 mod error;
 mod handle;
 mod handlers;
+mod interfaces;
+mod lookup;
+mod open;
+mod output;
 mod process;
 mod resolve;
 mod runtime;
@@ -68,27 +74,39 @@ pub use netproc_core::sim;
 pub use netproc_core::{
     address::{Address, AddressError, Family, NetworkText},
     coding::{
-        Char, Coding, CodingError, CodingSystem, EncodeError, EncodeReport, LineEnd, Text, TextRef,
+        Char, Coding, CodingError, CodingSystem, Decoder, EncodeError, EncodeReport, Encoder,
+        LineEnd, Text, TextRef,
     },
     contact::{Contact, Role},
-    engine::{FinishError, SendError, SendTextError},
+    engine::{CredentialsError, DatagramAddressError, FinishError, SendError, SendTextError},
     event::{Event, Input, LogEntry, Reason},
     machine::Status,
-    options::SockOption,
-    plist::{Plist, Value},
+    options::{OptionError, SockOption},
+    output::{Buffer, BufferError, Buffers, Marker},
+    plist::{Plist, PlistError, Value},
     pool::Buf,
     process::{Crowded, Exit, Limits},
-    reactor::{CloseHow, Config, ConfigError, Counters, Kind, Op, Payload, SysError},
+    reactor::{CloseHow, Config, ConfigError, Counters, Credentials, Kind, Op, Payload, SysError},
     table::ProcessId,
+    value::{Object, ReadError},
 };
 pub use netproc_poll::Mechanism;
 
 pub use crate::{
     backend::{Backend, BackendError, Choice, ParseBackendError},
     builder::{ClientBuilder, ServerBuilder, Service},
-    error::{Error, Result, StartError},
+    companions::{ProcessTable, SetOptionError},
+    error::{
+        Error, HostProblem, ResolverError, ResolverErrorKind, Result, SendWaitError,
+        ServiceProblem, StartError,
+    },
     handle::{Gone, Handle},
     handlers::{CallbackError, CallbackKind, Outcome},
+    interfaces::{
+        HardwareAddress, Interface, InterfaceError, InterfaceFlag, InterfaceInfo,
+        network_interface_info, network_interface_list,
+    },
+    lookup::{LookupError, network_lookup_address_info},
     process::{FilterError, Process},
     runtime::{Runtime, RuntimeBuilder, Timer},
 };

@@ -1,14 +1,17 @@
 //! The public handle on one process.
 //!
 //! Invariant: a handle keeps no state of its own; everything it answers is the engine's. It outlives
-//! the process: status, contact and properties stay readable after the end.
+//! the process: status, contact and properties stay readable after the end. What concerns the peer is
+//! in `process/peer.rs`.
+
+mod peer;
 
 use std::{fmt, rc::Rc};
 
 use netproc_core::{
     address::Address,
     coding::{Coding, CodingError, EncodeReport, TextRef},
-    contact::{Contact, Role},
+    contact::Role,
     engine::{Engine, FinishError, SendError, SendTextError},
     event::{Event, Input},
     machine::{Phase, Status},
@@ -20,7 +23,7 @@ use netproc_core::{
 
 use crate::{
     backend::AnyReactor,
-    handlers::{Filter, Handlers, Outcome, SharedFilter},
+    handlers::{Filter, Handlers, Outcome, Sentinel, SharedFilter},
     runtime::Runtime,
 };
 
@@ -121,22 +124,6 @@ impl Process {
         self.shared.borrow().exit()
     }
 
-    /// Its contact as of the last event delivered: addresses, host, service, every keyword given.
-    ///
-    /// # Source
-    ///
-    /// Emacs Lisp manual 28.2, "Process Information" (`process-contact`).
-    #[must_use]
-    pub fn contact(&self) -> Contact {
-        self.shared.borrow().contact().clone()
-    }
-
-    /// Whom a packet process talks to: the sender of the last packet, or the peer it was given.
-    #[must_use]
-    pub fn datagram_address(&self) -> Option<Address> {
-        self.shared.borrow().peer().cloned()
-    }
-
     /// Whether it is stopped, whatever its status says.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
@@ -167,6 +154,11 @@ impl Process {
         let old = self.shared.borrow_mut().plist.put(key, value);
         // The old value goes out of the borrow before it is dropped: it may be anything.
         old
+    }
+
+    /// Replaces its property list and returns the one before.
+    pub fn set_plist(&self, plist: Plist) -> Plist {
+        std::mem::replace(&mut self.shared.borrow_mut().plist, plist)
     }
 
     /// Sends `data` to the peer, after everything sent before.
@@ -238,6 +230,33 @@ impl Process {
         sent.map(|(queued, _)| queued)
     }
 
+    /// What sending `text` would put on the wire. Nothing is sent, but a byte order mark that goes
+    /// before the first text counts as written.
+    #[must_use]
+    pub fn encode<'a>(&self, text: impl Into<TextRef<'a>>) -> Vec<u8> {
+        Engine::<AnyReactor, _>::encode(&self.shared, text)
+    }
+
+    /// The same for a unibyte string, as Emacs calls it: bytes of which only the line ends are converted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let rt = netproc::Runtime::new()?;
+    /// let server = rt.server("s").coding("utf-8-dos").start()?;
+    /// assert_eq!(server.encode("\u{e9}\n"), b"\xc3\xa9\r\n");
+    /// assert_eq!(server.encode_bytes(b"\xe9\n"), b"\xe9\r\n");
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Input to Processes".
+    #[must_use]
+    pub fn encode_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        Engine::<AnyReactor, _>::encode_bytes(&self.shared, bytes)
+    }
+
     /// Its coding, with what reads have decided since it was set; `None` when bytes are bytes.
     ///
     /// # Source
@@ -290,6 +309,12 @@ impl Process {
         let finished = self.rt.engine_mut().finish(&self.shared);
         self.rt.nudge();
         finished
+    }
+
+    /// Whether [`send_eof`](Self::send_eof) has ended its sending direction.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.shared.borrow().is_finished()
     }
 
     /// Asks for one [`Event::Drained`] as soon as no more than [`Limits::queue_len_low`] bytes wait,
@@ -356,7 +381,7 @@ impl Process {
 
     /// Sets the filter: called with each input, again from within itself if it waits.
     pub fn set_filter<O: Outcome>(&self, filter: impl Fn(&Self, Input) -> O + 'static) {
-        self.install(Filter::Shared(shared_filter(filter)), false);
+        self.install_filter(Filter::Shared(shared_filter(filter)), false, Value::Nil);
     }
 
     /// Sets a filter with state of its own: input waits while it runs.
@@ -373,23 +398,35 @@ impl Process {
             return Err(FilterError::Server);
         }
         let filter = move |process: &Self, input: Input| filter(process, input).into_error();
-        self.install(Filter::Own(Rc::new(std::cell::RefCell::new(filter))), false);
+        let filter = Filter::Own(Rc::new(std::cell::RefCell::new(filter)));
+        self.install_filter(filter, false, Value::Nil);
         Ok(())
     }
 
     /// Takes the filter away: input goes to [`Runtime::next_event`].
     pub fn clear_filter(&self) {
-        self.install(Filter::None, false);
+        self.install_filter(Filter::None, false, Value::Nil);
     }
 
     /// Turns input off without a stop, as Emacs's filter `t` does: nothing is read, the end of the
     /// connection goes unnoticed, the status does not change. Setting a filter turns it on again.
     pub fn ignore_input(&self) {
-        self.install(Filter::None, true);
+        self.install_filter(Filter::None, true, Value::Nil);
     }
 
-    fn install(&self, filter: Filter, deaf: bool) {
-        let old = std::mem::replace(&mut self.shared.borrow_mut().handlers.filter, filter);
+    /// Whether its input is turned off.
+    #[must_use]
+    pub fn is_ignoring_input(&self) -> bool {
+        self.shared.borrow().is_ignoring_input()
+    }
+
+    pub(crate) fn install_filter(&self, filter: Filter, deaf: bool, shown: Value) {
+        let mut p = self.shared.borrow_mut();
+        let old = (
+            std::mem::replace(&mut p.handlers.filter, filter),
+            std::mem::replace(&mut p.handlers.shown.filter, shown),
+        );
+        drop(p);
         self.rt.engine_mut().set_deaf(&self.shared, deaf);
         self.rt.nudge();
         // Dropping a closure may run anything, so it comes last, with nothing borrowed.
@@ -400,7 +437,16 @@ impl Process {
     pub fn set_sentinel<O: Outcome>(&self, sentinel: impl Fn(&Self, &Event) -> O + 'static) {
         let sentinel =
             Rc::new(move |process: &Self, event: &Event| sentinel(process, event).into_error());
-        let old = self.shared.borrow_mut().handlers.sentinel.replace(sentinel);
+        self.install_sentinel(sentinel, Value::Nil);
+    }
+
+    pub(crate) fn install_sentinel(&self, sentinel: Sentinel, shown: Value) {
+        let mut p = self.shared.borrow_mut();
+        let old = (
+            p.handlers.sentinel.replace(sentinel),
+            std::mem::replace(&mut p.handlers.shown.sentinel, shown),
+        );
+        drop(p);
         drop(old);
     }
 }

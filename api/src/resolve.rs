@@ -1,151 +1,218 @@
 //! From a host and a service to addresses.
 //!
-//! Invariant: text that only looks like an address is refused before anything is asked. Numeric
-//! hosts and `localhost`'s stand-in `local` need no look-up; a name is looked up by the system,
-//! which blocks the calling thread for as long as its resolver takes.
+//! Invariant: text that only looks like an address or a port is refused before anything is asked,
+//! the service first. Numeric hosts and `localhost`'s stand-in `local` need no look-up; a name is
+//! looked up by the system, which blocks the calling thread for as long as its resolver takes. The
+//! call itself is [`system`]'s.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _};
+mod system;
 
-use netproc_core::address::{Address, Family};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::{builder::Service, error::StartError};
+use netproc_core::{
+    address::{Address, Family},
+    reactor::Kind,
+};
+use nix::net::if_::if_nametoindex;
+
+use self::system::{Question, ask, number};
+use crate::{
+    builder::Service,
+    error::{HostProblem, ResolverError, ResolverErrorKind, ServiceProblem, StartError},
+};
 
 /// The longest name the domain name system has.
 const NAME_LEN_MAX: usize = 253;
+/// The longest label of such a name.
+const LABEL_LEN_MAX: usize = 63;
+/// The longest service name that is looked up; the registered ones have at most 15 bytes.
+const SERVICE_LEN_MAX: usize = 255;
 
-/// The addresses to try, in order.
-pub(crate) fn resolve(
-    host: Option<&str>,
-    service: &Service,
-    family: Option<Family>,
-) -> Result<Vec<Address>, StartError> {
-    let port = port(service)?;
-    let Some(host) = host.filter(|&host| host != "local") else {
-        let loopback = if family == Some(Family::Ipv6) {
-            IpAddr::V6(Ipv6Addr::LOCALHOST)
-        } else {
-            IpAddr::V4(Ipv4Addr::LOCALHOST)
-        };
-        return Ok(vec![(loopback, port).into()]);
-    };
-    let refused = |problem| StartError::Host { host: host.into(), problem };
-    let fits = |ip: &IpAddr| match family {
-        Some(Family::Ipv4) => ip.is_ipv4(),
-        Some(Family::Ipv6) => ip.is_ipv6(),
-        _ => true,
-    };
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return if fits(&ip) {
-            Ok(vec![(ip, port).into()])
-        } else {
-            Err(refused("not an address of the family asked for"))
-        };
+/// What a process was given to find its addresses by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) host: Option<&'a str>,
+    pub(crate) service: &'a Service,
+    pub(crate) family: Option<Family>,
+    pub(crate) kind: Kind,
+    /// Whether `127.1` and its like are addresses.
+    pub(crate) short_hosts: bool,
+}
+
+impl Wanted<'_> {
+    /// The family, by its name where it has one.
+    fn family(&self) -> Option<Family> {
+        let named = [Family::Ipv4, Family::Ipv6].into_iter();
+        self.family
+            .map(|family| named.clone().find(|&it| number(it) == number(family)).unwrap_or(family))
     }
-    check(host).map_err(refused)?;
-    let failed =
-        |source| StartError::Lookup { host: host.into(), service: service.to_string(), source };
-    let found = (host, port).to_socket_addrs().map_err(failed)?;
-    let found: Vec<Address> = found.filter(|addr| fits(&addr.ip())).map(Address::from).collect();
-    if found.is_empty() {
-        Err(refused("has no address of the family asked for"))
-    } else {
-        Ok(found)
+
+    fn loopback(&self) -> IpAddr {
+        if self.family() == Some(Family::Ipv6) {
+            Ipv6Addr::LOCALHOST.into()
+        } else {
+            Ipv4Addr::LOCALHOST.into()
+        }
+    }
+
+    /// The host as Emacs names it in its errors.
+    fn host_text(&self) -> String {
+        match self.host {
+            Some(host) if host != "local" => host.into(),
+            _ => self.loopback().to_string(),
+        }
+    }
+
+    /// The service likewise.
+    fn service_text(&self) -> String {
+        match self.service {
+            Service::Any => "0".into(),
+            Service::Port(_) | Service::Name(_) => self.service.to_string(),
+        }
+    }
+
+    fn bad_host(&self, problem: HostProblem) -> StartError {
+        StartError::Host { host: self.host_text(), service: self.service_text(), problem }
+    }
+
+    fn bad_service(&self, problem: ServiceProblem) -> StartError {
+        let host = Some(self.host_text());
+        StartError::Service { host, service: self.service.to_string(), problem }
+    }
+
+    fn refused(&self, source: ResolverError) -> StartError {
+        StartError::Lookup { host: self.host_text(), service: self.service_text(), source }
     }
 }
 
-/// Refuses what is no host name before a resolver sees it.
-fn check(host: &str) -> Result<(), &'static str> {
-    let label_too_long = host.split('.').any(|label| label.len() > 63);
-    // `127.1` and `0x7f.1` are addresses to some resolvers and names to others: a known bypass.
-    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    let hexadecimal = last.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x"));
-    let numeric = last.starts_with(|first: char| first.is_ascii_digit())
-        && (last.bytes().all(|byte| byte.is_ascii_digit()) || hexadecimal);
-    match host {
-        "" => Err("empty"),
-        _ if host.contains('\0') => Err("a NUL is not allowed"),
-        _ if host.starts_with('[') => Err("write the address without brackets"),
-        _ if !host.is_ascii() => Err("not ASCII: encode it as punycode"),
-        _ if host.contains(|c: char| c.is_ascii_whitespace() || c.is_ascii_control()) => {
-            Err("no host name has a space")
+/// The addresses to try, in order.
+pub(crate) fn resolve(wanted: &Wanted<'_>) -> Result<Vec<Address>, StartError> {
+    let port = port(wanted)?;
+    let family = wanted.family();
+    let numeric = match wanted.host {
+        None | Some("local") => Some(wanted.loopback()),
+        Some(host) => host.parse().ok(),
+    };
+    match (numeric, family) {
+        (Some(ip), None) => return Ok(vec![(ip, port).into()]),
+        (Some(ip), Some(Family::Ipv4 | Family::Ipv6)) => {
+            let fits = ip.is_ipv4() == (family == Some(Family::Ipv4));
+            let address = fits.then(|| vec![(ip, port).into()]);
+            return address.ok_or_else(|| wanted.bad_host(HostProblem::Family));
         }
-        _ if host.len() > NAME_LEN_MAX || label_too_long => Err("name too long"),
-        _ if numeric => Err("neither a plain IPv4 address nor a name"),
+        // A family known by its number only: the system has to say whether it has addresses.
+        (Some(_), Some(_)) => {}
+        (None, _) => check(&wanted.host_text(), wanted.short_hosts)
+            .map_err(|problem| wanted.bad_host(problem))?,
+    }
+    let host = wanted.host_text();
+    let numeric = only_numbers(&host);
+    let service = Some(port.to_string());
+    let question = Question { host, service, family, kind: wanted.kind, numeric };
+    let found = ask(&question).map_err(|source| wanted.refused(source))?;
+    if found.is_empty() {
+        return Err(wanted.bad_host(HostProblem::Family));
+    }
+    Ok(found.into_iter().map(Address::from).collect())
+}
+
+/// Every address of a host, without ports; the forms of the system count as addresses here.
+///
+/// # Errors
+///
+/// What the resolver refused with.
+pub(crate) fn look_up(host: &str, family: Option<Family>) -> Result<Vec<Address>, ResolverError> {
+    let (kind, numeric) = (Kind::Stream, only_numbers(host));
+    let question = Question { host: host.into(), service: None, family, kind, numeric };
+    Ok(ask(&question)?.into_iter().map(Address::from).collect())
+}
+
+/// Refuses what is no host name before a resolver sees it.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn check(host: &str, short_hosts: bool) -> Result<(), HostProblem> {
+    let label_too_long = host.split('.').any(|label| label.len() > LABEL_LEN_MAX);
+    match host {
+        "" => Err(HostProblem::Empty),
+        _ if host.contains('\0') => Err(HostProblem::Nul),
+        _ if host.starts_with('[') => Err(HostProblem::Brackets),
+        _ if !host.is_ascii() => Err(HostProblem::NotAscii),
+        _ if host.contains(|c: char| c.is_ascii_whitespace() || c.is_ascii_control()) => {
+            Err(HostProblem::Space)
+        }
+        _ if host.len() > NAME_LEN_MAX || label_too_long => Err(HostProblem::TooLong),
+        _ if !short_hosts && short_form(host) => Err(HostProblem::ShortForm),
+        _ if !interface_exists(host) => Err(HostProblem::Interface),
         _ => Ok(()),
     }
 }
 
-fn port(service: &Service) -> Result<u16, StartError> {
-    let name = match service {
+/// Whether a host ends like an IPv4 address: `127.1` and `0x7f.1` are addresses to some resolvers
+/// and names to others, a known bypass of filters.
+fn short_form(host: &str) -> bool {
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let hexadecimal = last.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("0x"));
+    last.starts_with(|first: char| first.is_ascii_digit())
+        && (last.bytes().all(|byte| byte.is_ascii_digit()) || hexadecimal)
+}
+
+/// Whether a host can be an address only, so that no name server need hear of it.
+fn only_numbers(host: &str) -> bool {
+    host.contains([':', '%']) || host.parse::<Ipv4Addr>().is_ok() || short_form(host)
+}
+
+/// Whether the interface behind an address, if one is named, is there.
+fn interface_exists(host: &str) -> bool {
+    match host.split_once('%') {
+        Some((address, scope)) if address.parse::<Ipv6Addr>().is_ok() => {
+            scope.parse::<u32>().is_ok() || if_nametoindex(scope).is_ok()
+        }
+        // What is no IPv6 address has no interface either; the resolver has a word for it.
+        _ => true,
+    }
+}
+
+/// The port of a service; a name is looked up in the system's table for streams or packets.
+fn port(wanted: &Wanted<'_>) -> Result<u16, StartError> {
+    let refused = |problem| wanted.bad_service(problem);
+    let name = match wanted.service {
         Service::Any => return Ok(0),
         Service::Port(port) => return Ok(*port),
         Service::Name(name) => name,
     };
-    let refused = |problem| StartError::Service { service: name.clone(), problem };
     if name.is_empty() {
-        return Err(refused("empty"));
+        return Err(refused(ServiceProblem::Empty));
     }
-    if !name.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(refused("not a port; service names are not looked up"));
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return name.parse().map_err(|_| refused(ServiceProblem::OutOfRange));
     }
-    name.parse().map_err(|_| refused("port out of range 0 to 65535"))
+    if name.contains('\0') {
+        return Err(refused(ServiceProblem::Nul));
+    }
+    // " 80", "+80" and "-1" are numbers to some resolvers.
+    let named = name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_graphic());
+    if !named || name.len() > SERVICE_LEN_MAX {
+        return Err(refused(ServiceProblem::Unknown));
+    }
+    let question = Question {
+        host: Ipv4Addr::LOCALHOST.to_string(),
+        service: Some(name.clone()),
+        family: Some(Family::Ipv4),
+        kind: wanted.kind,
+        numeric: true,
+    };
+    // The host is known to be one: on systems with a single word for both, there is no such service.
+    let unknown = [ResolverErrorKind::Service, ResolverErrorKind::NotFound];
+    let found = ask(&question).map_err(|source| {
+        let unknown = unknown.contains(&source.kind());
+        if unknown { refused(ServiceProblem::Unknown) } else { wanted.refused(source) }
+    })?;
+    let first = found.first().map(SocketAddr::port);
+    first.ok_or_else(|| refused(ServiceProblem::Unknown))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn resolved(
-        host: Option<&str>,
-        service: &str,
-        family: Option<Family>,
-    ) -> Result<String, String> {
-        let found =
-            resolve(host, &Service::from(service), family).map_err(|err| err.to_string())?;
-        Ok(found.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
-    }
-
-    #[test]
-    fn numeric_hosts_and_ports_need_no_look_up() {
-        let v6 = Some(Family::Ipv6);
-        let cases = [
-            (None, "7", None, "[127 0 0 1 7]"),
-            (None, "7", v6, "[0 0 0 0 0 0 0 1 7]"),
-            (Some("local"), "7", None, "[127 0 0 1 7]"),
-            (Some("10.1.2.3"), "80", None, "[10 1 2 3 80]"),
-            (Some("::1"), "0", v6, "[0 0 0 0 0 0 0 1 0]"),
-        ];
-        for (host, service, family, expected) in cases {
-            assert_eq!(resolved(host, service, family).as_deref(), Ok(expected));
-        }
-    }
-
-    #[test]
-    fn bad_hosts_and_services_are_refused_by_name() {
-        let long = "a".repeat(64);
-        let cases = [
-            (Some(""), "7", "empty"),
-            (Some("a\0b"), "7", "NUL"),
-            (Some("[::1]"), "7", "brackets"),
-            (Some("256.1.1.1"), "7", "neither"),
-            (Some("127.1"), "7", "neither"),
-            (Some("0x7f.1"), "7", "neither"),
-            (Some("0X7F000001"), "7", "neither"),
-            (Some("127.0.0.0X1"), "7", "neither"),
-            (Some("0177.0.0.1"), "7", "neither"),
-            (Some("a b"), "7", "space"),
-            (Some("h\u{f6}st"), "7", "punycode"),
-            (Some(&*long), "7", "too long"),
-            (None, "", "empty"),
-            (None, "80x", "not a port"),
-            (None, " 80", "not a port"),
-            (None, "-1", "not a port"),
-            (None, "65536", "out of range"),
-        ];
-        for (host, service, expected) in cases {
-            let refused = resolved(host, service, None).unwrap_err();
-            assert!(refused.contains(expected), "{host:?} {service:?}: {refused}");
-        }
-        assert!(resolved(Some("::1"), "9", Some(Family::Ipv4)).unwrap_err().contains("family"));
-    }
-}
+mod tests;

@@ -5,7 +5,9 @@
 
 #[cfg(unix)]
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+mod accept;
 mod deliver;
+mod send;
 
 use std::{
     cell::{Cell, OnceCell, Ref, RefCell, RefMut},
@@ -18,11 +20,12 @@ use std::{
 use netproc_core::{
     engine::{Admit, Engine},
     event::Event,
-    machine::{Phase, Status},
+    machine::Phase,
+    output::Buffers,
     process::{self, Exit, Shared},
     reactor::{
-        Config, ConfigError, Counters, Descriptors as _, Op, Reactor as _, SysError, Tick, Wait,
-        Wake as _,
+        Caps, Config, ConfigError, Counters, Descriptors as _, Op, Reactor as _, SysError, Tick,
+        Wait, Wake as _,
     },
     table::ProcessId,
     timer::{TimerId, Timers},
@@ -31,6 +34,7 @@ use netproc_core::{
 use crate::{
     backend::{self, AnyReactor, AnyWaker, Backend, Choice},
     builder::{ClientBuilder, ServerBuilder},
+    emacs::CodingDefaults,
     error::{Error, Result},
     handle::{Handle, Mailbox},
     handlers::{CallbackError, Handlers},
@@ -41,8 +45,6 @@ use crate::{
 const DEPTH_MAX: u32 = 32;
 /// The most that may be asked for: each level takes some of the thread's stack.
 const DEPTH_MOST: u32 = 1024;
-/// After the first output, `accept_output` without a process goes on until this long brings none.
-const QUIET: Duration = Duration::from_millis(10);
 
 /// A process as the engine shows it.
 type Inside = process::Process<Handlers>;
@@ -54,6 +56,9 @@ struct Inner {
     choice: Choice,
     waker: AnyWaker,
     mailbox: Arc<Mailbox>,
+    buffers: Buffers,
+    /// How many of them were killed when it was last looked who has lost one.
+    kills_seen: Cell<u64>,
     timers: RefCell<Timers<Job>>,
     report: RefCell<Report>,
     /// Waits running now, the outer ones included.
@@ -64,6 +69,10 @@ struct Inner {
     /// Inputs delivered so far.
     inputs: Cell<u64>,
     shutdown: Cell<bool>,
+    /// A wait under way holds the timers.
+    timers_held: Cell<bool>,
+    /// Which coding systems a process gets that names none.
+    coding_defaults: RefCell<CodingDefaults>,
     /// The descriptor a foreign loop sleeps on, once it was asked for.
     #[cfg(unix)]
     descriptor: OnceCell<OwnedFd>,
@@ -216,6 +225,8 @@ impl Runtime {
             engine: RefCell::new(Engine::new(reactor)),
             choice,
             mailbox: Mailbox::new(),
+            buffers: Buffers::default(),
+            kills_seen: Cell::new(0),
             timers: RefCell::default(),
             report: RefCell::new(deliver::default_report()),
             depth: Cell::new(0),
@@ -223,6 +234,8 @@ impl Runtime {
             connections_max,
             inputs: Cell::new(0),
             shutdown: Cell::new(false),
+            timers_held: Cell::new(false),
+            coding_defaults: RefCell::default(),
             #[cfg(unix)]
             descriptor: OnceCell::new(),
         };
@@ -232,6 +245,10 @@ impl Runtime {
     /// How many connections a server may have that does not say.
     pub(crate) fn connections_max(&self) -> Option<usize> {
         self.inner.connections_max
+    }
+
+    pub(crate) fn buffer_table(&self) -> &Buffers {
+        &self.inner.buffers
     }
 
     pub(crate) fn engine(&self) -> Ref<'_, Engine<AnyReactor, Handlers>> {
@@ -277,6 +294,48 @@ impl Runtime {
     /// Builds a client named `name`.
     pub fn client(&self, name: &str) -> ClientBuilder {
         ClientBuilder::new(self, name)
+    }
+
+    /// The most bytes of a stream that one call of a filter brings, at least 1. At first whatever one read
+    /// brings, [`Config::slot_len`]. Packets and records are never cut here.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Output from Processes" (`read-process-output-max`).
+    pub fn set_input_len_max(&self, bytes: usize) {
+        self.engine_mut().set_input_len_max(bytes);
+    }
+
+    /// That bound.
+    #[must_use]
+    pub fn input_len_max(&self) -> usize {
+        self.engine().input_len_max()
+    }
+
+    /// Which coding systems [`make_network_process`](Self::make_network_process) gives a process that
+    /// names none. The builders ask nobody: without a coding, bytes are bytes.
+    #[must_use]
+    pub fn coding_defaults(&self) -> CodingDefaults {
+        self.inner.coding_defaults.borrow().clone()
+    }
+
+    /// Sets them, for processes made from now on.
+    pub fn set_coding_defaults(&self, defaults: CodingDefaults) {
+        self.inner.coding_defaults.replace(defaults);
+    }
+
+    /// What the backend and the system under it can do.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let rt = netproc::Runtime::new()?;
+    /// assert_eq!(rt.capabilities().seqpacket, cfg!(target_os = "linux"));
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    #[must_use]
+    pub fn capabilities(&self) -> Caps {
+        self.engine().reactor().caps()
     }
 
     /// The listed processes, the newest first.
@@ -466,59 +525,6 @@ impl Runtime {
         }
     }
 
-    /// Waits until `process`, or any if none is given, has had output, handling what else happens;
-    /// returns whether there was some. With `just_this_one` nobody else is served.
-    ///
-    /// Returns when the time is over or `process` has ended; for a listening server, when a
-    /// connection has come. Without a time it waits for the process as long as that takes, and
-    /// without a process it only handles what is ready. Output of a process without a filter counts
-    /// when it is there to be pulled.
-    ///
-    /// # Errors
-    ///
-    /// As [`run`](Self::run).
-    ///
-    /// # Source
-    ///
-    /// Emacs Lisp manual 28.2, "Accepting Output". Differs: with a server it waits for a
-    /// connection; the time limit holds under any traffic of others.
-    pub fn accept_output(
-        &self,
-        process: Option<&Process>,
-        timeout: Option<Duration>,
-        just_this_one: bool,
-    ) -> Result<bool> {
-        let depth = Depth::enter(self)?;
-        let deadline = match (timeout, process) {
-            (Some(timeout), _) => self.deadline(timeout),
-            (None, Some(_)) => Tick(u64::MAX),
-            (None, None) => Tick::default(),
-        };
-        let only = process.filter(|_| just_this_one).map(Process::id);
-        let admit =
-            |p: &Inside, input: bool| has_takers(p, input) && only.is_none_or(|id| id == p.id());
-        let wait = Output::new(self, process);
-        let mut until = deadline;
-        loop {
-            let delivered = self.deliver_all(Some(&admit));
-            if wait.is_over(delivered) {
-                break;
-            }
-            if wait.came() {
-                until = deadline.min(self.engine().now().after(QUIET));
-            }
-            let limit = (until < Tick(u64::MAX)).then_some(until);
-            self.poll(self.wait_until(limit))?;
-            if self.engine().now() >= until {
-                // The last look: what came until the deadline still counts.
-                self.deliver_all(Some(&admit));
-                break;
-            }
-        }
-        let listening = process.is_some_and(|process| process.status() == Status::Listen);
-        depth.leave(wait.came() && !listening)
-    }
-
     /// Serves everybody with callbacks while `process` connects, at most `within`; returns whether
     /// it still does.
     pub(crate) fn wait_connecting(&self, process: &Process, within: Duration) -> Result<bool> {
@@ -586,7 +592,7 @@ impl Runtime {
 
     /// How long the reactor may sleep: until the deadline or the next timer.
     fn wait_until(&self, deadline: Option<Tick>) -> Wait {
-        let timer = self.inner.timers.borrow().next_at();
+        let timer = self.inner.timers.borrow().next_at().filter(|_| !self.inner.timers_held.get());
         match (deadline, timer) {
             (Some(deadline), Some(timer)) => Wait::Until(deadline.min(timer)),
             (Some(at), None) | (None, Some(at)) => Wait::Until(at),
@@ -615,44 +621,6 @@ impl Runtime {
 /// the rest may serve it.
 const fn has_takers(p: &Inside, input: bool) -> bool {
     p.handlers.take_input(p.phase()) || !input && p.handlers.sentinel.is_some()
-}
-
-/// What `accept_output` looks at.
-struct Output<'a> {
-    rt: &'a Runtime,
-    process: Option<&'a Process>,
-    before: u64,
-}
-
-impl<'a> Output<'a> {
-    fn new(rt: &'a Runtime, process: Option<&'a Process>) -> Self {
-        let mut output = Self { rt, process, before: 0 };
-        output.before = output.count();
-        output
-    }
-
-    fn count(&self) -> u64 {
-        match self.process {
-            Some(process) => process.shared().borrow().served(),
-            None => self.rt.inner.inputs.get(),
-        }
-    }
-
-    /// Whether output has come, or waits to be pulled.
-    fn came(&self) -> bool {
-        let waits = |process: &Process| process.shared().borrow().has_input_waiting();
-        self.count() > self.before || self.process.is_some_and(waits)
-    }
-
-    /// Whether there is nothing to wait for: what was asked for is there and what else was ready is
-    /// handled, or the process has ended.
-    fn is_over(&self, delivered: bool) -> bool {
-        let ended = |process: &Process| process.shared().borrow().is_at_end();
-        match self.process {
-            Some(process) => self.came() || ended(process),
-            None => self.came() && !delivered,
-        }
-    }
 }
 
 /// Counts nested waits, and ends the count however a wait ends.

@@ -12,10 +12,11 @@ use std::{
 use netproc_core::{
     address::{Address, Family},
     options::SockOption,
+    outbox::Queue,
     queue::EventQueue,
     reactor::{
-        Caps, CloseHow, Config, Counters, Descriptors, Kind, Op, OpenSpec, Payload, Reactor, Role,
-        SockId, SysError, Tick, Wait,
+        Caps, CloseHow, Config, Counters, Credentials, Descriptors, Kind, Op, OpenSpec, Payload,
+        Reactor, Role, SockId, SysError, Tick, Wait,
     },
     slots::Slots,
     socket,
@@ -264,6 +265,33 @@ impl Reactor for PollReactor {
 
     fn peer_addr(&self, id: SockId) -> Result<Address, SysError> {
         socket::peer_addr(&self.sock(id, Op::Option)?.socket)
+    }
+
+    fn set_peer(&mut self, id: SockId, to: &Address) -> Result<(), SysError> {
+        let dead = SysError { op: Op::Connect, errno: libc::EBADF };
+        let sock = self.socks.get_mut(id.0).ok_or(dead)?;
+        if sock.class != Class::Packets {
+            return Err(SysError::unsupported(Op::Connect));
+        }
+        let old = socket::peer_addr(&sock.socket).ok();
+        socket::connect_packets(&sock.socket, to)?;
+        if let (Some(old), Queue::Packets(packets)) = (old, &mut sock.out) {
+            packets.address(&old);
+        }
+        // It may have waited for the old peer's room.
+        sock.can_write = true;
+        if sock.has_work() {
+            self.hub.agenda.ready(id, sock);
+        }
+        Ok(())
+    }
+
+    fn peer_credentials(&self, id: SockId) -> Result<Credentials, SysError> {
+        socket::peer_credentials(&self.sock(id, Op::Option)?.socket)
+    }
+
+    fn bound_file(&self, id: SockId) -> Result<socket::BoundFile, SysError> {
+        socket::BoundFile::of(&self.sock(id, Op::Option)?.socket)
     }
 
     fn set_option(&mut self, id: SockId, option: &SockOption) -> Result<(), SysError> {

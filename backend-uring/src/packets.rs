@@ -12,13 +12,15 @@ use socket2::Socket;
 
 use crate::ring::empty_header;
 
-/// `struct io_uring_recvmsg_out` and the room for an address and a time in front of every packet.
+/// `struct io_uring_recvmsg_out` and the room for an address and a control message's head in front of every packet.
 pub(crate) const HEADER_LEN: u32 = 16 + NAME_LEN + TIME_LEN as u32;
 const NAME_LEN: u32 = 128;
-/// One control message with a `struct timeval`.
-const TIME_LEN: u8 = 32;
+/// The head of one control message and nothing behind it: the time of arrival is cut off, and that
+/// one was there is all we want to know. With more room the kernel would put the descriptors there
+/// that a local peer passes, opened for us; so it closes them.
+const TIME_LEN: u8 = if size_of::<libc::cmsghdr>() == 12 { 12 } else { 16 };
 
-/// The template of every packet receive: how much room address and time have.
+/// The template of every packet receive: how much room address and control message have.
 pub(crate) struct PacketHeader(Box<libc::msghdr>);
 
 impl PacketHeader {

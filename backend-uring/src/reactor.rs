@@ -9,11 +9,12 @@ use std::{fmt, time::Duration};
 use netproc_core::{
     address::Address,
     options::SockOption,
+    outbox::Queue,
     pool::Pool,
     queue::EventQueue,
     reactor::{
-        Caps, CloseHow, Config, Counters, Event, Kind, Op, OpenSpec, Payload, Reactor, Role,
-        SockId, SysError, Tick, Wait,
+        Caps, CloseHow, Config, Counters, Credentials, Event, Kind, Op, OpenSpec, Payload, Reactor,
+        Role, SockId, SysError, Tick, Wait,
     },
     slots::{Key, Slots},
     socket,
@@ -406,6 +407,31 @@ impl Reactor for UringReactor {
 
     fn peer_addr(&self, id: SockId) -> Result<Address, SysError> {
         socket::peer_addr(self.socket(id)?)
+    }
+
+    fn set_peer(&mut self, id: SockId, to: &Address) -> Result<(), SysError> {
+        self.usable(Op::Connect)?;
+        let dead = SysError { op: Op::Connect, errno: libc::EBADF };
+        let sock = self.sockets.get_mut(id.0).ok_or(dead)?;
+        if sock.role != Role::Datagram {
+            return Err(SysError::unsupported(Op::Connect));
+        }
+        self.io.counters.syscalls += 2;
+        let old = socket::peer_addr(&sock.fd).ok();
+        socket::connect_packets(&sock.fd, to)?;
+        if let (Some(old), Queue::Packets(packets)) = (old, &mut sock.queue) {
+            packets.address(&old);
+        }
+        self.io.mark(sock);
+        Ok(())
+    }
+
+    fn peer_credentials(&self, id: SockId) -> Result<Credentials, SysError> {
+        socket::peer_credentials(self.socket(id)?)
+    }
+
+    fn bound_file(&self, id: SockId) -> Result<socket::BoundFile, SysError> {
+        socket::BoundFile::of(self.socket(id)?)
     }
 
     fn set_option(&mut self, id: SockId, option: &SockOption) -> Result<(), SysError> {

@@ -15,7 +15,7 @@ use netproc_core::{
     pool::{Buf, Pool, Slot},
     process::{Limits, Shared},
     queue::EventQueue,
-    reactor::{Config, Event, Kind, Payload, SockId, Wait},
+    reactor::{Config, Event, FileSpec, Kind, Payload, SockId, Wait},
     sim::{Faults, SimReactor},
     slots::Key,
     table::{Names, ProcessId},
@@ -156,6 +156,8 @@ fn start(name: &str) -> Start<()> {
         stopped: false,
         half_open: false,
         reuse_port: false,
+        connected: true,
+        file: FileSpec::default(),
         limits: Limits::default(),
     }
 }

@@ -99,6 +99,9 @@ pub enum AddressError {
     /// More bytes than the system's largest address structure holds.
     #[error("{0} address bytes, the largest structure holds {OTHER_LEN_MAX}")]
     TooManyBytes(usize),
+    /// A family whose number no system could have.
+    #[error("malformed address: family {0} is out of the range 0 to 65535")]
+    Family(i64),
     /// A raw form of a family that has a form of its own.
     #[error("family {0} has a form of its own; raw bytes are for families unknown here")]
     KnownFamily(u16),
@@ -209,6 +212,21 @@ impl Address {
             return Err(AddressError::TooManyBytes(bytes.len()));
         }
         Ok(Self::Other { family, bytes: bytes.into() })
+    }
+
+    /// The same from numbers that may not fit their fields.
+    ///
+    /// # Errors
+    ///
+    /// As [`other`](Self::other); [`AddressError::Family`] and [`AddressError::Element`] for what
+    /// does not fit.
+    pub fn from_family(family: i64, elements: &[i64]) -> Result<Self, AddressError> {
+        let family = u16::try_from(family).map_err(|_| AddressError::Family(family))?;
+        let byte = |(index, &value)| {
+            u8::try_from(value).map_err(|_| AddressError::Element { index, value, max: 255 })
+        };
+        let bytes: Vec<u8> = elements.iter().enumerate().map(byte).collect::<Result<_, _>>()?;
+        Self::other(family, &bytes)
     }
 
     /// The address of the other end of a local connection, which has no name.
@@ -472,21 +490,10 @@ impl Reader<'_> {
     fn pair(&mut self) -> Result<Address, AddressError> {
         self.eat("(")?;
         let family = self.integer()?;
-        let max = u16::MAX;
-        let family = u16::try_from(family).map_err(|_| AddressError::Element {
-            index: 0,
-            value: family,
-            max,
-        })?;
         self.eat(" . ")?;
         let elements = self.vector()?;
         self.eat(")")?;
-        let mut bytes = Vec::with_capacity(elements.len());
-        for (index, value) in elements.into_iter().enumerate() {
-            let byte = u8::try_from(value);
-            bytes.push(byte.map_err(|_| AddressError::Element { index, value, max: 255 })?);
-        }
-        Address::other(family, &bytes)
+        Address::from_family(family, &elements)
     }
 }
 

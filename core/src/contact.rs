@@ -1,14 +1,15 @@
 //! What `process-contact` answers: the arguments a process was made with, corrected by what the
 //! system then said.
 //!
-//! Invariant: the arguments are shared by a server and its connections and never change; what
-//! differs per process is computed from its addresses. No system call is made here.
+//! Invariant: the arguments are shared by a server and its connections until one of them sets a key;
+//! what differs per process is computed from its addresses. No system call is made here.
 
 use std::{rc::Rc, sync::LazyLock};
 
 use crate::{
     address::{Address, Family},
     plist::{Plist, Value},
+    reactor::Credentials,
 };
 
 /// Whose contact it is: that decides which keys are answered from addresses.
@@ -46,19 +47,21 @@ pub struct Contact {
     asked: Rc<Plist>,
     local: Option<Address>,
     remote: Option<Address>,
+    credentials: Option<Credentials>,
 }
 
 impl Contact {
     /// A contact of the arguments alone.
     #[must_use]
     pub fn new(role: Role, asked: Plist) -> Self {
-        Self { role, asked: Rc::new(asked), local: None, remote: None }
+        Self { role, asked: Rc::new(asked), local: None, remote: None, credentials: None }
     }
 
     /// The contact of a connection that the owner of this one has accepted from `remote`.
     #[must_use]
     pub fn accepted(&self, local: Option<Address>, remote: Option<Address>) -> Self {
-        Self { role: Role::Accepted, asked: Rc::clone(&self.asked), local, remote }
+        let asked = Rc::clone(&self.asked);
+        Self { role: Role::Accepted, asked, local, remote, credentials: None }
     }
 
     /// The same with the address of this end.
@@ -81,6 +84,22 @@ impl Contact {
 
     pub(crate) fn set_remote(&mut self, remote: Option<Address>) {
         self.remote = remote;
+    }
+
+    /// Sets what it shows for `key`, in place or at the end. Keys that are answered from addresses go on
+    /// being answered from them.
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) {
+        Rc::make_mut(&mut self.asked).put(key, value);
+    }
+
+    pub(crate) const fn set_peer_credentials(&mut self, credentials: Credentials) {
+        self.credentials = Some(credentials);
+    }
+
+    /// Who made a local connection, if anybody has asked the process for it.
+    #[must_use]
+    pub const fn peer_credentials(&self) -> Option<Credentials> {
+        self.credentials
     }
 
     /// Whose contact it is.
@@ -159,6 +178,11 @@ impl Contact {
                 list.push((":host", peer_host(self.remote.as_ref())));
                 list.push((":remote", address(&self.remote)));
             }
+        }
+        if let Some(Credentials { pid, uid, gid }) = self.credentials {
+            let pid = Value::from(pid.map(i64::from));
+            let list_of = [pid, i64::from(uid).into(), i64::from(gid).into()];
+            list.push((":peer-credentials", Value::List(list_of.into())));
         }
         list
     }

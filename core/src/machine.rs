@@ -161,11 +161,17 @@ mod tests {
 
     /// The whole table as text, every phase with every event, and what status each phase shows.
     fn table() -> String {
-        let mut text = String::from("# phase x event -> phase; '-' where nothing may follow\n");
-        for phase in Phase::ALL {
-            for event in Event::ALL {
-                let next = phase.next(event).map_or_else(|| "-".into(), |next| format!("{next:?}"));
-                writeln!(text, "{phase:?} x {event:?} -> {next}").unwrap();
+        let mut text = String::from(
+            "# phase x event x running or stopped -> phase (status); '-' where nothing may follow\n",
+        );
+        for (phase, event) in
+            Phase::ALL.into_iter().flat_map(|phase| Event::ALL.map(|event| (phase, event)))
+        {
+            for stopped in [false, true] {
+                let flag = if stopped { "stopped" } else { "running" };
+                let show = |next: Phase| format!("{next:?} ({})", next.status(stopped));
+                let next = phase.next(event).map_or_else(|| "-".into(), show);
+                writeln!(text, "{phase:?} x {event:?} x {flag} -> {next}").unwrap();
             }
         }
         text.push_str("\n# phase: status running, stopped\n");

@@ -2,12 +2,62 @@
 
 use std::fmt;
 
+use crate::plist::Value;
+
+/// The longest name of a network device: `IFNAMSIZ` less its closing NUL.
+const DEVICE_LEN_MAX: usize = 15;
+/// Seconds that `:linger t` stands for.
+const LINGER_DEFAULT: u16 = 30;
+
+/// Why a value does not fit a socket option.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptionError {
+    /// Not a value of the right kind.
+    #[error("bad option value for {option}: {value} is not {expected}")]
+    Kind {
+        /// The keyword.
+        option: &'static str,
+        /// What it wants.
+        expected: &'static str,
+        /// What was given, as Lisp prints it.
+        value: String,
+    },
+    /// A number that the system's field cannot hold.
+    #[error("bad option value for {option}: {value} is out of the range {min} to {max}")]
+    Range {
+        /// The keyword.
+        option: &'static str,
+        /// What was given.
+        value: i64,
+        /// The least it may be.
+        min: i64,
+        /// The most it may be.
+        max: i64,
+    },
+    /// A device name longer than the system has any.
+    #[error("bad option value for :bindtodevice: a name of {0} bytes is too long")]
+    DeviceName(usize),
+}
+
+impl OptionError {
+    /// What Emacs says: `Bad option value for :priority`.
+    #[must_use]
+    pub fn emacs_message(&self) -> String {
+        let option = match self {
+            Self::Kind { option, .. } | Self::Range { option, .. } => option,
+            Self::DeviceName(_) => ":bindtodevice",
+        };
+        format!("Bad option value for {option}")
+    }
+}
+
 /// One option of a socket, as typed value.
 ///
 /// # Source
 ///
-/// Emacs Lisp manual 28.2, "Network Options". Differs: `linger` with a time in seconds only (Emacs's
-/// `t` resets the connection, the opposite of what its manual says), `NoDelay` is new.
+/// Emacs Lisp manual 28.2, "Network Options". Differs: `:linger t` lets queued bytes go out (Emacs's
+/// resets the connection, the opposite of what its manual says), `NoDelay` is new.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum SockOption {
@@ -33,6 +83,70 @@ pub enum SockOption {
 }
 
 impl SockOption {
+    /// The keywords of all options.
+    pub const KEYWORDS: [&str; 9] = [
+        ":bindtodevice",
+        ":broadcast",
+        ":dontroute",
+        ":keepalive",
+        ":linger",
+        ":nodelay",
+        ":oobinline",
+        ":priority",
+        ":reuseaddr",
+    ];
+
+    /// The option of that keyword with that value; `None` if there is no such option.
+    ///
+    /// Options that are on or off take anything for on and `nil` for off. `:linger` takes seconds, 0
+    /// to reset, `t` for 30 seconds; `:priority` an integer; `:bindtodevice` a name or `nil`.
+    ///
+    /// # Errors
+    ///
+    /// [`OptionError`] names the option and what is wrong with the value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc_core::{options::SockOption, plist::Value};
+    ///
+    /// assert_eq!(SockOption::new(":linger", &2.into()), Ok(Some(SockOption::Linger(Some(2)))));
+    /// assert_eq!(SockOption::new(":host", &2.into()), Ok(None));
+    /// let refused = SockOption::new(":priority", &Value::True).unwrap_err();
+    /// assert_eq!(refused.emacs_message(), "Bad option value for :priority");
+    /// ```
+    pub fn new(keyword: &str, value: &Value) -> Result<Option<Self>, OptionError> {
+        let on = value.is_true();
+        Ok(Some(match keyword {
+            ":bindtodevice" => Self::BindToDevice(device(value)?),
+            ":broadcast" => Self::Broadcast(on),
+            ":dontroute" => Self::DontRoute(on),
+            ":keepalive" => Self::KeepAlive(on),
+            ":linger" => Self::Linger(seconds(value)?),
+            ":nodelay" => Self::NoDelay(on),
+            ":oobinline" => Self::OobInline(on),
+            ":priority" => Self::Priority(priority(value)?),
+            ":reuseaddr" => Self::ReuseAddr(on),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Its value, as [`new`](Self::new) takes it.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        match self {
+            Self::BindToDevice(name) => name.as_deref().into(),
+            Self::Broadcast(on)
+            | Self::DontRoute(on)
+            | Self::KeepAlive(on)
+            | Self::NoDelay(on)
+            | Self::OobInline(on)
+            | Self::ReuseAddr(on) => (*on).into(),
+            Self::Linger(seconds) => seconds.map(i64::from).into(),
+            Self::Priority(priority) => i64::from(*priority).into(),
+        }
+    }
+
     /// The keyword Emacs has for it.
     #[must_use]
     pub const fn keyword(&self) -> &'static str {
@@ -53,5 +167,100 @@ impl SockOption {
 impl fmt::Display for SockOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.keyword())
+    }
+}
+
+fn wrong(option: &'static str, expected: &'static str, value: &Value) -> OptionError {
+    OptionError::Kind { option, expected, value: value.to_string() }
+}
+
+fn device(value: &Value) -> Result<Option<String>, OptionError> {
+    if !value.is_true() {
+        return Ok(None);
+    }
+    let name = value.as_str().ok_or_else(|| wrong(":bindtodevice", "a name or nil", value))?;
+    match name.len() {
+        0 => Ok(None),
+        1..=DEVICE_LEN_MAX => Ok(Some(name.into())),
+        len => Err(OptionError::DeviceName(len)),
+    }
+}
+
+fn seconds(value: &Value) -> Result<Option<u16>, OptionError> {
+    if !value.is_true() {
+        return Ok(None);
+    }
+    if *value == Value::True {
+        return Ok(Some(LINGER_DEFAULT));
+    }
+    let expected = "a number of seconds, t or nil";
+    let given = value.as_integer().ok_or_else(|| wrong(":linger", expected, value))?;
+    let range =
+        OptionError::Range { option: ":linger", value: given, min: 0, max: u16::MAX.into() };
+    u16::try_from(given).map(Some).map_err(|_| range)
+}
+
+fn priority(value: &Value) -> Result<i32, OptionError> {
+    let given = value.as_integer().ok_or_else(|| wrong(":priority", "an integer", value))?;
+    let range = OptionError::Range {
+        option: ":priority",
+        value: given,
+        min: i32::MIN.into(),
+        max: i32::MAX.into(),
+    };
+    i32::try_from(given).map_err(|_| range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_keyword_makes_its_option_and_gives_its_value_back() {
+        for keyword in SockOption::KEYWORDS {
+            let value = match keyword {
+                ":bindtodevice" => Value::from("lo"),
+                ":priority" | ":linger" => 5.into(),
+                _ => Value::True,
+            };
+            let option = SockOption::new(keyword, &value).unwrap().unwrap();
+            assert_eq!((option.keyword(), option.value()), (keyword, value));
+        }
+    }
+
+    #[test]
+    fn values_at_and_beyond_the_edge() {
+        let good = [
+            (":linger", "0", SockOption::Linger(Some(0))),
+            (":linger", "65535", SockOption::Linger(Some(u16::MAX))),
+            (":linger", "t", SockOption::Linger(Some(30))),
+            (":linger", "nil", SockOption::Linger(None)),
+            (":priority", "-1", SockOption::Priority(-1)),
+            (":priority", "2147483647", SockOption::Priority(i32::MAX)),
+            (":bindtodevice", "\"\"", SockOption::BindToDevice(None)),
+            (
+                ":bindtodevice",
+                "\"fifteen-letters\"",
+                SockOption::BindToDevice(Some("fifteen-letters".into())),
+            ),
+            (":keepalive", "anything", SockOption::KeepAlive(true)),
+        ];
+        for (keyword, value, option) in good {
+            assert_eq!(SockOption::new(keyword, &value.parse().unwrap()), Ok(Some(option)));
+        }
+        let bad = [
+            (":linger", "65536", "out of the range"),
+            (":linger", "-1", "out of the range"),
+            (":linger", "\"x\"", "not a number"),
+            (":priority", "2147483648", "out of the range"),
+            (":priority", "nil", "not an integer"),
+            (":priority", "3.5", "not an integer"),
+            (":bindtodevice", "5", "not a name"),
+            (":bindtodevice", "\"sixteen--letters\"", "too long"),
+        ];
+        for (keyword, value, problem) in bad {
+            let refused = SockOption::new(keyword, &value.parse().unwrap()).unwrap_err();
+            assert!(refused.to_string().contains(problem), "{keyword} {value}: {refused}");
+        }
     }
 }

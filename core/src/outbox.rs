@@ -157,6 +157,14 @@ impl Packets {
         self.queue.iter().rev().take_while(|packet| packet.to == to).count()
     }
 
+    /// Gives every packet that has no destination of its own this one: the peer of a socket that is
+    /// about to get another.
+    pub fn address(&mut self, to: &Address) {
+        for packet in self.queue.iter_mut().filter(|packet| packet.to.is_none()) {
+            packet.to = Some(to.clone());
+        }
+    }
+
     /// Takes the oldest packet, which the kernel has taken or refused.
     pub fn pop(&mut self) -> Option<Packet> {
         let packet = self.queue.pop_front()?;

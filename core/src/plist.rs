@@ -1,108 +1,12 @@
-//! Values and property lists: what a process carries for its users, and what its contact is made of.
+//! Property lists: what a process carries for its users, and what its contact is made of.
 //!
-//! Invariant: keys keep the order in which they first came; a key stands once. No key has a meaning
-//! here.
+//! Invariant: entries keep their order; a key may stand twice, and then the first one counts, as in
+//! an argument list. No key has a meaning here.
 
-use std::{any::Any, fmt, rc::Rc};
+use std::{fmt, rc::Rc, str::FromStr};
 
-use crate::address::Address;
-
-/// A value of a property list.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub enum Value {
-    /// Emacs's `nil`: nothing, or off.
-    #[default]
-    Nil,
-    /// Emacs's `t`: on.
-    True,
-    /// An integer.
-    Integer(i64),
-    /// A string.
-    String(Rc<str>),
-    /// A symbol or keyword, such as `ipv4` or `:host`.
-    Symbol(Rc<str>),
-    /// An address.
-    Address(Address),
-    /// A list.
-    List(Rc<[Self]>),
-    /// Anything else, kept for its owner.
-    Opaque(Rc<dyn Any>),
-}
-
-impl Value {
-    /// Whether it is anything but `Nil`.
-    #[must_use]
-    pub const fn is_true(&self) -> bool {
-        !matches!(self, Self::Nil)
-    }
-}
-
-/// Opaque values are equal when they are the same.
-impl PartialEq for Value {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Nil, Self::Nil) | (Self::True, Self::True) => true,
-            (Self::Integer(a), Self::Integer(b)) => a == b,
-            (Self::String(a), Self::String(b)) | (Self::Symbol(a), Self::Symbol(b)) => a == b,
-            (Self::Address(a), Self::Address(b)) => a == b,
-            (Self::List(a), Self::List(b)) => a == b,
-            (Self::Opaque(a), Self::Opaque(b)) => Rc::ptr_eq(a, b),
-            _ => false,
-        }
-    }
-}
-
-impl From<i64> for Value {
-    fn from(value: i64) -> Self {
-        Self::Integer(value)
-    }
-}
-
-impl From<bool> for Value {
-    fn from(value: bool) -> Self {
-        if value { Self::True } else { Self::Nil }
-    }
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Self::String(text.into())
-    }
-}
-
-impl From<Address> for Value {
-    fn from(address: Address) -> Self {
-        Self::Address(address)
-    }
-}
-
-impl<T: Into<Self>> From<Option<T>> for Value {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Nil, Into::into)
-    }
-}
-
-/// As Lisp prints it; an opaque value as `#<opaque>`.
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nil => f.write_str("nil"),
-            Self::True => f.write_str("t"),
-            Self::Integer(value) => write!(f, "{value}"),
-            Self::String(text) => write!(f, "{text:?}"),
-            Self::Symbol(name) => f.write_str(name),
-            Self::Address(address) => write!(f, "{address}"),
-            Self::Opaque(_) => f.write_str("#<opaque>"),
-            Self::List(values) => {
-                for (index, value) in values.iter().enumerate() {
-                    write!(f, "{}{value}", if index == 0 { "(" } else { " " })?;
-                }
-                f.write_str(if values.is_empty() { "nil" } else { ")" })
-            }
-        }
-    }
-}
+use crate::value::ReadError;
+pub use crate::value::Value;
 
 /// An ordered list of keys and values.
 ///
@@ -117,6 +21,7 @@ impl fmt::Display for Value {
 /// plist.put("user", "bob");
 /// assert_eq!(plist.to_string(), "(user \"bob\" tries 1)");
 /// assert_eq!(plist.get("absent"), None);
+/// assert_eq!("(user \"bob\" tries 1)".parse(), Ok(plist));
 /// ```
 ///
 /// # Source
@@ -127,11 +32,65 @@ pub struct Plist {
     entries: Vec<(Rc<str>, Value)>,
 }
 
+/// Why something is no property list.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlistError {
+    /// The last key has no value.
+    #[error("odd argument list: {0} has no value")]
+    Odd(String),
+    /// What stands where a key should is no symbol.
+    #[error("{0} is no key")]
+    Key(String),
+    /// No list at all.
+    #[error("{0} is no list")]
+    NoList(String),
+    /// Text that cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
 impl Plist {
     /// Makes an empty list; nothing is allocated.
     #[must_use]
     pub const fn new() -> Self {
         Self { entries: Vec::new() }
+    }
+
+    /// Makes the list of keys and values in turn.
+    ///
+    /// # Errors
+    ///
+    /// [`PlistError::Odd`] names the key without a value, [`PlistError::Key`] what is no symbol.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc_core::plist::{Plist, PlistError, Value};
+    ///
+    /// let name = Value::symbol(":name");
+    /// let plist = Plist::from_values(&[name.clone(), "echo".into()])?;
+    /// assert_eq!(plist.get(":name"), Some(&"echo".into()));
+    /// assert_eq!(Plist::from_values(&[name]), Err(PlistError::Odd(":name".into())));
+    /// # Ok::<(), PlistError>(())
+    /// ```
+    pub fn from_values(values: &[Value]) -> Result<Self, PlistError> {
+        let mut plist = Self { entries: Vec::with_capacity(values.len() / 2) };
+        for pair in values.chunks(2) {
+            let Some(key) = pair[0].as_symbol() else {
+                return Err(PlistError::Key(pair[0].to_string()));
+            };
+            let Some(value) = pair.get(1) else { return Err(PlistError::Odd(key.into())) };
+            plist.push(key, value.clone());
+        }
+        Ok(plist)
+    }
+
+    /// The list as one value.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let entry = |(key, value): (&str, &Value)| [Value::symbol(key), value.clone()];
+        Value::list(self.iter().flat_map(entry))
     }
 
     /// The value of `key`.
@@ -152,12 +111,17 @@ impl Plist {
         }
     }
 
+    /// Appends a key and its value, even if the key is there already.
+    pub fn push(&mut self, key: &str, value: impl Into<Value>) {
+        self.entries.push((key.into(), value.into()));
+    }
+
     /// Keys and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.entries.iter().map(|(key, value)| (&**key, value))
     }
 
-    /// How many keys there are.
+    /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -170,13 +134,32 @@ impl Plist {
     }
 }
 
+/// In order; of entries with the same key the first one counts.
 impl<K: AsRef<str>, V: Into<Value>> FromIterator<(K, V)> for Plist {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let mut plist = Self::new();
         for (key, value) in entries {
-            plist.put(key.as_ref(), value);
+            plist.push(key.as_ref(), value);
         }
         plist
+    }
+}
+
+impl TryFrom<&Value> for Plist {
+    type Error = PlistError;
+
+    fn try_from(value: &Value) -> Result<Self, PlistError> {
+        let values = value.items().ok_or_else(|| PlistError::NoList(value.to_string()))?;
+        Self::from_values(values)
+    }
+}
+
+/// Reads what `Display` writes.
+impl FromStr for Plist {
+    type Err = PlistError;
+
+    fn from_str(text: &str) -> Result<Self, PlistError> {
+        Self::try_from(&text.parse::<Value>()?)
     }
 }
 
@@ -195,23 +178,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_print_as_lisp_prints_them() {
-        let list = Value::List([Value::True, 2.into(), "x\"y".into()].into());
+    fn the_first_of_two_counts_and_both_stay() {
+        let mut plist: Plist = "(:a 1 :b 2 :a 3)".parse().unwrap();
+        assert_eq!(plist.get(":a"), Some(&1.into()));
+        plist.put(":a", 4);
+        assert_eq!(plist.to_string(), "(:a 4 :b 2 :a 3)");
+        assert_eq!((plist.len(), plist.to_value().items().map(<[_]>::len)), (3, Some(6)));
+    }
+
+    #[test]
+    fn what_is_no_plist_says_why() {
         let cases = [
-            (Value::Nil, "nil"),
-            (Value::from(true), "t"),
-            (Value::from(-7), "-7"),
-            (Value::from("a b"), "\"a b\""),
-            (Value::Symbol("ipv4".into()), "ipv4"),
-            (Value::from(Address::from_vector(&[127, 0, 0, 1, 7]).ok()), "[127 0 0 1 7]"),
-            (list, "(t 2 \"x\\\"y\")"),
-            (Value::List([].into()), "nil"),
-            (Value::Opaque(Rc::new(1)), "#<opaque>"),
+            ("(:a)", PlistError::Odd(":a".into())),
+            ("(1 2)", PlistError::Key("1".into())),
+            ("foo", PlistError::NoList("foo".into())),
         ];
-        for (value, text) in cases {
-            assert_eq!(value.to_string(), text);
-            assert_eq!(value, value.clone());
+        for (text, error) in cases {
+            assert_eq!(text.parse::<Plist>(), Err(error), "{text}");
         }
-        assert_ne!(Value::Opaque(Rc::new(1)), Value::Opaque(Rc::new(1)));
+        assert_eq!("nil".parse(), Ok(Plist::new()));
     }
 }

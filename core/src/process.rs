@@ -14,6 +14,7 @@ use crate::{
     options::SockOption,
     plist::Plist,
     reactor::{self, ConfigError, Kind, Payload, SockId, SysError, Tick},
+    socket::BoundFile,
     table::ProcessId,
 };
 
@@ -156,6 +157,8 @@ pub struct Process<H> {
     pub(crate) linger: Option<u16>,
     /// How its bytes are text, if they are.
     pub(crate) coding: Option<Box<TextState>>,
+    /// The file it is bound to, if that shall go with it.
+    pub(crate) file: Option<Box<BoundFile>>,
     /// What a connecting client still needs; gone once it is open.
     pub(crate) connecting: Option<Box<Connecting>>,
     /// What a server keeps count of, once it has had to.
@@ -191,6 +194,14 @@ pub struct Process<H> {
     pub(crate) served: u64,
     /// How many of its filters are running.
     pub(crate) filtering: u32,
+    /// Bytes accepted by `send` that the system did not have when it ended.
+    pub(crate) unsent: u64,
+    /// It was deleted by its user, perhaps after it had ended by itself.
+    pub(crate) deleted: bool,
+    /// How many senders wait until nothing is queued any more.
+    pub(crate) flushing: u32,
+    /// What the system said of a packet that one of them waits for.
+    pub(crate) trouble: Option<SysError>,
 
     /// What the reactor was last told about reading.
     pub(crate) reading: bool,
@@ -217,6 +228,7 @@ impl<H> Process<H> {
             handlers: birth.handlers,
             linger: None,
             coding: birth.coding.map(TextState::boxed),
+            file: None,
             connecting: None,
             serving: None,
             counted_by: None,
@@ -233,6 +245,10 @@ impl<H> Process<H> {
             queued: 0,
             served: 0,
             filtering: 0,
+            unsent: 0,
+            deleted: false,
+            flushing: 0,
+            trouble: None,
             reading: !birth.stopped,
             inbox: VecDeque::new(),
             inbox_len: 0,
@@ -285,6 +301,13 @@ impl<H> Process<H> {
         self.exit
     }
 
+    /// The number Emacs's `process-exit-status` gives: that of [`exit`](Self::exit), but 0 once it was
+    /// deleted, whatever had ended it before.
+    #[must_use]
+    pub const fn exit_status(&self) -> i32 {
+        if self.deleted { 0 } else { self.exit.status() }
+    }
+
     /// Its contact as of the last event delivered.
     #[must_use]
     pub const fn contact(&self) -> &Contact {
@@ -313,6 +336,17 @@ impl<H> Process<H> {
             || self.inbox.front().is_some_and(|event| end(event) && self.admits_next(event))
     }
 
+    /// Bytes accepted by `send` that the system did not have when it ended; 0 before.
+    #[must_use]
+    pub const fn unsent(&self) -> u64 {
+        self.unsent
+    }
+
+    /// Its contact, to show another value for a key.
+    pub const fn contact_mut(&mut self) -> &mut Contact {
+        &mut self.contact
+    }
+
     /// Its bounds.
     #[must_use]
     pub const fn limits(&self) -> Limits {
@@ -323,6 +357,12 @@ impl<H> Process<H> {
     #[must_use]
     pub const fn is_stopped(&self) -> bool {
         self.stopped
+    }
+
+    /// Whether its input is turned off without a stop.
+    #[must_use]
+    pub const fn is_ignoring_input(&self) -> bool {
+        self.deaf
     }
 
     /// Its coding as known by now: a read may have decided what its name left open.
@@ -343,10 +383,11 @@ impl<H> Process<H> {
         self.finished
     }
 
-    /// Whom a packet process talks to.
+    /// Whom a packet process talks to, as long as it does.
     #[must_use]
     pub fn peer(&self) -> Option<&Address> {
-        self.contact.remote().filter(|_| self.kind == Kind::Datagram)
+        let talks = self.kind == Kind::Datagram && self.phase == Phase::Open;
+        self.contact.remote().filter(|_| talks)
     }
 
     /// Whether its input is turned off. A server accepts all the same and hands the flag down.

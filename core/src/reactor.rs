@@ -29,12 +29,14 @@
 //!     themselves once memory returns.
 
 mod config;
+mod local;
 mod payload;
 
 use std::{fmt, io, time::Duration};
 
 pub use self::{
     config::{Config, ConfigError},
+    local::{Credentials, FileSpec},
     payload::Payload,
 };
 
@@ -175,10 +177,45 @@ impl SysError {
         Self { op, errno: libc::ECANCELED }
     }
 
+    /// An argument the system would not take (`EINVAL`).
+    #[must_use]
+    pub const fn invalid(op: Op) -> Self {
+        Self { op, errno: libc::EINVAL }
+    }
+
+    /// Whether a packet or record was longer than its protocol allows (`EMSGSIZE`).
+    #[must_use]
+    pub const fn is_too_long(self) -> bool {
+        self.errno == libc::EMSGSIZE
+    }
+
+    /// The time given was over (`ETIMEDOUT`).
+    #[must_use]
+    pub const fn timed_out(op: Op) -> Self {
+        Self { op, errno: libc::ETIMEDOUT }
+    }
+
     /// The portable class of the errno, on whatever system this runs.
     #[must_use]
     pub fn kind(self) -> io::ErrorKind {
         io::Error::from(self).kind()
+    }
+
+    /// The system's words for it, such as `Connection refused`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc_core::reactor::{Op, SysError};
+    ///
+    /// assert_eq!(SysError::timed_out(Op::Connect).message(), "Connection timed out");
+    /// ```
+    #[must_use]
+    pub fn message(self) -> String {
+        let text = io::Error::from(self).to_string();
+        // The standard library appends the number, which has a place of its own here.
+        let end = text.rfind(" (os error ").unwrap_or(text.len());
+        text[..end].into()
     }
 
     /// Whether the process or the whole system is out of descriptors (`EMFILE`, `ENFILE`).
@@ -246,6 +283,8 @@ pub struct OpenSpec<'a> {
     pub reading: bool,
     /// Share the address with sockets of other reactors (`SO_REUSEPORT`).
     pub reuse_port: bool,
+    /// What becomes of the file of a local socket.
+    pub file: FileSpec,
 }
 
 impl Default for OpenSpec<'_> {
@@ -257,6 +296,7 @@ impl Default for OpenSpec<'_> {
             options: &[],
             reading: true,
             reuse_port: false,
+            file: FileSpec::default(),
         }
     }
 }
@@ -559,6 +599,29 @@ pub trait Reactor {
     ///
     /// `EBADF` for a dead id, else what `getpeername(2)` says (`ENOTCONN`).
     fn peer_addr(&self, id: SockId) -> Result<Address, SysError>;
+
+    /// Connects a packet socket to another peer; packets queued before still go to the old one.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` for a dead id, `EOPNOTSUPP` for other kinds, else what `connect(2)` says; the old peer
+    /// stays then.
+    fn set_peer(&mut self, id: SockId, to: &Address) -> Result<(), SysError>;
+
+    /// Who is at the other end of a local connection, as of its making.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` for a dead id, `EOPNOTSUPP` for sockets that are not local or where the system does not
+    /// say, `ENOTCONN` without a peer.
+    fn peer_credentials(&self, id: SockId) -> Result<Credentials, SysError>;
+
+    /// The file a local socket is bound to.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` for a dead id, `EOPNOTSUPP` where there is none, else what `lstat(2)` says.
+    fn bound_file(&self, id: SockId) -> Result<crate::socket::BoundFile, SysError>;
 
     /// Sets one option now.
     ///

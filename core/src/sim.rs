@@ -44,8 +44,8 @@ use crate::{
     pool::Pool,
     queue::EventQueue,
     reactor::{
-        Caps, CloseHow, Config, Counters, Event, Op, OpenSpec, Payload, Reactor, SockId, SysError,
-        Tick, Wait, Wake,
+        Caps, CloseHow, Config, Counters, Credentials, Event, Op, OpenSpec, Payload, Reactor,
+        SockId, SysError, Tick, Wait, Wake,
     },
     sim::{
         connection::Connection,
@@ -58,6 +58,7 @@ use crate::{
         wire::Wire,
     },
     slots::{Key, Slots},
+    socket::BoundFile,
 };
 
 /// What one call of `poll` takes, so that a caller who never waits still sees time pass.
@@ -487,11 +488,36 @@ impl Reactor for SimReactor {
         peer.cloned().ok_or(SysError { op: Op::Option, errno: libc::ENOTCONN })
     }
 
+    fn set_peer(&mut self, id: SockId, to: &Address) -> Result<(), SysError> {
+        self.live(id)?;
+        let Some(Sock { role: Role::Packets(packets), .. }) = self.socks.get_mut(id.0) else {
+            return Err(SysError::unsupported(Op::Connect));
+        };
+        packets.set_peer(to, &mut self.host)
+    }
+
+    /// This host has one process, the first, and one user.
+    fn peer_credentials(&self, id: SockId) -> Result<Credentials, SysError> {
+        if self.local_addr(id)?.family() != Family::Local {
+            return Err(SysError::unsupported(Op::Option));
+        }
+        self.peer_addr(id).map(|_| Credentials { pid: Some(1), uid: 0, gid: 0 })
+    }
+
+    /// This host has no files.
+    fn bound_file(&self, id: SockId) -> Result<BoundFile, SysError> {
+        self.live(id).and(Err(SysError::unsupported(Op::Option)))
+    }
+
     fn set_option(&mut self, id: SockId, option: &SockOption) -> Result<(), SysError> {
         self.live(id)?;
         opening::check_option(option)?;
-        if let (SockOption::Linger(span), Some(sock)) = (option, self.sock(id)) {
+        let Some(sock) = self.socks.get_mut(id.0) else { return Ok(()) };
+        if let SockOption::Linger(span) = option {
             sock.common.linger_zero = *span == Some(0);
+        }
+        if let (SockOption::Broadcast(on), Role::Packets(packets)) = (option, &sock.role) {
+            self.host.ports.set_broadcast(packets.fd, *on);
         }
         Ok(())
     }

@@ -1,7 +1,11 @@
 //! From a description to a configured socket: core's only system calls, shared by every backend.
 //!
 //! Invariant: a socket leaves here close-on-exec, with every option of its description set in
-//! order, or not at all. Blocking mode is the backend's choice. Nothing here waits.
+//! order, or not at all. Blocking mode is the backend's choice. Nothing here waits. The files of local
+//! sockets are in `socket/file.rs`, their peers in `socket/peer.rs`.
+
+mod file;
+mod peer;
 
 use std::{
     io,
@@ -13,6 +17,11 @@ use std::{
 };
 
 use socket2::{Domain, SockAddr, Socket, Type};
+
+pub use self::{
+    file::BoundFile,
+    peer::{connect_packets, peer_credentials},
+};
 
 use crate::{
     address::{Address, Family},
@@ -108,6 +117,14 @@ fn raw_address(raw: &SockAddr) -> Address {
     Address::Other { family, bytes }
 }
 
+const fn system_kind(kind: Kind) -> Type {
+    match kind {
+        Kind::Stream => Type::STREAM,
+        Kind::Datagram => Type::DGRAM,
+        Kind::SeqPacket => Type::SEQPACKET,
+    }
+}
+
 fn domain(family: Family) -> Domain {
     match family {
         Family::Ipv4 => Domain::IPV4,
@@ -125,12 +142,7 @@ fn domain(family: Family) -> Domain {
 /// The refusal of `socket(2)` or of an option.
 pub fn open(spec: &OpenSpec<'_>, peer: Option<&Address>) -> Result<Socket, SysError> {
     let family = spec.local.or(peer).map_or(spec.family, Address::family);
-    let kind = match spec.kind {
-        Kind::Stream => Type::STREAM,
-        Kind::Datagram => Type::DGRAM,
-        Kind::SeqPacket => Type::SEQPACKET,
-    };
-    let opened = Socket::new(domain(family), kind, None);
+    let opened = Socket::new(domain(family), system_kind(spec.kind), None);
     let socket = opened.map_err(|err| SysError::new(Op::Open, &err))?;
     let option = |err| SysError::new(Op::Option, &err);
     if spec.reuse_port {
@@ -148,9 +160,17 @@ pub fn open(spec: &OpenSpec<'_>, peer: Option<&Address>) -> Result<Socket, SysEr
 ///
 /// The refusal of `bind(2)`, such as `EADDRINUSE`.
 pub fn bind(socket: &Socket, spec: &OpenSpec<'_>) -> Result<(), SysError> {
-    let Some(local) = spec.local else { return Ok(()) };
-    let address = to_sockaddr(local).map_err(|err| SysError::new(Op::Bind, &err))?;
-    socket.bind(&address).map_err(|err| SysError::new(Op::Bind, &err))
+    bind_in_turn(socket, spec).map(drop)
+}
+
+/// The same; a turn is to be kept until the socket can be connected to.
+fn bind_in_turn(socket: &Socket, spec: &OpenSpec<'_>) -> Result<Option<file::Turn>, SysError> {
+    let Some(local) = spec.local else { return Ok(None) };
+    let bound = match file::path_of(local) {
+        Some(path) => file::bind(socket, spec, path),
+        None => to_sockaddr(local).and_then(|address| socket.bind(&address)).map(|()| None),
+    };
+    bound.map_err(|err| SysError::new(Op::Bind, &err))
 }
 
 /// Opens, binds and listens.
@@ -160,7 +180,7 @@ pub fn bind(socket: &Socket, spec: &OpenSpec<'_>) -> Result<(), SysError> {
 /// The first refusal on the way; the socket is closed then.
 pub fn listener(spec: &OpenSpec<'_>, backlog: u32) -> Result<Socket, SysError> {
     let socket = open(spec, None)?;
-    bind(&socket, spec)?;
+    let _turn = bind_in_turn(&socket, spec)?;
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
     socket.listen(backlog).map_err(|err| SysError::new(Op::Listen, &err))?;
     Ok(socket)
@@ -175,8 +195,7 @@ pub fn datagram(spec: &OpenSpec<'_>, to: Option<&Address>) -> Result<Socket, Sys
     let socket = open(spec, to)?;
     bind(&socket, spec)?;
     if let Some(to) = to {
-        let connected = to_sockaddr(to).and_then(|address| socket.connect(&address));
-        connected.map_err(|err| SysError::new(Op::Connect, &err))?;
+        connect_packets(&socket, to)?;
     }
     Ok(socket)
 }

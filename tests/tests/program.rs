@@ -533,3 +533,115 @@ fn the_probe_lists_every_backend() {
         assert!(output.contains(word), "{word} in {output}");
     }
 }
+
+#[test]
+fn a_coding_that_is_none_is_refused_in_its_own_words() {
+    let cases = [
+        ("no-such", "unknown coding system \"no-such\""),
+        ("utf-8-unix-dos", "unknown coding system \"utf-8-unix-dos\""),
+        ("UTF-8", "unknown coding system \"UTF-8\""),
+        ("compound-text", "coding system compound-text is not supported: "),
+        ("(utf-8", "malformed pair of coding systems \"(utf-8\""),
+    ];
+    for (name, words) in cases {
+        for args in [&["connect"][..], &["listen", "--echo"]] {
+            let left = Run::new(&[args, &["--coding", name, "127.0.0.1:1"]].concat()).end();
+            assert_eq!(left.code, Some(2), "{name}");
+            assert!(left.errors.contains(words), "{words} in {}", left.errors);
+        }
+    }
+}
+
+#[test]
+fn connect_speaks_the_coding_of_its_peer() {
+    // Arguments, standard input, what the peer gets, what it says in two pieces, standard output.
+    type Case<'a> = (&'a [&'a str], &'a [u8], &'a [u8], [&'a [u8]; 2], &'a [u8]);
+    let cases: [Case<'_>; 8] = [
+        (&["latin-1-dos"], "né\n".as_bytes(), b"n\xE9\r\n", [b"\xE9\r", b"\n"], "é\n".as_bytes()),
+        (
+            &["(utf-8-unix . sjis-mac)"],
+            "あ\n".as_bytes(),
+            b"\x82\xA0\r",
+            [b"\xC3", b"\xA9\r\n"],
+            "é\r\n".as_bytes(),
+        ),
+        (&["utf-16"], "é".as_bytes(), b"\xFE\xFF\0\xE9", [b"\xFF", b"\xFEx\0"], b"x"),
+        (
+            &["iso-2022-jp-unix"],
+            "あ".as_bytes(),
+            b"\x1B$B$\"\x1B(B",
+            [b"\x1B$B$", b"\"$$"],
+            "あい".as_bytes(),
+        ),
+        // Bytes that are no characters are what they are, at the very end too.
+        (&["utf-8-unix"], b"\xFF\xC3", b"\xFF\xC3", [b"\xFE", b"\xE2\x82"], b"\xFE\xE2\x82"),
+        // What goes out ends in CR LF; what comes is read as the name says.
+        (&["utf-16le-unix", "--crlf"], b"x\n", b"x\0\r\0\n\0", [b"y\0\r\0", b"\n\0"], b"y\r\n"),
+        (&["utf-8-mac", "--crlf"], b"x\n", b"x\r\n", [b"a\r", b"b"], b"a\nb"),
+        (&["binary", "--crlf"], "é\n".as_bytes(), b"\xC3\xA9\r\n", [b"\xE9\r", b"\n"], b"\xE9\r\n"),
+    ];
+    for backend in backends() {
+        for (args, input, sent, says, output) in cases {
+            let (listener, endpoint) = listener();
+            let fixed = ["connect", "--backend", backend, &endpoint, "--coding"];
+            let mut run = Run::new(&[&fixed[..], args].concat());
+            let mut peer = accept(&listener);
+            peer.set_nodelay(true).unwrap();
+            says.iter().for_each(|piece| peer.write_all(piece).unwrap());
+            run.feed(input.to_vec());
+            let mut got = Vec::new();
+            peer.read_to_end(&mut got).unwrap();
+            drop(peer);
+            let left = run.end();
+            left.check_well();
+            assert_eq!((&*got, &*left.output), (sent, output), "{backend} {args:?}");
+        }
+    }
+}
+
+#[test]
+fn connect_puts_characters_together_that_its_input_cuts() {
+    for backend in backends() {
+        let (listener, endpoint) = listener();
+        let args = ["connect", "--coding", "latin-1", "--backend", backend, &endpoint];
+        let mut run = Run::new(&args);
+        let mut peer = accept(&listener);
+        let mut input = run.input.take().unwrap();
+        for (piece, sent) in
+            [(&b"a\xE2"[..], &b"a"[..]), (b"\x82\xAC\xC3", b" "), (b"\xA9", b"\xE9")]
+        {
+            input.write_all(piece).unwrap();
+            let mut got = vec![0; sent.len()];
+            peer.read_exact(&mut got).unwrap();
+            assert_eq!(got, sent, "{backend}");
+        }
+        drop(input);
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0, "{backend}");
+        drop(peer);
+        // The euro sign was replaced, which is said once.
+        run.end().check(0, "latin-1 cannot express every character; replaced");
+    }
+}
+
+#[test]
+fn listen_decodes_what_it_echoes() {
+    for backend in backends() {
+        let args =
+            ["listen", "--echo", "--backend", backend, "--coding", "(latin-1-dos . utf-8-unix)"];
+        let mut run = Run::new(&[&args[..], &["127.0.0.1:0", "udp:127.0.0.1:0"]].concat());
+        let (stream, packets) = (run.line(), run.line());
+        let mut peer = TcpStream::connect(stream).unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        peer.write_all(b"caf\xE9\r\n\r").unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let mut got = Vec::new();
+        peer.read_to_end(&mut got).unwrap();
+        assert_eq!(got, "café\n\r".as_bytes(), "{backend}: the held CR too");
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        peer.send_to(b"\xE9", packets.strip_prefix("udp:").unwrap()).unwrap();
+        let mut packet = [0; 9];
+        let len = peer.recv(&mut packet).unwrap();
+        assert_eq!(&packet[..len], "é".as_bytes(), "{backend}");
+    }
+}

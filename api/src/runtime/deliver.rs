@@ -49,6 +49,10 @@ impl Runtime {
         if self.run_due_timer() {
             return Some(None);
         }
+        let kills = self.inner.buffers.kill_count();
+        if self.inner.kills_seen.replace(kills) != kills {
+            self.delete_without_buffer();
+        }
         let delivery = self.engine_mut().next(admit)?;
         Some(match delivery {
             Delivery::Input { process, input } => self.filter(self.process(process), input),
@@ -76,6 +80,7 @@ impl Runtime {
         from: Option<Address>,
     ) -> Option<(Process, Event)> {
         process.shared().borrow_mut().handlers.announcing = true;
+        self.give_buffer(server, &process);
         self.on_accept(server, &process);
         self.log(server, Some(&process), &LogEntry::Accepted { from: from.clone() });
         process.shared().borrow_mut().handlers.announcing = false;
@@ -89,7 +94,7 @@ impl Runtime {
     }
 
     fn run_due_timer(&self) -> bool {
-        if self.inner.timers.borrow().is_empty() {
+        if self.inner.timers_held.get() || self.inner.timers.borrow().is_empty() {
             return false;
         }
         let now = self.engine().now();
@@ -203,7 +208,7 @@ impl Runtime {
 fn drop_handlers(process: &Process) {
     let mut shared = process.shared().borrow_mut();
     if !shared.handlers.announcing {
-        let handlers = std::mem::take(&mut shared.handlers);
+        let handlers = shared.handlers.take_callbacks();
         // Out of the borrow: what a closure drops may run anything.
         drop(shared);
         drop(handlers);

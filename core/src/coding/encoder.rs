@@ -44,7 +44,7 @@ pub(super) trait Writer {
 
 /// Text to be encoded: a [`Text`] or a `str`.
 #[derive(Clone, Debug)]
-pub struct TextRef<'a>(Pieces<'a>);
+pub struct TextRef<'a>(pub(super) Pieces<'a>);
 
 impl<'a> From<&'a Text> for TextRef<'a> {
     fn from(text: &'a Text) -> Self {
@@ -155,6 +155,45 @@ impl Encoder {
         self.started = started;
         let (character, position) = locate(pieces, piece, at);
         Err(EncodeError { system: self.system, character, position })
+    }
+
+    /// Appends `bytes` to `out` as Emacs sends a *unibyte* string: not encoded, whatever the system, but
+    /// every LF becomes the system's line end, one behind a CR too. No mark is written for them, and
+    /// text sent later still gets its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc_core::coding::{CodingSystem, Encoder};
+    ///
+    /// let system: CodingSystem = "utf-16-dos".parse()?;
+    /// let mut encoder = Encoder::new(system);
+    /// let mut bytes = Vec::new();
+    /// encoder.encode_bytes(b"caf\xE9\n", &mut bytes);
+    /// assert_eq!(bytes, b"caf\xE9\r\n");
+    /// encoder.encode("x", &mut bytes);
+    /// assert_eq!(bytes, b"caf\xE9\r\n\xFE\xFF\0x");
+    /// # Ok::<(), netproc_core::coding::CodingError>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Input to Processes"; measured.
+    pub fn encode_bytes(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        let line_end: &[u8] = match self.system.line_end() {
+            None | Some(LineEnd::Unix) => return out.extend_from_slice(bytes),
+            Some(LineEnd::Dos) => b"\r\n",
+            Some(LineEnd::Mac) => b"\r",
+        };
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            match line.strip_suffix(b"\n") {
+                Some(content) => {
+                    out.extend_from_slice(content);
+                    out.extend_from_slice(line_end);
+                }
+                None => out.extend_from_slice(line),
+            }
+        }
     }
 
     fn run(&mut self, pieces: Pieces<'_>, out: &mut Vec<u8>) -> (usize, First) {

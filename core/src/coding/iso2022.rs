@@ -2,7 +2,8 @@
 //!
 //! Invariant: a stream begins in ASCII and what is written ends in ASCII, so that every send can
 //! be read alone; reading keeps the set across reads. An escape sequence that the system does not
-//! have is text. Locking shifts are not among these systems.
+//! have is text, and like every other byte that means nothing it puts the stream back into ASCII.
+//! Locking shifts are not among these systems.
 
 use std::sync::LazyLock;
 
@@ -12,6 +13,7 @@ use super::{
     machine::{Machine, Step},
     multi_byte::Set,
     single_byte::{Base, SingleByte},
+    text::Text,
 };
 
 const ESC: u8 = 0x1B;
@@ -107,7 +109,13 @@ impl Reader {
         let mut sequences = self.system.designations.iter().map(|(sequence, _)| sequence);
         let unclear = sequences.any(|sequence| sequence.starts_with(rest))
             || self.upper.is_some() && b"N".starts_with(rest);
-        if unclear { Step::Incomplete } else { Step::Bytes(1) }
+        if unclear { Step::Incomplete } else { self.meaningless() }
+    }
+
+    /// One byte that means nothing. As in Emacs what follows is ASCII, until a sequence says otherwise.
+    const fn meaningless(&mut self) -> Step {
+        self.selected = Selected::Ascii;
+        Step::Bytes(1)
     }
 }
 
@@ -131,10 +139,21 @@ impl Machine for Reader {
                 Some(trail @ 0x21..=0x7E) => set
                     .char(u16::from_be_bytes([*lead, *trail]))
                     .map_or(Step::Bytes(2), |character| Step::Char(character, 2)),
-                Some(_) => Step::Bytes(1),
+                // A space or DEL is no second byte either, but a character of every set.
+                Some(b' ' | 0x7F) => Step::Bytes(1),
+                Some(_) => self.meaningless(),
             },
-            _ => Step::Bytes(1),
+            (_, [byte, ..]) if byte.is_ascii() => Step::Bytes(1),
+            _ => self.meaningless(),
         }
+    }
+
+    fn cut_short(&mut self, bytes: &[u8], out: &mut Text) -> usize {
+        if bytes[0] == ESC {
+            self.selected = Selected::Ascii;
+        }
+        out.push_bytes(&bytes[..1]);
+        1
     }
 }
 

@@ -61,6 +61,9 @@ pub enum CodingError {
 /// What the message shows of a hostile name at most, and more than any name of ours has.
 const NAME_MAX: usize = 64;
 
+/// More than any pair of names has between its brackets, with room for spaces.
+const PAIR_MAX: usize = 4 * NAME_MAX;
+
 /// The start of a name, for a message.
 fn shown(name: &str) -> String {
     name.chars().take(NAME_MAX).collect()
@@ -110,6 +113,29 @@ impl CodingSystem {
         matches!(self.entry.codec, Codec::Binary)
     }
 
+    /// Whether what it decodes is a unibyte string in Emacs, bytes instead of characters: `binary`,
+    /// `no-conversion` and `raw-text` with any line end, and no other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc_core::coding::CodingSystem;
+    ///
+    /// for (name, expected) in [("binary", true), ("raw-text-dos", true), ("us-ascii", false)] {
+    ///     assert_eq!(name.parse::<CodingSystem>()?.is_unibyte(), expected, "{name}");
+    /// }
+    /// # Ok::<(), netproc_core::coding::CodingError>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs 28.2, measured: `multibyte-string-p` of what a filter is given.
+    #[must_use]
+    pub fn is_unibyte(&self) -> bool {
+        matches!(self.entry.codec, Codec::Binary | Codec::RawText)
+            && self.base() != "no-conversion-multibyte"
+    }
+
     /// The system for sending: without a line end in its name it gets `-unix`, as
     /// `set-process-coding-system` does.
     #[must_use]
@@ -117,6 +143,33 @@ impl CodingSystem {
         match self.line_end {
             None if !self.is_binary() => Self::known(self.base(), Some(LineEnd::Unix)),
             _ => self,
+        }
+    }
+
+    /// The same system with this line end; for `binary`, which has none, `raw-text` with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc_core::coding::{CodingSystem, LineEnd};
+    ///
+    /// let system: CodingSystem = "latin-1".parse()?;
+    /// assert_eq!(system.with_line_end(LineEnd::Dos).to_string(), "latin-1-dos");
+    /// let system = CodingSystem::binary().with_line_end(LineEnd::Dos);
+    /// assert_eq!(system.to_string(), "raw-text-dos");
+    /// # Ok::<(), netproc_core::coding::CodingError>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Lisp and Coding Systems" (`coding-system-change-eol-conversion`).
+    /// Differs: Emacs leaves `binary` as it is.
+    #[must_use]
+    pub fn with_line_end(self, line_end: LineEnd) -> Self {
+        if self.is_binary() {
+            Self::known("raw-text", Some(line_end))
+        } else {
+            Self { line_end: Some(line_end), ..self }
         }
     }
 
@@ -178,6 +231,10 @@ impl FromStr for CodingSystem {
 
 /// A system for what comes in and one for what goes out; either may be left open.
 ///
+/// Parses a name, for both; `(DECODING . ENCODING)`, each a name or `nil`; and `(DECODING)`, which is
+/// how Lisp writes `(DECODING . nil)`. `nil` alone is what Emacs takes for "not given": the default.
+/// Names are Emacs's, aliases included, in lower case as there.
+///
 /// # Examples
 ///
 /// ```
@@ -187,6 +244,9 @@ impl FromStr for CodingSystem {
 /// assert_eq!(coding.to_string(), "(utf-8-dos . utf-8-dos)");
 /// let coding: Coding = "(utf-8 . raw-text)".parse()?;
 /// assert_eq!(coding.encode.map(|system| system.base()), Some("raw-text"));
+/// let coding: Coding = "(nil)".parse()?;
+/// assert_eq!((coding.decode, coding.encode), (None, None));
+/// assert_eq!("nil".parse(), Ok(Coding::default()));
 /// # Ok::<(), netproc_core::coding::CodingError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,12 +321,21 @@ impl FromStr for Coding {
             name => name.parse().map(Some),
         };
         let Some(inner) = text.strip_prefix('(') else {
-            let system = half(text)?;
-            return Ok(Self { decode: system, encode: system });
+            return match text {
+                "nil" => Ok(Self::default()),
+                name => name.parse().map(|system: CodingSystem| system.into()),
+            };
         };
         let malformed = || CodingError::MalformedPair(shown(text));
-        let inner = inner.strip_suffix(')').ok_or_else(malformed)?;
-        let (decode, encode) = inner.split_once(" . ").ok_or_else(malformed)?;
+        // Longer than any pair: not even looked through.
+        let inner = inner.strip_suffix(')').filter(|inner| inner.len() <= PAIR_MAX);
+        let inner = inner.ok_or_else(malformed)?;
+        let Some((decode, encode)) = inner.split_once(" . ") else {
+            // A list of one is a pair whose second half is nil; a list of none or two is no pair.
+            let alone = inner.split_whitespace().count() == 1;
+            let decode = if alone { half(inner)? } else { return Err(malformed()) };
+            return Ok(Self { decode, encode: None });
+        };
         Ok(Self { decode: half(decode)?, encode: half(encode)? })
     }
 }

@@ -1,8 +1,11 @@
 //! Tests of the coding systems: against Emacs, by property, and by table.
 //!
-//! The golden files are answers of Emacs 28.2; `tests/golden/coding/make.el` says how they are made.
+//! The golden files are answers of Emacs 28.2; `make.el` and `cuts.el` beside them
+//! in `tests/golden/coding` say how they are made.
 
+#[macro_use]
 mod golden;
+mod cuts;
 mod properties;
 mod units;
 

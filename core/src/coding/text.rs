@@ -2,7 +2,10 @@
 //!
 //! Invariant: the buffer is UTF-8, but for raw bytes, each of which is two bytes that never begin a
 //! character in UTF-8 (C0, C1, F5 or F6, then a continuation byte), and `raw` counts them. Text
-//! without raw bytes is therefore a `str`. What a byte means is the decoders' business.
+//! without raw bytes is therefore a `str`. `parts` cuts and joins texts at characters. What a byte
+//! means is the decoders' business.
+
+mod parts;
 
 use std::{borrow::Cow, fmt, str};
 
@@ -86,6 +89,19 @@ impl Text {
             return None;
         }
         str::from_utf8(&self.bytes).ok()
+    }
+
+    /// Its bytes where no coding is at work: characters in UTF-8, raw bytes as they are.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        for piece in self.pieces() {
+            match piece {
+                Piece::Str(run) => bytes.extend_from_slice(run.as_bytes()),
+                Piece::Raw(byte) => bytes.push(byte),
+            }
+        }
+        bytes
     }
 
     /// The text as a string, U+FFFD in place of every raw byte.

@@ -15,7 +15,7 @@ use crate::{
     options::SockOption,
     plist::Plist,
     process::{Birth, Connecting, Exit, Limits, Process, Shared},
-    reactor::{CloseHow, Kind, Op, OpenSpec, Reactor, SockId, SysError},
+    reactor::{CloseHow, FileSpec, Kind, Op, OpenSpec, Reactor, SockId, SysError},
 };
 
 /// What a new process shall be, apart from its addresses.
@@ -42,6 +42,10 @@ pub struct Start<H> {
     pub half_open: bool,
     /// Share the address with other reactors.
     pub reuse_port: bool,
+    /// Have the system connect a packet client to its peer.
+    pub connected: bool,
+    /// What becomes of the file of a local socket.
+    pub file: FileSpec,
     /// Bounds.
     pub limits: Limits,
 }
@@ -55,6 +59,7 @@ impl<H> Start<H> {
             options: &self.options,
             reading: !self.stopped,
             reuse_port: self.reuse_port,
+            file: self.file,
         }
     }
 
@@ -99,7 +104,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     /// Makes a packet process, bound to `local` if given, sending to `remote` if given.
     ///
-    /// A client is connected to its `remote`, a server only remembers it.
+    /// A client is connected to its `remote` if it shall be, a server only remembers it.
     ///
     /// # Errors
     ///
@@ -111,8 +116,14 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         local: Option<&Address>,
         remote: Option<&Address>,
     ) -> Result<Shared<H>, SysError> {
-        let to = remote.filter(|_| role == Role::Client);
-        let sock = self.reactor.datagram(&start.spec(local), to)?;
+        let to = remote.filter(|_| role == Role::Client && start.connected);
+        let families = |(a, b): (&Address, &Address)| a.family() == b.family();
+        if to.is_none() && !local.zip(remote).is_none_or(families) {
+            // What connects hears it from the system.
+            return Err(SysError { op: Op::Connect, errno: libc::EAFNOSUPPORT });
+        }
+        let family = local.or(remote).map(Address::family).unwrap_or_default();
+        let sock = self.reactor.datagram(&OpenSpec { family, ..start.spec(local) }, to)?;
         let process = self.list_started(start, role, Phase::Open, sock);
         let mut p = process.borrow_mut();
         p.connected = to.is_some();
@@ -167,9 +178,11 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         sock: SockId,
     ) -> Shared<H> {
         let (name, linger) = (start.name.clone(), start.linger());
+        let unlinks = start.file.unlink_on_delete;
         let process = self.list_new(&name, start.birth(role, phase, sock));
         let mut p = process.borrow_mut();
         p.linger = linger;
+        p.file = unlinks.then(|| self.reactor.bound_file(sock).ok().map(Box::new)).flatten();
         p.contact.set_local(self.reactor.local_addr(sock).ok());
         drop(p);
         process

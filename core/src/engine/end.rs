@@ -19,7 +19,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         cause: Option<SysError>,
         unsent: u64,
     ) -> Option<Delivery<H>> {
-        let sock = process.borrow_mut().sock.take();
+        let mut p = process.borrow_mut();
+        p.unsent = unsent;
+        let sock = p.sock.take();
+        drop(p);
         if let Some(sock) = sock {
             self.release(sock);
         }
@@ -39,6 +42,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// What is queued still goes out, within the time of its `linger` option or of its limits,
     /// unless `how` says otherwise. Input not delivered yet is thrown away.
     pub fn delete(&mut self, process: &Shared<H>, how: Option<CloseHow>) -> bool {
+        process.borrow_mut().deleted = true;
         self.end(process, machine::Event::Deleted, Exit::Deleted, how)
     }
 
@@ -60,6 +64,15 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let inbox = std::mem::take(&mut p.inbox);
         p.inbox_len = 0;
         let sock = p.sock.take();
+        if let Some(sock) = sock {
+            p.unsent = self.reactor.queued(sock);
+        }
+        if let (Some(file), Some(_)) = (p.file.take(), sock)
+            && event == machine::Event::Deleted
+        {
+            // Before the close: the socket keeps the inode, and no stranger can be taken for it.
+            file.remove();
+        }
         let how = how.unwrap_or_else(|| match (p.linger, sock) {
             (Some(0), _) => CloseHow::Reset,
             (Some(seconds), _) => {

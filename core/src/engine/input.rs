@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{Delivery, Engine};
+use super::{Delivery, Engine, event_len, spilled};
 use crate::{
     address::Address,
     coding::Coding,
@@ -12,7 +12,7 @@ use crate::{
     machine::{self, Phase},
     pool::Buf,
     process::{Shared, TextState},
-    reactor::{CloseHow, Reactor, SysError},
+    reactor::{self, CloseHow, Kind, Reactor, SockId, SysError},
 };
 
 impl<R: Reactor, H: Clone> Engine<R, H> {
@@ -60,6 +60,28 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         told.then(|| Delivery::Event { process: Rc::clone(process), event: Event::PeerFinished })
     }
 
+    /// Cuts input of a stream to what one filter call may bring; the rest comes next.
+    #[inline]
+    pub(super) fn within_input_len_max(
+        &mut self,
+        process: &Shared<H>,
+        id: SockId,
+        buf: Buf,
+    ) -> Buf {
+        let max = self.input_len_max;
+        if buf.len() <= max || process.borrow().kind != Kind::Stream {
+            return buf;
+        }
+        let rest = reactor::Event::Data { id, buf: buf.slice(max..buf.len()), lost: 0 };
+        let rest = spilled(rest);
+        let mut p = process.borrow_mut();
+        p.inbox_len += event_len(&rest);
+        p.inbox.push_front(rest);
+        drop(p);
+        self.make_ready(process);
+        buf.slice(0..max)
+    }
+
     /// Before an end is told: characters that were never completed, in an input of their own.
     pub(super) fn leftovers(process: &Shared<H>) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
@@ -88,7 +110,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// An error that ends nothing: told to a client, whose peer was chosen; a server hears from
     /// anybody, and anybody could fill its log.
     pub(super) fn handle_trouble(&mut self, process: &Shared<H>, err: SysError) {
-        if !process.borrow().is_server() {
+        let mut p = process.borrow_mut();
+        if p.flushing > 0 {
+            p.trouble = Some(err);
+        } else if !p.is_server() {
             let (process, event) = (Rc::clone(process), Event::Trouble(err));
             self.notices.push_back(Delivery::Event { process, event });
         }

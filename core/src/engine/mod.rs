@@ -5,26 +5,30 @@
 //! whatever is nested, stopped or left out meanwhile. The engine never calls a handler and never
 //! waits but in [`Engine::poll`]; a layer above does both and holds no borrow while a handler runs.
 //!
-//! One file per event family: [`accept`](self), `connect`, `input`, `output`, `end`.
+//! One file per event family: [`accept`](self), `connect`, `input`, `output`, `end`, and `peer` for
+//! what is asked about the other end.
 
 mod accept;
 mod connect;
 mod end;
 mod input;
 mod output;
+mod peer;
 
 use std::{collections::VecDeque, rc::Rc};
 
 pub use self::{
     connect::Start,
     output::{FinishError, SendError, SendTextError},
+    peer::{CredentialsError, DatagramAddressError},
 };
 use crate::{
     address::Address,
     event::{Event, Input, LogEntry},
+    options::SockOption,
     process::{Process, Shared},
     queue::EventQueue,
-    reactor::{self, Reactor, SockId, SysError, Tick, Wait},
+    reactor::{self, Op, Reactor, SockId, SysError, Tick, Wait},
     table::{ProcessId, Table},
 };
 
@@ -109,6 +113,8 @@ pub struct Engine<R, H> {
     asked_for: VecDeque<Delivery<H>>,
     /// Connections ever accepted: numbers the names of local ones.
     accepted: u64,
+    /// The most bytes of a stream that one delivery brings.
+    input_len_max: usize,
 }
 
 impl<R: Reactor, H: Clone> Engine<R, H> {
@@ -126,7 +132,34 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             notices: VecDeque::new(),
             asked_for: VecDeque::new(),
             accepted: 0,
+            input_len_max: usize::MAX,
         }
+    }
+
+    /// The most bytes of a stream that one delivery brings, at least 1; at first whatever a read does.
+    pub const fn set_input_len_max(&mut self, bytes: usize) {
+        self.input_len_max = if bytes == 0 { 1 } else { bytes };
+    }
+
+    /// That bound.
+    #[must_use]
+    pub const fn input_len_max(&self) -> usize {
+        self.input_len_max
+    }
+
+    /// Sets an option of the socket of `process`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; `EBADF` for a process without a socket.
+    pub fn set_option(&mut self, process: &Shared<H>, option: &SockOption) -> Result<(), SysError> {
+        let sock = process.borrow().sock;
+        let sock = sock.ok_or(SysError { op: Op::Option, errno: libc::EBADF })?;
+        self.reactor.set_option(sock, option)?;
+        if let SockOption::Linger(seconds) = option {
+            process.borrow_mut().linger = *seconds;
+        }
+        Ok(())
     }
 
     /// The reactor, to ask it something.
@@ -306,7 +339,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return Some(leftovers);
         }
         match event {
-            E::Data { buf, lost, .. } => Self::handle_data(process, Input::new(buf, lost)),
+            E::Data { id, buf, lost } => {
+                let buf = self.within_input_len_max(process, id, buf);
+                Self::handle_data(process, Input::new(buf, lost))
+            }
             E::Datagram { buf, from, lost, .. } => {
                 Self::handle_datagram(process, Input::new(buf, lost), from)
             }

@@ -12,7 +12,7 @@ use crate::{
     event::Event,
     machine::{self, Phase, Status},
     process::{Process, Shared},
-    reactor::{CloseHow, Kind, Payload, Reactor, SockId},
+    reactor::{CloseHow, Kind, Payload, Reactor, SockId, SysError},
 };
 
 /// Why `send` refused. Nothing was queued.
@@ -72,8 +72,27 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     ///
     /// [`SendError`]; nothing was queued.
     pub fn send(&mut self, process: &Shared<H>, data: Payload) -> Result<u64, SendError> {
+        self.send_within(process, data, true)
+    }
+
+    /// The same for a sender that then waits until nothing is queued: the bound does not hold, since
+    /// each one that waits has its own bytes at hand anyway.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], never because the queue is full; nothing was queued.
+    pub fn send_unbounded(&mut self, process: &Shared<H>, data: Payload) -> Result<u64, SendError> {
+        self.send_within(process, data, false)
+    }
+
+    fn send_within(
+        &mut self,
+        process: &Shared<H>,
+        data: Payload,
+        bounded: bool,
+    ) -> Result<u64, SendError> {
         let mut p = process.borrow_mut();
-        let sock = self.sendable(&mut p)?;
+        let sock = self.sendable(&mut p, bounded)?;
         if p.kind == Kind::Datagram {
             return self.send_packet(&mut p, data, None);
         }
@@ -119,6 +138,27 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         Ok((queued, report))
     }
 
+    /// What sending `text` would put on the wire, `utf-8-unix` if the process has no coding; the
+    /// encoder has seen it then.
+    pub fn encode<'a>(process: &Shared<H>, text: impl Into<TextRef<'a>>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match &mut process.borrow_mut().coding {
+            Some(coding) => drop(coding.encoder.encode(text, &mut bytes)),
+            None => drop(Coding::default().encoder().encode(text, &mut bytes)),
+        }
+        bytes
+    }
+
+    /// The same for a unibyte string: its line ends are converted, nothing else.
+    pub fn encode_bytes(process: &Shared<H>, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        match &mut process.borrow_mut().coding {
+            Some(coding) => coding.encoder.encode_bytes(bytes, &mut out),
+            None => out.extend_from_slice(bytes),
+        }
+        out
+    }
+
     /// Queues one packet, empty or not, for `to`.
     ///
     /// # Errors
@@ -134,7 +174,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if p.kind != Kind::Datagram {
             return Err(SendError::NoPeer);
         }
-        self.sendable(&mut p)?;
+        self.sendable(&mut p, true)?;
         self.send_packet(&mut p, data, Some(to))
     }
 
@@ -155,13 +195,16 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     }
 
     /// The socket to send on, if the process may send now.
-    fn sendable(&mut self, p: &mut Process<H>) -> Result<SockId, SendError> {
+    fn sendable(&mut self, p: &mut Process<H>, bounded: bool) -> Result<SockId, SendError> {
         if p.finished || p.phase == Phase::Draining {
             return Err(SendError::Finished);
         }
         let may = matches!(p.phase, Phase::Open | Phase::Connect);
         let sock =
             p.sock.filter(|_| may).ok_or_else(|| SendError::NotOpen(p.phase.status(false)))?;
+        if !bounded {
+            return Ok(sock);
+        }
         let limit = p.limits.queue_len_max;
         if p.queued >= limit {
             // It was that much after the last send; only the reactor knows what has gone since.
@@ -189,7 +232,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     pub(super) fn handle_sent(&mut self, process: &Shared<H>, queued: u64) {
         let mut p = process.borrow_mut();
         let Some(sock) = p.sock.filter(|_| queued <= p.limits.low()) else { return };
-        self.reactor.watch_sent(sock, false);
+        if p.flushing == 0 || queued == 0 {
+            self.reactor.watch_sent(sock, false);
+        }
         let refused = std::mem::take(&mut p.refused);
         drop(p);
         self.change_flow(process, |p| p.holding = false);
@@ -210,6 +255,33 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
         let (process, event) = (Rc::clone(process), Event::Drained);
         self.asked_for.push_back(Delivery::Event { process, event });
+    }
+
+    /// A sender begins to wait until nothing of `process` is queued any more.
+    pub fn flush_begins(&mut self, process: &Shared<H>) {
+        let mut p = process.borrow_mut();
+        p.flushing += 1;
+        p.trouble = None;
+    }
+
+    /// Whether it has to wait on, and if so sees to it that the next poll ends when bytes have gone.
+    pub fn flush_goes_on(&mut self, process: &Shared<H>) -> bool {
+        let p = process.borrow();
+        let waiting = Self::waiting(&self.reactor, &p) > 0;
+        let Some(sock) = p.sock else { return false };
+        let packets = p.kind != Kind::Stream && self.reactor.queued_packets(sock) > 0;
+        let goes_on = waiting || packets;
+        if goes_on && !p.is_connecting() {
+            self.reactor.watch_sent(sock, true);
+        }
+        goes_on
+    }
+
+    /// It has waited; what the system said of a packet meanwhile.
+    pub fn flush_ends(&mut self, process: &Shared<H>) -> Option<SysError> {
+        let mut p = process.borrow_mut();
+        p.flushing -= 1;
+        p.trouble.take()
     }
 
     /// Bytes accepted by `send` that still wait.

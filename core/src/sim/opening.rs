@@ -138,6 +138,11 @@ pub(super) fn packets(
     open(host, spec, family)?;
     let Host { names, ports, .. } = host;
     let fd = ports.open(names, family, spec.local, spec.reuse_port).map_err(refused(Op::Bind))?;
+    for option in spec.options {
+        if let SockOption::Broadcast(on) = option {
+            ports.set_broadcast(fd, *on);
+        }
+    }
     if let Some(to) = to
         && let Err(errno) = ports.connect(names, fd, to)
     {

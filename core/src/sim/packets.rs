@@ -49,6 +49,18 @@ impl PacketSocket {
         self.queued()
     }
 
+    /// Connects it to another peer; what is queued still goes to the old one.
+    pub(super) fn set_peer(&mut self, to: &Address, host: &mut Host) -> Result<(), SysError> {
+        host.counters.syscalls += 1;
+        let old = host.ports.peer(self.fd).cloned();
+        let connected = host.ports.connect(&mut host.names, self.fd, to);
+        connected.map_err(|errno| SysError { op: Op::Connect, errno })?;
+        if let Some(old) = old {
+            self.packets.address(&old);
+        }
+        Ok(())
+    }
+
     pub(super) const fn finish(&mut self) {
         self.finished = true;
     }

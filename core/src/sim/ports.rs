@@ -3,7 +3,7 @@
 //! Invariant: a packet arrives whole, cut with the loss told, or not at all; local packets are never
 //! lost, their sender waits instead. Which socket asks when is `packets.rs`'s affair.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, net::IpAddr};
 
 use crate::{
     address::{Address, Family},
@@ -11,12 +11,15 @@ use crate::{
     sim::{
         faults::Chaos,
         names::{self, Holder, Names, Space},
+        opening,
     },
     slots::{Key, Slots},
 };
 
 /// The longest UDP packet over IPv4.
 const UDP_LEN_MAX: usize = 65_507;
+/// The longest over IPv6, where the length in the header does not include the header.
+const UDP6_LEN_MAX: usize = 65_527;
 /// Longer local packets are refused, as a default Linux refuses them.
 const LOCAL_LEN_MAX: usize = 212_960;
 /// Bytes an IP socket queues before it drops, as a default Linux has it.
@@ -36,6 +39,8 @@ struct Port {
     family: Family,
     local: Option<Address>,
     peer: Option<Address>,
+    /// `SO_BROADCAST`: packets may go to broadcast addresses.
+    broadcast: bool,
     inbound: VecDeque<Parcel>,
     queued: usize,
     /// An error that came instead of a packet, reported once.
@@ -72,6 +77,7 @@ impl Ports {
             family,
             local: local.clone(),
             peer: None,
+            broadcast: false,
             inbound: VecDeque::new(),
             queued: 0,
             trouble: None,
@@ -89,21 +95,30 @@ impl Ports {
             return Err(libc::EAFNOSUPPORT);
         }
         let to = names::target(to);
+        if is_broadcast(&to) && !port.broadcast {
+            return Err(libc::EACCES);
+        }
         if port.family == Family::Local && !names.is_taken(Space::Local, &to) {
             return Err(nobody(&to));
         }
-        self.bind_if_needed(names, key, &to)?;
+        let ip = to.socket_addr().map(|address| names::loopback(address.ip()));
+        self.bind_if_needed(names, key, ip)?;
         if let Some(port) = self.ports.get_mut(key) {
             port.peer = Some(to);
         }
         Ok(())
     }
 
-    /// An IP socket gets an address with its first packet; a local one stays without a name.
-    fn bind_if_needed(&mut self, names: &mut Names, key: Key, to: &Address) -> Result<(), i32> {
+    /// An IP socket gets a port at `ip` with its first packet, or the wildcard's when it is connected
+    /// to nobody; a local one stays without a name.
+    fn bind_if_needed(
+        &mut self,
+        names: &mut Names,
+        key: Key,
+        ip: Option<IpAddr>,
+    ) -> Result<(), i32> {
         let Some(port) = self.ports.get_mut(key) else { return Ok(()) };
-        if let (None, Some(address)) = (&port.local, to.socket_addr()) {
-            let ip = names::loopback(address.ip());
+        if let (None, Some(ip)) = (&port.local, ip) {
             let local = names.choose(Space::Udp, &Address::from((ip, 0)), false)?;
             names.claim(Space::Udp, local.clone(), Holder::Port(key), false);
             port.local = Some(local);
@@ -113,6 +128,12 @@ impl Ports {
 
     pub(super) fn local(&self, key: Key) -> Option<&Address> {
         self.ports.get(key)?.local.as_ref()
+    }
+
+    pub(super) fn set_broadcast(&mut self, key: Key, on: bool) {
+        if let Some(port) = self.ports.get_mut(key) {
+            port.broadcast = on;
+        }
     }
 
     pub(super) fn family(&self, key: Key) -> Family {
@@ -139,17 +160,26 @@ impl Ports {
         let Some(to) = to.or(port.peer.as_ref()).map(names::target) else {
             return Posted::Refused(libc::EDESTADDRREQ);
         };
-        let len_max = if family == Family::Local { LOCAL_LEN_MAX } else { UDP_LEN_MAX };
+        let len_max = match family {
+            Family::Local => LOCAL_LEN_MAX,
+            Family::Ipv6 => UDP6_LEN_MAX,
+            Family::Ipv4 | Family::Other(_) => UDP_LEN_MAX,
+        };
         if to.family() != family {
             return Posted::Refused(libc::EAFNOSUPPORT);
         }
         if bytes.len() > len_max {
             return Posted::Refused(libc::EMSGSIZE);
         }
-        if let Err(errno) = self.bind_if_needed(names, key, &to) {
+        if is_broadcast(&to) && !port.broadcast {
+            return Posted::Refused(libc::EACCES);
+        }
+        let any = opening::nowhere(family).socket_addr().map(|any| any.ip());
+        if let Err(errno) = self.bind_if_needed(names, key, any) {
             return Posted::Refused(errno);
         }
-        let from = self.local(key).cloned();
+        // Sent from the wildcard, a packet carries the address of the way it took.
+        let from = self.local(key).map(names::target);
         let space = Space::of(Kind::Datagram, family);
         let holder = names.find(space, &to, &mut chaos.rng, |holder| match holder {
             Holder::Port(port) => self.admits(port, from.as_ref()),
@@ -251,6 +281,11 @@ impl Ports {
         let inbound = &self.ports.get(key)?.inbound;
         inbound.iter().map(|parcel| parcel.due).filter(|due| *due > now).min()
     }
+}
+
+/// Whether `to` is everybody on the loopback network.
+fn is_broadcast(to: &Address) -> bool {
+    to.socket_addr().is_some_and(|to| to.ip() == IpAddr::from([127, 255, 255, 255]))
 }
 
 /// What a kernel says where no local socket is: a missing path is a missing file.

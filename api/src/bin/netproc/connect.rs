@@ -1,5 +1,9 @@
 //! `netproc connect`: standard input to the peer, what the peer says to standard output.
 //!
+//! With `--coding` both are UTF-8 on this side, and the coding system's on the other; bytes that are
+//! no characters there go through as they are, both ways. `--crlf` sends CR LF whatever line end the
+//! coding names; what comes is always read by the coding's own.
+//!
 //! Exit status: 0 when the connection ended in order, 1 when there was none to begin with, 2 when an
 //! error broke it or bytes stayed unsent, 3 when nothing moved for the time `--wait` gives. Whatever
 //! is not 0 is explained in a line on standard error.
@@ -19,7 +23,10 @@ use std::{
 };
 
 use clap::Args;
-use netproc::{Address, Backend, Error, Event, Process, Reason, Runtime, StartError, SysError};
+use netproc::{
+    Address, Backend, Coding, Error, Event, Input, LineEnd, Process, Reason, Runtime, StartError,
+    SysError,
+};
 
 use crate::{Context, Outcome, complain, endpoint::Endpoint, say};
 
@@ -64,13 +71,28 @@ pub(crate) struct Arguments {
     /// Give up when nothing has moved for this many seconds, connecting included.
     #[arg(short, long, value_name = "SECONDS", value_parser = seconds)]
     wait: Option<Duration>,
-    /// Send every line end as CR LF.
+    /// Send every line end as CR LF, also when --coding names another.
     #[arg(long)]
     crlf: bool,
+    /// What the peer speaks, by Emacs's name: utf-8-dos, latin-1, "(utf-8 . sjis)" to read one and
+    /// send the other. Standard input and output are then UTF-8 text. Without it bytes are bytes.
+    #[arg(long, value_name = "NAME")]
+    coding: Option<Coding>,
     /// HOST:PORT, [IPV6]:PORT, PORT, udp:HOST:PORT, unix:PATH, unixgram:PATH, seqpacket:PATH or
     /// abstract:NAME.
     #[arg(value_name = "ENDPOINT")]
     endpoint: Endpoint,
+}
+
+impl Arguments {
+    /// The coding asked for, with the line end that goes out.
+    fn coding(&self) -> Option<Coding> {
+        let mut coding = self.coding?;
+        if self.crlf {
+            coding.encode = Some(coding.encoder().system().with_line_end(LineEnd::Dos));
+        }
+        Some(coding)
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -102,9 +124,17 @@ impl Talk {
     }
 
     /// Hands input on to standard output.
-    fn hear(&self, process: &Process, output: &File, input: &[u8]) {
+    fn hear(&self, process: &Process, output: &File, input: &Input) {
         self.moved.set(Instant::now());
-        match stdio::write_all(output, input) {
+        let written = match input.text() {
+            None => stdio::write_all(output, input),
+            Some(text) => {
+                let mut utf8 = Vec::with_capacity(text.byte_len());
+                Coding::default().encoder().encode(text, &mut utf8);
+                stdio::write_all(output, &utf8)
+            }
+        };
+        match written {
             Ok(()) => {}
             // Whoever read our output is gone: nobody is left to talk for.
             Err(err) if err.kind() == ErrorKind::BrokenPipe => self.end(process, End::InOrder),
@@ -132,7 +162,12 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         watch(&rt, process.clone(), Rc::clone(&talk), wait);
     }
     let chunk_len = arguments.endpoint.chunk_len();
-    let pump = input::Pump::start(&process, chunk_len, arguments.crlf, Arc::clone(&talk.ended))
+    let form = match arguments.coding() {
+        Some(_) => input::Form::Text(arguments.endpoint.clone()),
+        None if arguments.crlf => input::Form::Crlf,
+        None => input::Form::Bytes,
+    };
+    let pump = input::Pump::start(&process, chunk_len, form, Arc::clone(&talk.ended))
         .map_err(|err| Context::new("standard input", err))?;
     talk.moved.set(Instant::now());
     let (sentinel_talk, endpoint) = (Rc::clone(&talk), arguments.endpoint.clone());
@@ -170,6 +205,9 @@ fn start(
         .endpoint
         .client(rt, "connect")
         .filter(move |process, input| talk.hear(process, &output, &input));
+    if let Some(coding) = arguments.coding() {
+        client = client.coding(coding);
+    }
     if arguments.endpoint.is_datagram() && arguments.endpoint.file().is_some() {
         client = client.local(reply_address()?);
     }

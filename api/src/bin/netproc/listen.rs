@@ -1,4 +1,7 @@
 //! `netproc listen`: an echo on any number of endpoints, until a signal.
+//!
+//! With `--coding` what comes is decoded and what goes back encoded again, so that a pair of systems
+//! converts; bytes that are no characters come back as they are.
 
 use std::{
     fs,
@@ -9,7 +12,7 @@ use std::{
 };
 
 use clap::Args;
-use netproc::{Backend, Limits, Process, Runtime, StartError};
+use netproc::{Backend, Coding, Limits, Process, Runtime, StartError};
 use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
     signal::{SigSet, Signal},
@@ -28,6 +31,10 @@ pub(crate) struct Arguments {
     /// auto, uring, epoll, kqueue or poll.
     #[arg(long, default_value = "auto", value_name = "B")]
     backend: Backend,
+    /// What peers speak, by Emacs's name: utf-8-dos, latin-1, "(utf-8 . sjis)" to read one and answer
+    /// in the other. Without it bytes are bytes.
+    #[arg(long, value_name = "NAME")]
+    coding: Option<Coding>,
     /// HOST:PORT, [IPV6]:PORT, PORT (0 is any free one), udp:HOST:PORT, unix:PATH, unixgram:PATH,
     /// seqpacket:PATH or abstract:NAME.
     #[arg(required = true, value_name = "ENDPOINT")]
@@ -43,7 +50,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let mut files = Vec::new();
     let mut bound = Vec::new();
     for endpoint in &arguments.endpoints {
-        let server = start(&rt, endpoint, limits).map_err(|err| explain(endpoint, err))?;
+        let server =
+            start(&rt, endpoint, limits, arguments.coding).map_err(|err| explain(endpoint, err))?;
         files.extend(endpoint.file().and_then(SocketFile::of));
         bound.push(endpoint.bound(&server));
     }
@@ -91,14 +99,26 @@ fn explain(endpoint: &Endpoint, err: netproc::Error) -> Context {
     Context::new(what, err)
 }
 
-fn start(rt: &Runtime, endpoint: &Endpoint, limits: Limits) -> netproc::Result<Process> {
-    let server = endpoint.server(rt, "echo").limits(limits).backlog(4096);
+fn start(
+    rt: &Runtime,
+    endpoint: &Endpoint,
+    limits: Limits,
+    coding: Option<Coding>,
+) -> netproc::Result<Process> {
+    let mut server = endpoint.server(rt, "echo").limits(limits).backlog(4096);
+    if let Some(coding) = coding {
+        server = server.coding(coding);
+    }
     // The end of a connection is of no interest here; without a sentinel it would be kept for
     // whoever pulls events.
     let server = server.sentinel(|_, _| {});
     // A reply that cannot go out is the peer's loss: it is gone, or a packet has no way back.
     let server = server.filter(|process, input| {
-        let _ = process.send(input);
+        if let Some(text) = input.text() {
+            let _ = process.send_text(text);
+        } else {
+            let _ = process.send(input);
+        }
     });
     Ok(server.start()?)
 }

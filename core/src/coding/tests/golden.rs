@@ -9,7 +9,7 @@ macro_rules! golden {
     };
 }
 
-fn rows(file: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+pub(super) fn rows(file: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
     file.lines().map(|line| line.split('\t').collect())
 }
 
@@ -43,14 +43,14 @@ fn numbers(text: &Text) -> Vec<u32> {
 }
 
 /// A text as `make.el` writes it.
-fn written(text: &Text) -> String {
+pub(super) fn written(text: &Text) -> String {
     let quoted = format!("{text:?}");
     let inner = &quoted[1..quoted.len() - 1];
     inner.replace("\\\\", "\0").replace("\\\"", "\"").replace('\0', "\\\\")
 }
 
 /// Compares what we answer with what Emacs does, and collects what differs.
-fn differing(cases: impl Iterator<Item = (String, String, String)>) -> Vec<String> {
+pub(super) fn differing(cases: impl Iterator<Item = (String, String, String)>) -> Vec<String> {
     let differs = |(case, ours, emacs): (String, String, String)| {
         (ours != emacs).then(|| format!("{case}: {ours}, Emacs {emacs}"))
     };
@@ -58,10 +58,10 @@ fn differing(cases: impl Iterator<Item = (String, String, String)>) -> Vec<Strin
 }
 
 /// Systems (none: all), input, our answer.
-type Different = [(&'static [&'static str], &'static str, &'static str)];
+pub(super) type Different = [(&'static [&'static str], &'static str, &'static str)];
 
 /// What is expected of a case: our own answer where we differ on purpose, else that of Emacs.
-fn expected(different: &Different, system: &str, input: &str, emacs: String) -> String {
+pub(super) fn expected(different: &Different, system: &str, input: &str, emacs: String) -> String {
     let named = |names: &[&str]| names.is_empty() || names.contains(&system);
     let found = different.iter().find(|(names, bytes, _)| named(names) && *bytes == input);
     found.map_or(emacs, |(_, _, ours)| (*ours).to_owned())

@@ -20,30 +20,62 @@ fn names_print_as_asked() {
     }
 }
 
+/// faults.md, section 2, row 79: what is no name of Emacs's is unknown, and soon found to be.
 #[test]
 fn hostile_names_are_unknown() {
-    let long = "utf-8".repeat(200_000);
+    let long = "utf-8".repeat(1 << 20);
+    let long_end = format!("{long}-unix");
     for name in [
         "",
         "-unix",
+        "-with-signature",
         "UTF-8",
         "Utf-8-unix",
+        "utf-8-Unix",
         "utf-8\0",
+        "\0utf-8",
+        "utf\0-8-unix",
         "utf-8 ",
         " utf-8",
         "utf-8-unix-dos",
+        "utf-8-unix-unix",
+        "latin-1-mac-dos-unix",
         "utf-9",
         "utf-8-with-signature-with-signature",
+        "latin-1-with-signature",
         "binary-unix",
         "binary-dos",
         "no-conversion-mac",
-        "nil",
         "\u{3042}",
+        "t",
         &long,
+        &long_end,
     ] {
         let error = name.parse::<CodingSystem>().unwrap_err();
-        assert!(matches!(error, CodingError::Unknown(_)), "{:.20}: {error}", name);
-        assert!(error.to_string().len() < 200, "bounded");
+        assert!(matches!(error, CodingError::Unknown(_)), "{name:.20}: {error}");
+        assert!(error.to_string().len() < 500, "bounded");
+        assert_eq!(name.parse::<Coding>().unwrap_err(), error, "{name:.20}");
+        let pair = format!("(utf-8 . {name})").parse::<Coding>();
+        // Spaces around a name in a pair are Lisp's; nothing between them is no pair.
+        match name.trim() {
+            "utf-8" => assert!(pair.is_ok(), "{name:?}"),
+            _ if name.len() > 100 => {
+                assert!(matches!(pair, Err(CodingError::MalformedPair(_))), "{name:.20}");
+            }
+            _ => assert!(matches!(pair, Err(CodingError::Unknown(_))), "{name:?}"),
+        }
+    }
+    assert!(matches!("nil".parse::<CodingSystem>(), Err(CodingError::Unknown(_))));
+}
+
+#[test]
+fn a_long_name_takes_no_longer_than_a_short_one() {
+    // Five mebibytes each; a look at all of them, a hundred thousand times, would take minutes.
+    let long = "utf-8-unix-".repeat(500_000);
+    let pair = format!("({long} . {long})");
+    for _ in 0..100_000 {
+        assert!(long.parse::<CodingSystem>().is_err());
+        assert!(pair.parse::<Coding>().is_err());
     }
 }
 
@@ -82,11 +114,24 @@ fn pairs_are_parsed() {
         ("(utf-8 . nil)", "(utf-8 . nil)"),
         ("(nil . nil)", "(nil . nil)"),
         ("( utf-8  .  latin-1 )", "(utf-8 . latin-1)"),
+        ("(nil)", "(nil . nil)"),
+        ("(utf-8-dos)", "(utf-8-dos . nil)"),
+        ("( sjis )", "(sjis . nil)"),
+        ("(nil . latin-1-dos)", "(nil . latin-1-dos)"),
+        ("(cp65001 . iso-8859-1-mac)", "(cp65001 . iso-8859-1-mac)"),
+        // Emacs's nil is "not given", so the default stands.
+        ("nil", "(utf-8-unix . utf-8-unix)"),
     ] {
         assert_eq!(text.parse::<Coding>().unwrap().to_string(), printed, "{text}");
     }
-    for text in ["(utf-8", "(utf-8 utf-8)", "()", "(utf-8.latin-1)"] {
+    for text in
+        ["(", "(utf-8", "(utf-8 utf-8)", "()", "( )", "(utf-8 .)", "(. utf-8)", "(utf-8 .latin-1)"]
+    {
         assert!(matches!(text.parse::<Coding>(), Err(CodingError::MalformedPair(_))), "{text}");
+    }
+    for text in ["(utf-8.latin-1)", "(nil . nil . nil)", "(NIL)", "((utf-8) . utf-8)", "( . utf-8)"]
+    {
+        assert!(matches!(text.parse::<Coding>(), Err(CodingError::Unknown(_))), "{text}");
     }
     // faults.md, section 2, row 77: unknown, also inside a pair, is named.
     let error = "(utf-8 . no-such-coding)".parse::<Coding>().unwrap_err();
@@ -106,6 +151,22 @@ fn a_system_for_sending_has_a_line_end() {
     ] {
         let system: CodingSystem = name.parse().unwrap();
         assert_eq!(system.for_encoding().to_string(), sending, "{name}");
+    }
+}
+
+#[test]
+fn a_line_end_replaces_the_one_in_the_name() {
+    for (name, line_end, expected) in [
+        ("sjis", LineEnd::Unix, "sjis-unix"),
+        ("utf-8-mac", LineEnd::Dos, "utf-8-dos"),
+        ("raw-text-dos", LineEnd::Mac, "raw-text-mac"),
+        ("binary", LineEnd::Dos, "raw-text-dos"),
+        ("no-conversion-multibyte", LineEnd::Unix, "raw-text-unix"),
+    ] {
+        let system: CodingSystem = name.parse().unwrap();
+        let system = system.with_line_end(line_end);
+        assert_eq!(system.to_string(), expected, "{name}");
+        assert_eq!(system.to_string().parse(), Ok(system));
     }
 }
 
@@ -216,6 +277,66 @@ fn four_byte_codes_of_gb18030_follow_the_standard() {
         ("90308130", "\u{10000}"),
     ] {
         assert_eq!(decode(unix("gb18030"), [&hex(bytes)[..]]).to_string_lossy(), text, "{bytes}");
+    }
+}
+
+#[test]
+fn unibyte_strings_have_their_line_ends_converted_and_nothing_else() {
+    // oracle/coding-send-encodings.el; the same in every system of Emacs that has line ends.
+    for (names, bytes) in [
+        (
+            "utf-8 utf-8-unix utf-16-unix latin-1-unix raw-text-unix binary no-conversion \
+             no-conversion-multibyte undecided",
+            "610ae90d0a",
+        ),
+        (
+            "utf-8-dos latin-1-dos utf-16-dos utf-16be-dos iso-2022-jp-dos raw-text-dos \
+             undecided-dos us-ascii-dos utf-8-with-signature-dos utf-7-dos chinese-hz-dos",
+            "610d0ae90d0d0a",
+        ),
+        ("utf-8-mac utf-16le-with-signature-mac raw-text-mac sjis-mac", "610de90d0d"),
+    ] {
+        for name in names.split(' ') {
+            let mut out = b"<".to_vec();
+            Encoder::new(name.parse().unwrap()).encode_bytes(b"a\n\xE9\r\n", &mut out);
+            assert_eq!(out, [b"<", &hex(bytes)[..]].concat(), "{name}");
+        }
+    }
+    for (name, bytes) in
+        [("utf-8-unix", "e90a"), ("latin-1-dos", "e90d0a"), ("utf-8-dos", "e90d0a")]
+    {
+        let mut out = Vec::new();
+        Encoder::new(name.parse().unwrap()).encode_bytes(b"\xE9\n", &mut out);
+        assert_eq!(out, hex(bytes), "{name}");
+    }
+}
+
+#[test]
+fn unibyte_and_multibyte_strings_may_take_turns() {
+    for (name, bytes) in [
+        ("utf-8-dos", "e90d0ac3a90d0ae90d0ac3a90d0a"),
+        ("binary", "e90ac3a90ae90ac3a90a"),
+        // DIFFERENCE: Emacs repeats the mark before the second text; see `Encoder::encode`.
+        ("utf-16-dos", "e90d0afeff00e9000d000ae90d0a00e9000d000a"),
+    ] {
+        let mut encoder = Encoder::new(name.parse().unwrap());
+        let mut out = Vec::new();
+        for _ in 0..2 {
+            encoder.encode_bytes(b"\xE9\n", &mut out);
+            encoder.encode_bytes(b"", &mut out);
+            encoder.encode("é\n", &mut out);
+        }
+        assert_eq!(out, hex(bytes), "{name}");
+    }
+}
+
+#[test]
+fn systems_that_deliver_bytes_are_told_from_those_that_deliver_characters() {
+    let unibyte: Vec<&str> = bases().into_iter().filter(|name| unix(name).is_unibyte()).collect();
+    // What `multibyte-string-p` says in a filter of Emacs 28.2.
+    assert_eq!(unibyte, ["no-conversion", "raw-text"]);
+    for name in ["binary", "raw-text-dos", "raw-text-mac"] {
+        assert!(name.parse::<CodingSystem>().unwrap().is_unibyte(), "{name}");
     }
 }
 

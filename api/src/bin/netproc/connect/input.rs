@@ -8,17 +8,38 @@ use std::{
     io,
     sync::{
         Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
 };
 
-use netproc::{Handle, Process, ProcessId, Runtime, SendError};
+use netproc::{
+    Coding, Decoder, Handle, Process, ProcessId, Runtime, SendError, SendTextError, Text,
+};
 
 use super::{End, stdio};
+use crate::{endpoint::Endpoint, say};
 
 /// Lets the reading thread go on.
 pub(crate) struct Pump {
     room: Sender<()>,
+}
+
+/// What becomes of standard input.
+#[derive(Debug)]
+pub(crate) enum Form {
+    /// It goes out as it is.
+    Bytes,
+    /// Every LF gets a CR before it.
+    Crlf,
+    /// It is UTF-8, and goes to this endpoint in the coding of the process.
+    Text(Endpoint),
+}
+
+/// What was read and goes out next.
+enum Chunk {
+    Bytes(Vec<u8>),
+    Text(Text),
 }
 
 /// What the reading thread works with.
@@ -26,7 +47,11 @@ struct Reader {
     input: File,
     /// Bytes of one read.
     chunk_len: usize,
-    crlf: bool,
+    form: Form,
+    /// Keeps characters together that a read has cut; bytes that are none stay what they are.
+    decoder: Decoder,
+    /// Whether it was said that characters were replaced.
+    replaced: Arc<AtomicBool>,
     handle: Handle,
     id: ProcessId,
     ended: Arc<OnceLock<End>>,
@@ -38,15 +63,17 @@ impl Pump {
     pub(crate) fn start(
         process: &Process,
         chunk_len: usize,
-        crlf: bool,
+        form: Form,
         ended: Arc<OnceLock<End>>,
     ) -> io::Result<Self> {
         let (room, wait) = channel();
         let reader = Reader {
             input: stdio::unbuffered(io::stdin())?,
             // Every byte may become two.
-            chunk_len: if crlf { chunk_len / 2 } else { chunk_len },
-            crlf,
+            chunk_len: if let Form::Crlf = form { chunk_len / 2 } else { chunk_len },
+            form,
+            decoder: Coding::default().decoder(),
+            replaced: Arc::default(),
             handle: process.runtime().handle(),
             id: process.id(),
             ended,
@@ -65,22 +92,100 @@ impl Pump {
 }
 
 impl Reader {
-    fn run(self, room: &Receiver<()>) {
+    fn run(mut self, room: &Receiver<()>) {
         let mut chunk = vec![0; self.chunk_len];
         while room.recv().is_ok() {
             let read = stdio::read(&self.input, &mut chunk);
             let last = !matches!(read, Ok(1..));
-            let bytes =
-                read.map(
-                    |len| {
-                        if self.crlf { with_crlf(&chunk[..len]) } else { chunk[..len].to_vec() }
-                    },
-                );
-            let (id, ended) = (self.id, Arc::clone(&self.ended));
-            let posted = self.handle.post(move |rt| hand_over(rt, id, bytes, &ended));
+            let chunk = read.map(|len| self.formed(&chunk[..len]));
+            let sender = self.sender();
+            let posted = self.handle.post(move |rt| sender.hand_over(rt, chunk, last));
             if last || posted.is_err() {
                 return;
             }
+        }
+    }
+
+    /// What goes out for one read; for the last, which is empty, what was kept of the reads before.
+    fn formed(&mut self, bytes: &[u8]) -> Chunk {
+        match self.form {
+            Form::Bytes => Chunk::Bytes(bytes.to_vec()),
+            Form::Crlf => Chunk::Bytes(with_crlf(bytes)),
+            Form::Text(_) => {
+                let mut text = Text::with_capacity(bytes.len());
+                if bytes.is_empty() {
+                    self.decoder.finish(&mut text);
+                } else {
+                    self.decoder.decode(bytes, &mut text);
+                }
+                Chunk::Text(text)
+            }
+        }
+    }
+
+    fn sender(&self) -> Sending {
+        let endpoint = match &self.form {
+            Form::Text(endpoint) => Some(endpoint.clone()),
+            Form::Bytes | Form::Crlf => None,
+        };
+        let (ended, replaced) = (Arc::clone(&self.ended), Arc::clone(&self.replaced));
+        Sending { id: self.id, endpoint, ended, replaced }
+    }
+}
+
+/// What the runtime's thread needs to send a chunk.
+struct Sending {
+    id: ProcessId,
+    /// Whose coding may not express all.
+    endpoint: Option<Endpoint>,
+    ended: Arc<OnceLock<End>>,
+    replaced: Arc<AtomicBool>,
+}
+
+impl Sending {
+    /// Sends the chunk, after the `last` of them ends the sending direction; or ends everything.
+    fn hand_over(&self, rt: &Runtime, read: io::Result<Chunk>, last: bool) {
+        let Some(process) = rt.process_by_id(self.id) else { return };
+        let problem = match read.map(|chunk| self.send(&process, chunk)) {
+            Err(err) => format!("standard input: {err}"),
+            // The connection is over, which its sentinel hears.
+            Ok(Err(SendTextError::Send(SendError::NotOpen(_) | SendError::Finished))) => return,
+            Ok(Err(err)) => err.to_string(),
+            Ok(Ok(())) if last => {
+                // Refused only when the connection is over, which its sentinel hears.
+                let _ = process.send_eof();
+                return;
+            }
+            Ok(Ok(())) => return process.notify_drained(),
+        };
+        // If there was an end already, this is but its consequence.
+        let _ = self.ended.set(End::Broken(problem));
+        rt.shutdown();
+    }
+
+    /// Sends one chunk. An empty one would be a packet, where packets are sent, and nothing elsewhere.
+    fn send(&self, process: &Process, chunk: Chunk) -> Result<(), SendTextError> {
+        match chunk {
+            Chunk::Bytes(bytes) if bytes.is_empty() => {}
+            Chunk::Text(text) if text.is_empty() => {}
+            Chunk::Bytes(bytes) => _ = process.send(bytes)?,
+            Chunk::Text(text) => {
+                let (_, report) = process.send_text(&text)?;
+                if report.replaced > 0 {
+                    self.say_replaced(process);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that not everything could be sent as it is: once, since the next may be like it.
+    fn say_replaced(&self, process: &Process) {
+        if let (Some(endpoint), false) =
+            (&self.endpoint, self.replaced.swap(true, Ordering::Relaxed))
+        {
+            let coding = process.coding().unwrap_or_default().encoder().system();
+            say(&format_args!("{endpoint}: {coding} cannot express every character; replaced"));
         }
     }
 }
@@ -95,28 +200,6 @@ fn with_crlf(bytes: &[u8]) -> Vec<u8> {
         out.push(byte);
     }
     out
-}
-
-/// On the runtime's thread: sends the chunk, or ends the sending direction, or everything.
-fn hand_over(rt: &Runtime, id: ProcessId, read: io::Result<Vec<u8>>, ended: &OnceLock<End>) {
-    let Some(process) = rt.process_by_id(id) else { return };
-    let problem = match read {
-        Err(err) => format!("standard input: {err}"),
-        Ok(bytes) if bytes.is_empty() => {
-            // Refused only when the connection is over, which its sentinel hears.
-            let _ = process.send_eof();
-            return;
-        }
-        Ok(bytes) => match process.send(bytes) {
-            Ok(_) => return process.notify_drained(),
-            // The connection is over, which its sentinel hears.
-            Err(SendError::NotOpen(_) | SendError::Finished) => return,
-            Err(err) => err.to_string(),
-        },
-    };
-    // If there was an end already, this is but its consequence.
-    let _ = ended.set(End::Broken(problem));
-    rt.shutdown();
 }
 
 #[cfg(test)]

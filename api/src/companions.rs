@@ -1,0 +1,220 @@
+//! What is asked of a process from outside its data: options, the exit query, the process table.
+//!
+//! Invariant: nothing here waits.
+
+use std::fmt;
+
+use netproc_core::{
+    address::Address,
+    contact::Role,
+    machine::Status,
+    options::SockOption,
+    reactor::{Kind, SysError},
+};
+
+use crate::{process::Process, runtime::Runtime};
+
+/// Why an option of a live process was not set. Nothing was recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetOptionError {
+    /// It has no socket: it has failed or ended.
+    #[error("process is not running, it is {0}")]
+    NotRunning(Status),
+    /// The system refused.
+    #[error("cannot set the option")]
+    Sys(#[source] SysError),
+}
+
+impl Process {
+    /// Sets an option of its socket and shows it in the contact.
+    ///
+    /// # Errors
+    ///
+    /// [`SetOptionError`]; nothing was recorded.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc::{SockOption, Value};
+    ///
+    /// let rt = netproc::Runtime::new()?;
+    /// let server = rt.server("s").start()?;
+    /// assert_eq!(server.set_option(SockOption::KeepAlive(true)), Ok(()));
+    /// assert_eq!(server.contact().get(":keepalive"), Some(Value::True));
+    /// server.delete();
+    /// assert!(server.set_option(SockOption::KeepAlive(false)).is_err());
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Network Options" (`set-network-process-option`).
+    pub fn set_option(&self, option: SockOption) -> Result<(), SetOptionError> {
+        if !self.status().is_live() {
+            return Err(SetOptionError::NotRunning(self.status()));
+        }
+        let set = self.runtime().engine_mut().set_option(self.shared(), &option);
+        set.map_err(SetOptionError::Sys)?;
+        let mut shared = self.shared().borrow_mut();
+        shared.contact_mut().set(option.keyword(), option.value());
+        Ok(())
+    }
+
+    /// Emacs's number for how it ended: 0 while it lives and once it was deleted, 256 after a broken
+    /// connection, the errno after a failed connect. [`exit`](Self::exit) says more.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Process Information" (`process-exit-status`).
+    #[must_use]
+    pub fn exit_status(&self) -> i32 {
+        self.shared().borrow().exit_status()
+    }
+
+    /// Whether it takes part: connecting, open, listening or stopped.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Process Information" (`process-live-p`).
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.status().is_live()
+    }
+
+    /// Whether it is worth a question before the program ends; see
+    /// [`Runtime::processes_to_query`]. At first `true`.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Query Before Exit" (`process-query-on-exit-flag`).
+    #[must_use]
+    pub fn query_on_exit(&self) -> bool {
+        !self.shared().borrow().handlers.no_query
+    }
+
+    /// Sets that.
+    pub fn set_query_on_exit(&self, query: bool) {
+        self.shared().borrow_mut().handlers.no_query = !query;
+    }
+
+    /// What it is, as the table of processes shows it: `network server on 127.0.0.1:4711`.
+    #[must_use]
+    pub fn description(&self) -> String {
+        let contact = self.contact();
+        let kind = if self.kind() == Kind::Datagram { "datagram" } else { "network" };
+        let (what, address) = if contact.role() == Role::Server {
+            ("server on", Some(contact.local()))
+        } else {
+            ("connection to", contact.remote())
+        };
+        let shown = |address: &Address| {
+            // The other end of a local connection has no name: the path is this one's.
+            let unnamed = *address == Address::unnamed();
+            let address = if unnamed { contact.local() } else { address };
+            address.network_text(false).to_string()
+        };
+        let address = address.map_or_else(|| "nobody yet".into(), shown);
+        format!("{kind} {what} {address}")
+    }
+}
+
+/// The listed processes as a table, as Emacs's `list-processes` shows them; `Display` writes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProcessTable {
+    rows: Vec<[String; 4]>,
+}
+
+impl Runtime {
+    /// Live processes that want a question before the program ends, the newest first: what is empty
+    /// when it may end at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let rt = netproc::Runtime::new()?;
+    /// let asked = rt.server("asked").start()?;
+    /// let _silent = rt.server("silent").noquery(true).start()?;
+    /// assert_eq!(rt.processes_to_query(), [asked]);
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Query Before Exit". Differs: who asks, and how, is the program's
+    /// business.
+    #[must_use]
+    pub fn processes_to_query(&self) -> Vec<Process> {
+        let mut listed = self.process_list();
+        listed.retain(|process| process.is_live() && process.query_on_exit());
+        listed
+    }
+
+    /// The listed processes as a table, by name; with `query_only` those that want a question before
+    /// the program ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let rt = netproc::Runtime::new()?;
+    /// let server = rt.server("echo").start()?;
+    /// let table = rt.list_processes(false).to_string();
+    /// let lines: Vec<_> = table.lines().collect();
+    /// assert!(lines[0].starts_with("Process"));
+    /// assert!(lines[1].starts_with("echo") && lines[1].contains("listen"));
+    /// assert!(lines[1].contains("(network server on 127.0.0.1:"));
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Process Information" (`list-processes`). Differs: columns that are
+    /// always empty for network processes (PID, TTY, Thread) are left out; nothing is deleted.
+    #[must_use]
+    pub fn list_processes(&self, query_only: bool) -> ProcessTable {
+        let mut listed = self.process_list();
+        listed.retain(|process| !query_only || process.query_on_exit());
+        let row = |process: &Process| {
+            let buffer = match process.buffer() {
+                None => "--".into(),
+                Some(buffer) => {
+                    buffer.name().map_or_else(|| "(Killed)".into(), |name| name.to_string())
+                }
+            };
+            let (name, status) = (process.name().to_string(), process.status().to_string());
+            [name, status, buffer, format!("({})", process.description())]
+        };
+        let mut rows: Vec<_> = listed.iter().map(row).collect();
+        rows.sort();
+        ProcessTable { rows }
+    }
+}
+
+impl ProcessTable {
+    /// Name, status, buffer and description of each process.
+    #[must_use]
+    pub fn rows(&self) -> &[[String; 4]] {
+        &self.rows
+    }
+}
+
+impl fmt::Display for ProcessTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = ["Process", "Status", "Buffer", "Command"].map(str::to_owned);
+        let width = |column: usize| {
+            let cells = self.rows.iter().chain([&header]).map(|row| row[column].chars().count());
+            cells.max().unwrap_or_default()
+        };
+        let [name_width, status_width, buffer_width] = [width(0), width(1), width(2)];
+        for [name, status, buffer, command] in [&header].into_iter().chain(&self.rows) {
+            // A name may hold anything; a line stays a line.
+            let name = name.replace(char::is_control, "?");
+            let buffer = buffer.replace(char::is_control, "?");
+            writeln!(
+                f,
+                "{name:name_width$}  {status:status_width$}  {buffer:buffer_width$}  {command}"
+            )?;
+        }
+        Ok(())
+    }
+}

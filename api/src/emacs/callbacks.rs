@@ -1,0 +1,80 @@
+//! Lisp functions as callbacks of a process.
+//!
+//! Invariant: they are told what Emacs tells, and no event it does not have. What they signal is
+//! reported by the runtime's hook, as any callback's error.
+
+use std::rc::Rc;
+
+use netproc_core::{
+    event::{Event, Input, LogEntry},
+    plist::{Plist, Value},
+};
+
+use super::Function;
+use crate::{
+    handlers::{Filter, Log, Sentinel},
+    output::{is_emacs, text_of},
+    process::{Process, shared_filter},
+};
+
+/// The function a value stands for: a [`Function`], or the symbol `ignore`.
+pub(super) fn function(value: &Value) -> Option<Function> {
+    match value.as_symbol() {
+        Some("ignore") => Some(Function::named("ignore", |_| Ok(Value::Nil))),
+        Some(_) => None,
+        None => value.downcast::<Function>().and_then(Function::upgrade),
+    }
+}
+
+/// The value as a contact keeps it: a function is not kept alive.
+pub(super) fn weak(value: &Value) -> Value {
+    match value.downcast::<Function>() {
+        Some(function) => function.weak().into(),
+        None => value.clone(),
+    }
+}
+
+/// The arguments as a contact keeps them.
+pub(super) fn weakened(args: &Plist) -> Plist {
+    args.iter().map(|(keyword, value)| (keyword, weak(value))).collect()
+}
+
+/// What a filter is given: a unibyte string if the decoding says so, else text.
+fn string(process: &Process, input: &Input) -> Value {
+    let unibyte =
+        process.coding().and_then(|coding| coding.decode).is_none_or(|system| system.is_unibyte());
+    let text = text_of(input);
+    if unibyte { Value::Bytes(text.to_bytes().into()) } else { Value::text(text) }
+}
+
+pub(super) fn filter(function: Function) -> Filter {
+    Filter::Shared(shared_filter(move |process: &Process, input: Input| {
+        let string = string(process, &input);
+        // The receive memory goes back before Lisp takes its time.
+        drop(input);
+        function.call(&[Value::object(process.clone()), string]).map(drop)
+    }))
+}
+
+pub(super) fn sentinel(function: Function) -> Sentinel {
+    Rc::new(move |process: &Process, event: &Event| {
+        if !is_emacs(event) {
+            return None;
+        }
+        let args = [Value::object(process.clone()), event.to_string().into()];
+        function.call(&args).err().map(Into::into)
+    })
+}
+
+pub(super) fn log(function: Function) -> Log {
+    Rc::new(move |server: &Process, process: Option<&Process>, entry: &LogEntry| {
+        let process = process.map_or(Value::Nil, |process| Value::object(process.clone()));
+        let args = [Value::object(server.clone()), process, entry.to_string().into()];
+        function.call(&args).err().map(Into::into)
+    })
+}
+
+/// Filter `t`.
+pub(super) fn ignore_input(process: &Process) {
+    process.install_filter(Filter::None, true, Value::True);
+}

@@ -1,0 +1,377 @@
+//! `make-network-process`: from a property list to a process, by Emacs's rules and in its order of
+//! checks.
+//!
+//! Invariant: the arguments are kept as given, in order, unknown keywords included; the first error in
+//! Emacs's order is the one reported. Opening is `open.rs`'s work.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an argument may be any value, and few are right"
+)]
+
+use std::time::Duration;
+
+use netproc_core::{
+    address::{Address, Family},
+    coding::{Coding, CodingError, CodingSystem},
+    engine::Start,
+    options::SockOption,
+    output::Buffer,
+    plist::{Plist, Value},
+    process::Limits,
+    reactor::{FileSpec, Kind},
+};
+
+use super::callbacks;
+use crate::{
+    builder::Service,
+    error::{ServiceProblem, StartError},
+    handlers::{Handlers, Output},
+    open::{self, Patience},
+    process::Process,
+    resolve::{Wanted, resolve},
+    runtime::Runtime,
+};
+
+/// How long a connect may take that nobody gave a time.
+const CONNECT_WITHIN: Duration = Duration::from_secs(60);
+/// What `:server t` passes to the system.
+const BACKLOG: u32 = 5;
+
+/// Which coding systems a process gets that names none: Emacs's variables.
+///
+/// # Source
+///
+/// Emacs Lisp manual 28.2, "Default Coding Systems" and "Specifying Coding Systems". Differs: services
+/// are matched by number or whole name, not by regular expression.
+#[derive(Clone, PartialEq, Debug, Default)]
+#[non_exhaustive]
+pub struct CodingDefaults {
+    /// `coding-system-for-read`: before everything but the argument `:coding`.
+    pub for_read: Option<CodingSystem>,
+    /// `coding-system-for-write`.
+    pub for_write: Option<CodingSystem>,
+    /// `network-coding-system-alist`: by the service asked for, a port or a name.
+    pub by_service: Vec<(String, Coding)>,
+    /// `default-process-coding-system`; at first `utf-8-unix` both ways.
+    pub default: Coding,
+}
+
+impl Runtime {
+    /// Makes a network process from the arguments of Emacs's `make-network-process`.
+    ///
+    /// Keywords, values, defaults and the order of checks are Emacs's: no filter is the default
+    /// filter, which writes to the `:buffer`, a server listens with a backlog of 5, a packet
+    /// client is not connected, keywords nobody knows are kept in the contact. Functions are
+    /// [`Function`]s or the symbol `ignore`. No arguments make no process.
+    ///
+    /// Blocks until the connection stands, 60 seconds at most, unless `:nowait` is given; everybody is
+    /// served meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], whose [`emacs_message`](StartError::emacs_message) has Emacs's words. Nothing
+    /// is left of the process; a buffer that was named has been made all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc::{Runtime, Status};
+    ///
+    /// let rt = Runtime::new()?;
+    /// let args = r#"(:name "echo" :server t :host "127.0.0.1" :service t :custom 42)"#.parse()?;
+    /// let server = rt.make_network_process(&args)?.expect("there are arguments");
+    /// assert_eq!(server.status(), Status::Listen);
+    /// assert_eq!(server.contact().get(":custom"), Some(42.into()));
+    ///
+    /// let wrong = rt.make_network_process(&"(:name x :service 1)".parse()?).unwrap_err();
+    /// assert_eq!(wrong.emacs_message().as_deref(), Some("Wrong type argument: stringp, x"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Network Processes". Differs: numbers out of range, NULs and paths that
+    /// do not fit are refused, not cut; filters that are no functions are refused at once.
+    pub fn make_network_process(&self, args: &Plist) -> Result<Option<Process>, StartError> {
+        if args.is_empty() {
+            return Ok(None);
+        }
+        let kind = kind(args)?;
+        let backlog = backlog(args)?;
+        let nowait = on(args, ":nowait");
+        if backlog.is_some() && nowait {
+            return Err(StartError::ServerNowait);
+        }
+        let name = args.get(":name").and_then(Value::as_str);
+        let name = name.ok_or_else(|| wrong(args, ":name", "stringp"))?.to_owned();
+        let (asked, at) = addresses(args, kind, backlog.is_some(), &name)?;
+        let buffer = self.buffer_argument(args)?;
+        let plist = plist(args)?;
+        let coding = self.coding_argument(args)?;
+        let (handlers, deaf) = handlers(args, buffer)?;
+        let start = Start {
+            name,
+            kind,
+            asked,
+            plist,
+            handlers,
+            coding: Some(coding),
+            options: options(args)?,
+            stopped: on(args, ":stop"),
+            half_open: false,
+            reuse_port: false,
+            connected: false,
+            file: FileSpec::default(),
+            limits: Limits::default(),
+        };
+        let process = match backlog {
+            Some(backlog) => {
+                let remote = args.get(":remote").and_then(|remote| remote.to_address().ok());
+                let remote = remote.filter(|_| kind == Kind::Datagram);
+                let remote = remote.filter(|remote| remote.family() == at[0].family());
+                open::server(self, start, &at[0], remote.as_ref(), backlog)?
+            }
+            None => {
+                let within = Patience::Within(CONNECT_WITHIN);
+                let patience = if nowait { Patience::Nowait } else { within };
+                open::client(self, start, at, None, patience)?
+            }
+        };
+        if deaf {
+            callbacks::ignore_input(&process);
+        }
+        Ok(Some(process))
+    }
+
+    fn buffer_argument(&self, args: &Plist) -> Result<Option<Buffer>, StartError> {
+        match args.get(":buffer") {
+            None | Some(Value::Nil) => Ok(None),
+            Some(value) => match (value.downcast::<Buffer>(), value.as_str()) {
+                (Some(buffer), _) => Ok(Some(buffer.clone())),
+                (None, Some(name)) => Ok(Some(self.buffers().get_or_create(name))),
+                (None, None) => Err(wrong(args, ":buffer", "stringp")),
+            },
+        }
+    }
+
+    fn coding_argument(&self, args: &Plist) -> Result<Coding, StartError> {
+        let defaults = self.coding_defaults();
+        let given = args.get(":coding").filter(|coding| coding.is_true());
+        let service = args.get(":service").map(|service| match service.as_str() {
+            Some(name) => name.to_owned(),
+            None => service.to_string(),
+        });
+        let by_service = |service: String| {
+            defaults.by_service.iter().find(|(name, _)| *name == service).map(|(_, coding)| *coding)
+        };
+        let default = service.and_then(by_service).unwrap_or(defaults.default);
+        let mut coding = match given {
+            Some(given) => coding(given, defaults.default)?,
+            None => Coding {
+                decode: defaults.for_read.or(default.decode),
+                encode: defaults.for_write.or(default.encode),
+            },
+        };
+        if matches!(args.get(":filter-multibyte"), Some(Value::Nil)) {
+            coding.decode = coding.decode.map(CodingSystem::raw_text);
+        }
+        Ok(coding)
+    }
+}
+
+fn on(args: &Plist, keyword: &str) -> bool {
+    args.get(keyword).is_some_and(Value::is_true)
+}
+
+/// The argument `keyword` is of the wrong type: it does not satisfy `expected`.
+fn wrong(args: &Plist, keyword: &'static str, expected: &'static str) -> StartError {
+    let value = args.get(keyword).map_or_else(|| "nil".into(), Value::to_string);
+    StartError::Argument { keyword, expected, value }
+}
+
+fn kind(args: &Plist) -> Result<Kind, StartError> {
+    match args.get(":type") {
+        None | Some(Value::Nil) => Ok(Kind::Stream),
+        Some(value) => match value.as_symbol() {
+            Some("datagram") => Ok(Kind::Datagram),
+            Some("seqpacket") => Ok(Kind::SeqPacket),
+            _ => Err(StartError::UnsupportedType(value.to_string())),
+        },
+    }
+}
+
+fn backlog(args: &Plist) -> Result<Option<u32>, StartError> {
+    match args.get(":server") {
+        None | Some(Value::Nil) => Ok(None),
+        Some(Value::Integer(backlog)) if *backlog < 0 => Err(StartError::Backlog(*backlog)),
+        // The system takes no more than an int, and its own limit is far below.
+        Some(Value::Integer(backlog)) => {
+            Ok(Some(u32::try_from(*backlog).unwrap_or(u32::MAX).min(i32::MAX.cast_unsigned())))
+        }
+        Some(_) => Ok(Some(BACKLOG)),
+    }
+}
+
+/// Where the process is to be, or whom it is to reach; and the arguments as its contact has them.
+fn addresses(
+    args: &Plist,
+    kind: Kind,
+    server: bool,
+    name: &str,
+) -> Result<(Plist, Vec<Address>), StartError> {
+    let mut asked = callbacks::weakened(args);
+    let keyword = if server { ":local" } else { ":remote" };
+    if let Some(value) = args.get(keyword).filter(|value| value.is_true()) {
+        let malformed =
+            |source| StartError::MalformedAddress { keyword, value: value.to_string(), source };
+        return Ok((asked, vec![value.to_address().map_err(malformed)?]));
+    }
+    let family = family(args)?;
+    let host = match args.get(":host") {
+        None | Some(Value::Nil) => None,
+        Some(value) if value.as_symbol() == Some("local") => Some("local".to_owned()),
+        Some(value) => {
+            Some(value.as_str().ok_or_else(|| wrong(args, ":host", "stringp"))?.to_owned())
+        }
+    };
+    if family == Some(Family::Local) {
+        if host.is_some() {
+            asked.put(":host", Value::Nil);
+        }
+        let path = args.get(":service").and_then(Value::to_bytes);
+        let path = path.ok_or_else(|| wrong(args, ":service", "stringp"))?;
+        if path.is_empty() {
+            let (host, service) = (None, String::new());
+            return Err(StartError::Service { host, service, problem: ServiceProblem::Empty });
+        }
+        return Ok((asked, vec![Address::local(path)?]));
+    }
+    let service = service(args, server, host.as_deref(), name)?;
+    // As in Emacs, which leaves it to the C library what an address is.
+    let short_hosts = true;
+    let wanted = Wanted { host: host.as_deref(), service: &service, family, kind, short_hosts };
+    Ok((asked, resolve(&wanted)?))
+}
+
+fn family(args: &Plist) -> Result<Option<Family>, StartError> {
+    let Some(value) = args.get(":family").filter(|value| value.is_true()) else { return Ok(None) };
+    match (value.as_symbol(), value.as_integer()) {
+        (Some("ipv4"), _) => Ok(Some(Family::Ipv4)),
+        (Some("ipv6"), _) => Ok(Some(Family::Ipv6)),
+        (Some("local"), _) => Ok(Some(Family::Local)),
+        (_, Some(number)) => match u16::try_from(number) {
+            Ok(number) => Ok(Some(Family::Other(number))),
+            Err(_) => Err(StartError::UnknownFamily(value.to_string())),
+        },
+        _ => Err(StartError::UnknownFamily(value.to_string())),
+    }
+}
+
+fn service(
+    args: &Plist,
+    server: bool,
+    host: Option<&str>,
+    name: &str,
+) -> Result<Service, StartError> {
+    let refused = |service: String, problem| {
+        let host = Some(host.filter(|&host| host != "local").unwrap_or("127.0.0.1").to_owned());
+        StartError::Service { host, service, problem }
+    };
+    match args.get(":service") {
+        None | Some(Value::Nil) => Err(StartError::MissingService(name.into())),
+        Some(Value::True) if server => Ok(Service::Any),
+        Some(Value::True) => Err(refused("t".into(), ServiceProblem::NeedsPort)),
+        Some(Value::Integer(0)) if !server => Err(refused("0".into(), ServiceProblem::NeedsPort)),
+        Some(Value::Integer(port)) => match u16::try_from(*port) {
+            Ok(port) => Ok(Service::Port(port)),
+            Err(_) => Err(refused(port.to_string(), ServiceProblem::OutOfRange)),
+        },
+        Some(value) => match value.as_str() {
+            Some(name) => Ok(Service::Name(name.into())),
+            None => Err(wrong(args, ":service", "stringp")),
+        },
+    }
+}
+
+fn plist(args: &Plist) -> Result<Plist, StartError> {
+    let value = args.get(":plist").cloned().unwrap_or_default();
+    match value.items() {
+        Some(values) => Ok(Plist::from_values(values)?),
+        None => Err(wrong(args, ":plist", "sequencep")),
+    }
+}
+
+/// What `:coding` says: one system for both ways, or a pair.
+fn coding(given: &Value, default: Coding) -> Result<Coding, StartError> {
+    let half = |value: &Value| match (value, value.as_symbol()) {
+        (Value::Nil, _) => Ok(None),
+        (_, Some(name)) => Ok(Some(name.parse::<CodingSystem>()?)),
+        _ => Err(StartError::Argument {
+            keyword: ":coding",
+            expected: "symbolp",
+            value: value.to_string(),
+        }),
+    };
+    match given {
+        Value::Pair(pair) => Ok(Coding { decode: half(&pair.0)?, encode: half(&pair.1)? }),
+        // `(SYSTEM)` is the pair of it and nil, and a nil of its own means no conversion.
+        Value::List(values) => match &**values {
+            [Value::Nil] => Ok(CodingSystem::binary().into()),
+            [decode] => Ok(Coding { decode: half(decode)?, encode: default.encode }),
+            [decode, encode, ..] => {
+                let malformed = || CodingError::MalformedPair(format!("({decode} {encode})"));
+                Err(malformed().into())
+            }
+            [] => Ok(default),
+        },
+        system => {
+            let system = half(system)?;
+            Ok(Coding { decode: system, encode: system })
+        }
+    }
+}
+
+fn options(args: &Plist) -> Result<Vec<SockOption>, StartError> {
+    let mut options = Vec::new();
+    for (keyword, value) in args.iter() {
+        options.extend(SockOption::new(keyword, value)?);
+    }
+    Ok(options)
+}
+
+/// The callbacks, and whether input is turned off.
+fn handlers(args: &Plist, buffer: Option<Buffer>) -> Result<(Handlers, bool), StartError> {
+    let mut handlers = Handlers { output: Output::new(buffer), ..Handlers::default() };
+    handlers.no_query = on(args, ":noquery");
+    let mut deaf = false;
+    match args.get(":filter") {
+        None | Some(Value::Nil) => {}
+        Some(Value::True) => deaf = true,
+        Some(value) => {
+            let function = callbacks::function(value);
+            let function = function.ok_or_else(|| wrong(args, ":filter", "functionp"))?;
+            handlers.filter = callbacks::filter(function);
+            handlers.shown.filter = callbacks::weak(value);
+        }
+    }
+    let function = |keyword| match args.get(keyword) {
+        None | Some(Value::Nil) => Ok(None),
+        Some(value) => match callbacks::function(value) {
+            Some(function) => Ok(Some((function, callbacks::weak(value)))),
+            None => Err(wrong(args, keyword, "functionp")),
+        },
+    };
+    if let Some((sentinel, shown)) = function(":sentinel")? {
+        handlers.sentinel = Some(callbacks::sentinel(sentinel));
+        handlers.shown.sentinel = shown;
+    }
+    if let Some((log, _)) = function(":log")? {
+        handlers.log = Some(callbacks::log(log));
+    }
+    handlers.use_defaults();
+    if deaf {
+        handlers.shown.filter = Value::True;
+    }
+    Ok((handlers, deaf))
+}

@@ -1,0 +1,116 @@
+//! The other end of a process: its contact, whom packets go to, and who a local peer is.
+//!
+//! Invariant: as everywhere in the handle, nothing is kept here. The system is asked only for what a
+//! caller asks.
+
+use netproc_core::{
+    address::Address,
+    contact::Contact,
+    engine::{CredentialsError, DatagramAddressError},
+    reactor::Credentials,
+};
+
+use super::Process;
+
+impl Process {
+    /// Its contact as of the last event delivered: addresses, host, service, every keyword given.
+    ///
+    /// The own address of a packet client that was not bound is asked of the system until its first
+    /// packet has gone; nothing else is.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Process Information" (`process-contact`).
+    #[must_use]
+    pub fn contact(&self) -> Contact {
+        let unbound = self.shared.borrow().is_unbound();
+        if unbound {
+            self.rt.engine().update_local(&self.shared);
+        }
+        self.shared.borrow().contact().clone()
+    }
+
+    /// Whom a packet process talks to: the sender of the last packet, or the peer it was given.
+    /// `None` while there is none, after the end, and for other kinds.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Datagrams" (`process-datagram-address`).
+    #[must_use]
+    pub fn datagram_address(&self) -> Option<Address> {
+        self.shared.borrow().peer().cloned()
+    }
+
+    /// Has a packet process talk to `to` from now on, until a packet of somebody else comes.
+    ///
+    /// What was sent before still goes to the peer before. A client that the system connected is
+    /// connected to `to` and hears nobody else; a packet of the old peer that has arrived already is
+    /// input all the same, and makes it the address again that
+    /// [`datagram_address`](Self::datagram_address) tells. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`DatagramAddressError`]: no packet process, ended, an address of another family or size, or
+    /// one nobody can have, or the system cannot connect there. The peer before stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc::{DatagramAddressError, Runtime};
+    ///
+    /// let rt = Runtime::new()?;
+    /// let (a, b) = (rt.server("a").datagram().start()?, rt.server("b").datagram().start()?);
+    /// let client = rt.client("c").datagram().remote(a.contact().local().clone()).start()?;
+    /// client.set_datagram_address(b.contact().local()).unwrap();
+    /// assert_eq!(client.datagram_address().as_ref(), Some(b.contact().local()));
+    /// let six = "[0 0 0 0 0 0 0 1 9]".parse().unwrap();
+    /// let refused = client.set_datagram_address(&six);
+    /// assert!(matches!(refused, Err(DatagramAddressError::Family { .. })));
+    /// assert_eq!(client.datagram_address().as_ref(), Some(b.contact().local()), "kept");
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Datagrams" (`set-process-datagram-address`). Differs: an error says
+    /// what is wrong, where Emacs returns nil; port 0 is refused.
+    pub fn set_datagram_address(&self, to: &Address) -> Result<(), DatagramAddressError> {
+        let set = self.rt.engine_mut().set_peer(&self.shared, to);
+        self.rt.nudge();
+        set
+    }
+
+    /// Who is at the other end of a local stream or of local records, as the system saw it when the
+    /// connection was made; for a client, who listened.
+    ///
+    /// That the peer has exited since changes nothing. The system is asked at the first call, one
+    /// call, and never before; the answer is kept, also after the end, and the contact shows it as
+    /// `:peer-credentials (PID UID GID)` from then on. Ask in `on_accept` to have it of every
+    /// connection.
+    ///
+    /// # Errors
+    ///
+    /// [`CredentialsError`]: no local connection, not open, or nothing the system says.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc::{CredentialsError, Family, Runtime};
+    ///
+    /// let (folder, rt) = (tempfile::tempdir().unwrap(), Runtime::new()?);
+    /// let server = rt.server("s").family(Family::Local).service(&*folder.path().join("s")).start()?;
+    /// let client = rt.client("c").remote(server.contact().local().clone()).start()?;
+    /// if let Ok(who) = client.peer_credentials() {
+    ///     assert!(who.pid.is_none_or(|pid| pid.unsigned_abs() == std::process::id()));
+    /// }
+    /// assert_eq!(server.peer_credentials(), Err(CredentialsError::NotLocal), "it has no peer");
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// unix(7), `SO_PEERCRED`; getpeereid(3) on BSD and macOS, without the process. Emacs has none.
+    pub fn peer_credentials(&self) -> Result<Credentials, CredentialsError> {
+        self.rt.engine().peer_credentials(&self.shared)
+    }
+}

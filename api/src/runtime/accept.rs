@@ -1,0 +1,137 @@
+//! `accept-process-output` in all its forms.
+//!
+//! Invariant: the time limit holds under any traffic of others, and what was output is decided by
+//! counting deliveries, nested ones included.
+
+use std::time::Duration;
+
+use netproc_core::{machine::Status, reactor::Tick};
+
+use super::{Depth, Inside, Runtime, has_takers};
+use crate::{error::Result, process::Process};
+
+/// After the first output, a wait without a process goes on until this long brings none.
+const QUIET: Duration = Duration::from_millis(10);
+
+impl Runtime {
+    /// Waits until `process`, or any if none is given, has had output, handling what else happens;
+    /// returns whether there was some. With `just_this_one` nobody else is served.
+    ///
+    /// Returns when the time is over or `process` has ended; for a listening server, when a
+    /// connection has come. Without a time it waits for the process as long as that takes, and
+    /// without a process it only handles what is ready. Output of a process without a filter counts
+    /// when it is there to be pulled.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Accepting Output". Differs: with a server it waits for a
+    /// connection; the time limit holds under any traffic of others.
+    pub fn accept_output(
+        &self,
+        process: Option<&Process>,
+        timeout: Option<Duration>,
+        just_this_one: bool,
+    ) -> Result<bool> {
+        self.accept_output_as(process, timeout, just_this_one, true)
+    }
+
+    /// The same; without `timers` none runs meanwhile.
+    pub(crate) fn accept_output_as(
+        &self,
+        process: Option<&Process>,
+        timeout: Option<Duration>,
+        just_this_one: bool,
+        timers: bool,
+    ) -> Result<bool> {
+        let depth = Depth::enter(self)?;
+        let _held = (!timers).then(|| HeldTimers::new(self));
+        let deadline = match (timeout, process) {
+            (Some(timeout), _) => self.deadline(timeout),
+            (None, Some(_)) => Tick(u64::MAX),
+            (None, None) => Tick::default(),
+        };
+        let only = process.filter(|_| just_this_one).map(Process::id);
+        let admit =
+            |p: &Inside, input: bool| has_takers(p, input) && only.is_none_or(|id| id == p.id());
+        let wait = Output::new(self, process);
+        let mut until = deadline;
+        loop {
+            let delivered = self.deliver_all(Some(&admit));
+            if wait.is_over(delivered) {
+                break;
+            }
+            if wait.came() {
+                until = deadline.min(self.engine().now().after(QUIET));
+            }
+            let limit = (until < Tick(u64::MAX)).then_some(until);
+            self.poll(self.wait_until(limit))?;
+            if self.engine().now() >= until {
+                // The last look: what came until the deadline still counts.
+                self.deliver_all(Some(&admit));
+                break;
+            }
+        }
+        let listening = process.is_some_and(|process| process.status() == Status::Listen);
+        depth.leave(wait.came() && !listening)
+    }
+}
+
+/// No timer runs while it is there; those that are due run afterwards.
+struct HeldTimers<'a> {
+    rt: &'a Runtime,
+    before: bool,
+}
+
+impl<'a> HeldTimers<'a> {
+    fn new(rt: &'a Runtime) -> Self {
+        Self { rt, before: rt.inner.timers_held.replace(true) }
+    }
+}
+
+impl Drop for HeldTimers<'_> {
+    fn drop(&mut self) {
+        self.rt.inner.timers_held.set(self.before);
+    }
+}
+
+/// What `accept_output` looks at.
+struct Output<'a> {
+    rt: &'a Runtime,
+    process: Option<&'a Process>,
+    before: u64,
+}
+
+impl<'a> Output<'a> {
+    fn new(rt: &'a Runtime, process: Option<&'a Process>) -> Self {
+        let mut output = Self { rt, process, before: 0 };
+        output.before = output.count();
+        output
+    }
+
+    fn count(&self) -> u64 {
+        match self.process {
+            Some(process) => process.shared().borrow().served(),
+            None => self.rt.inner.inputs.get(),
+        }
+    }
+
+    /// Whether output has come, or waits to be pulled.
+    fn came(&self) -> bool {
+        let waits = |process: &Process| process.shared().borrow().has_input_waiting();
+        self.count() > self.before || self.process.is_some_and(waits)
+    }
+
+    /// Whether there is nothing to wait for: what was asked for is there and what else was ready is
+    /// handled, or the process has ended.
+    fn is_over(&self, delivered: bool) -> bool {
+        let ended = |process: &Process| process.shared().borrow().is_at_end();
+        match self.process {
+            Some(process) => self.came() || ended(process),
+            None => self.came() && !delivered,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Sending as Emacs does it: a wait, on top of the queue, until the system has everything.
+//!
+//! Invariant: bytes of one call stay together, and those of nested calls come behind it, since all
+//! of them go through the process's one queue at once. Everybody is served meanwhile.
+
+use std::time::Duration;
+
+use netproc_core::{
+    engine::SendError,
+    machine::{Phase, Status},
+    process::Exit,
+    reactor::{Kind, Payload, Tick},
+};
+
+use super::{DEPTH_MAX, Depth, Inside, Runtime, has_takers};
+use crate::{
+    error::{Error, SendWaitError},
+    process::Process,
+};
+
+impl Process {
+    /// Sends `data` and waits until the system has all of it, at most `timeout` if one is given,
+    /// serving everybody meanwhile.
+    ///
+    /// A connecting process is waited for first. Callbacks run inside, its own as well, and may send to
+    /// the same process: those bytes go behind these, and their wait is over when all have gone. The
+    /// bound of the queue does not hold here. In callbacks nested too deep for another wait it queues,
+    /// within the bound, and returns.
+    ///
+    /// # Errors
+    ///
+    /// [`SendWaitError`]. After `TimedOut` the bytes are still queued.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let rt = netproc::Runtime::new()?;
+    /// let server = rt.server("sink").filter(|_, _| {}).start()?;
+    /// let to = server.contact().local().clone();
+    /// let client = rt.client("c").remote(to).start()?;
+    /// client.send_wait(vec![0; 8 << 20], Some(Duration::from_secs(10)))?;
+    /// assert_eq!(client.queued(), 0, "eight times what `send` would let wait");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Input to Processes" (`process-send-string`). Differs: the wait may have
+    /// a limit.
+    pub fn send_wait(
+        &self,
+        data: impl Into<Payload>,
+        timeout: Option<Duration>,
+    ) -> Result<(), SendWaitError> {
+        let rt = self.runtime();
+        let data = data.into();
+        if rt.inner.depth.get() >= DEPTH_MAX {
+            self.send(data)?;
+            return Ok(());
+        }
+        let within = timeout.unwrap_or(Duration::MAX);
+        if rt.wait_connecting(self, within)? {
+            return Err(SendWaitError::TimedOut { queued: self.queued() });
+        }
+        rt.engine_mut().send_unbounded(self.shared(), data)?;
+        rt.flush_of(self, within)
+    }
+
+    /// Waits until everything queued is with the system, at most `timeout`, serving everybody
+    /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`SendWaitError`]; after `TimedOut` bytes are still queued.
+    pub fn flush(&self, timeout: Duration) -> Result<(), SendWaitError> {
+        let rt = self.runtime();
+        if rt.wait_connecting(self, timeout)? {
+            return Err(SendWaitError::TimedOut { queued: self.queued() });
+        }
+        rt.flush_of(self, timeout)
+    }
+}
+
+impl Runtime {
+    fn flush_of(&self, process: &Process, within: Duration) -> Result<(), SendWaitError> {
+        let depth = Depth::enter(self)?;
+        let deadline = self.deadline(within);
+        self.engine_mut().flush_begins(process.shared());
+        let waited = self.flush_until(process, deadline);
+        let trouble = self.engine_mut().flush_ends(process.shared());
+        depth.leave(())?;
+        let unsent = process.shared().borrow().unsent();
+        match (waited?, trouble, process.exit()) {
+            (_, Some(refused), _) => Err(SendWaitError::Refused(refused)),
+            (false, ..) => Err(SendWaitError::TimedOut { queued: process.queued() }),
+            (_, _, Exit::Failed(_)) => Err(SendError::NotOpen(Status::Failed).into()),
+            (_, _, Exit::Deleted) if unsent > 0 => Err(SendWaitError::Deleted { unsent }),
+            (_, _, Exit::Broken(reason)) if unsent > 0 => {
+                Err(SendWaitError::Broken { reason, unsent })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns whether all has gone, or the process has ended; else the time is over.
+    fn flush_until(&self, process: &Process, deadline: Tick) -> Result<bool, Error> {
+        let packets = process.kind() == Kind::Datagram;
+        let mut looked = false;
+        loop {
+            let ended = !matches!(
+                process.shared().borrow().phase(),
+                Phase::Open | Phase::Draining | Phase::Connect
+            );
+            let goes_on = self.engine_mut().flush_goes_on(process.shared());
+            // A packet the system refuses is told of with the next poll, not at once.
+            if ended || !goes_on && (looked || !packets) {
+                return Ok(true);
+            }
+            if looked && self.engine().now() >= deadline {
+                return Ok(false);
+            }
+            let at = if goes_on { Some(deadline) } else { Some(Tick::default()) };
+            self.poll(self.wait_until(at.filter(|&at| at < Tick(u64::MAX))))?;
+            looked = true;
+            while self.deliver_one(Some(&|p: &Inside, input| has_takers(p, input))).is_some() {}
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The file of a local socket: made with the mode wanted, in place of a stale one if that may be,
+//! and known again when it is to be removed.
+//!
+//! Invariant: a file is removed only while it is certain whose it is: a stale one after a connect
+//! was refused, under a lock that servers which replace share; one's own while its socket is open,
+//! which keeps the number of its inode from being given to another.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{FileTypeExt as _, MetadataExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{AT_FDCWD, Flock, FlockArg},
+    sys::stat::{FchmodatFlags, Mode, fchmodat},
+};
+use socket2::{Domain, SockAddr, Socket};
+
+use super::{local_addr, system_kind};
+use crate::{
+    address::Address,
+    reactor::{Kind, Op, OpenSpec, SysError},
+};
+
+/// The file a socket is bound to, so that it can be removed later if it is still there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BoundFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    /// The process whose file it is: a forked copy of it must not take the file away.
+    owner: u32,
+}
+
+impl BoundFile {
+    /// The file `socket` is bound to.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` for a socket without a file, `ENOENT` and its kin for one that is gone.
+    pub fn of(socket: &Socket) -> Result<Self, SysError> {
+        let Address::Local(path) = local_addr(socket)? else {
+            return Err(SysError::unsupported(Op::Option));
+        };
+        if path.is_empty() {
+            return Err(SysError::unsupported(Op::Option));
+        }
+        let found = || {
+            // The working directory may change before it is looked for again.
+            let path = std::path::absolute(OsStr::from_bytes(&path))?;
+            let file = fs::symlink_metadata(&path)?;
+            let owner = std::process::id();
+            Ok(Self { path, device: file.dev(), inode: file.ino(), owner })
+        };
+        found().map_err(|err: io::Error| SysError::new(Op::Option, &err))
+    }
+
+    /// Removes the file unless it is gone or another stands in its place; returns whether it did. In a
+    /// forked child it stays: it is the parent's.
+    ///
+    /// To be called while the socket is open: afterwards another file may have the same inode.
+    pub fn remove(&self) -> bool {
+        let found = fs::symlink_metadata(&self.path);
+        let own = found.is_ok_and(|file| (file.dev(), file.ino()) == (self.device, self.inode));
+        own && self.owner == std::process::id() && fs::remove_file(&self.path).is_ok()
+    }
+}
+
+/// The turn of one server among those that may replace a stale file in the same folder: none of
+/// them looks while another is between its `bind` and its `listen`.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _folder: Flock<File>,
+}
+
+impl Turn {
+    fn take(path: &Path) -> io::Result<Self> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = File::open(folder.unwrap_or_else(|| Path::new(".")))?;
+        // Whoever holds it is about to listen, perhaps on the same path.
+        let held = Flock::lock(folder, FlockArg::LockExclusiveNonblock);
+        let refused = |(_, err)| if err == Errno::EWOULDBLOCK { Errno::EADDRINUSE } else { err };
+        Ok(Self { _folder: held.map_err(refused)? })
+    }
+}
+
+/// Binds `socket` to the file at `path`; the turn is to be kept until it listens.
+pub(super) fn bind(socket: &Socket, spec: &OpenSpec<'_>, path: &[u8]) -> io::Result<Option<Turn>> {
+    let (path, file) = (Path::new(OsStr::from_bytes(path)), spec.file);
+    let address = SockAddr::unix(path)?;
+    let turn = file.replace_stale.then(|| Turn::take(path)).transpose()?;
+    if let Some(mode) = file.mode {
+        narrow(socket, mode)?;
+    }
+    let mut bound = socket.bind(&address);
+    let in_use = bound.as_ref().is_err_and(|err| err.kind() == io::ErrorKind::AddrInUse);
+    if in_use && file.replace_stale && remove_stale(path, &address, spec.kind)? {
+        bound = socket.bind(&address);
+    }
+    bound?;
+    if let Some(mode) = file.mode
+        && let Err(err) = widen(path, mode)
+    {
+        // An opening that fails leaves nothing.
+        let _gone = BoundFile::of(socket).map(|file| file.remove());
+        return Err(err);
+    }
+    Ok(turn)
+}
+
+/// Has `bind` make the file with no more than `mode`. Linux takes the mode of the socket itself, less
+/// the umask, so there is no moment in which others may connect.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn narrow(socket: &Socket, mode: u32) -> io::Result<()> {
+    nix::sys::stat::fchmod(socket, Mode::from_bits_truncate(mode)).map_err(Into::into)
+}
+
+/// Elsewhere a socket has no mode before it is bound. What listens is not connectable between its
+/// `bind` and its `listen`, and the mode is set in between; for packets there is that moment.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn narrow(_: &Socket, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
+/// Gives the file what the umask took from its mode.
+fn widen(path: &Path, mode: u32) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.mode() & 0o777 == mode & 0o777 {
+        return Ok(());
+    }
+    let bits = libc::mode_t::try_from(mode & 0o777).expect("nine bits fit every mode");
+    // Not through a symbolic link that somebody may have put there meanwhile.
+    let mode = Mode::from_bits_truncate(bits);
+    fchmodat(AT_FDCWD, path, mode, FchmodatFlags::NoFollowSymlink).map_err(Into::into)
+}
+
+/// Removes a socket's file that nobody is behind; returns whether the path is free now.
+///
+/// Whether somebody is, only a connect tells; a server alive sees a caller that hangs up at once.
+fn remove_stale(path: &Path, address: &SockAddr, kind: Kind) -> io::Result<bool> {
+    let identity = || fs::symlink_metadata(path).map(|file| (file.dev(), file.ino(), file));
+    let (device, inode, file) = identity()?;
+    if !file.file_type().is_socket() {
+        return Ok(false);
+    }
+    let probe = Socket::new(Domain::UNIX, system_kind(kind), None)?;
+    probe.set_nonblocking(true)?;
+    let refused = probe.connect(address).err().and_then(|err| err.raw_os_error());
+    if refused != Some(libc::ECONNREFUSED) {
+        return Ok(false);
+    }
+    let (device_now, inode_now, _) = identity()?;
+    if (device, inode) != (device_now, inode_now) {
+        return Ok(false);
+    }
+    fs::remove_file(path).map(|()| true)
+}
+
+/// The path of a file that `local` means, if it means one.
+pub(super) fn path_of(local: &Address) -> Option<&[u8]> {
+    match local {
+        Address::Local(path) if !path.is_empty() => Some(path),
+        Address::V4(_)
+        | Address::V6(_)
+        | Address::Local(_)
+        | Address::Abstract(_)
+        | Address::Other { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        reactor::FileSpec,
+        socket::{datagram, listener},
+    };
+
+    fn spec<'a>(local: &'a Address, file: FileSpec) -> OpenSpec<'a> {
+        OpenSpec { local: Some(local), file, ..OpenSpec::default() }
+    }
+
+    #[test]
+    fn a_file_is_made_with_its_mode_whatever_the_umask() {
+        let folder = tempfile::tempdir().unwrap();
+        for (number, mode) in [0o600, 0o666, 0o777, 0o000, 0o640].into_iter().enumerate() {
+            let path = folder.path().join(number.to_string());
+            let local = Address::local(path.as_os_str().as_bytes()).unwrap();
+            let file = FileSpec { mode: Some(mode), ..FileSpec::default() };
+            let _socket = listener(&spec(&local, file), 5).unwrap();
+            assert_eq!(fs::symlink_metadata(&path).unwrap().mode() & 0o777, mode, "{mode:o}");
+        }
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn the_mode_holds_from_the_bind_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let socket = Socket::new(Domain::UNIX, system_kind(Kind::Datagram), None).unwrap();
+        narrow(&socket, 0o600).unwrap();
+        socket.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        assert_eq!(fs::symlink_metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn only_what_nobody_is_behind_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let local = Address::local(path.as_os_str().as_bytes()).unwrap();
+        let replace = FileSpec { replace_stale: true, ..FileSpec::default() };
+        let live = listener(&spec(&local, replace), 5).unwrap();
+        let errno = |made: Result<Socket, SysError>| made.err().map(|err| err.errno);
+        let kinds = [Kind::Stream, Kind::SeqPacket];
+        for kind in kinds {
+            let again = OpenSpec { kind, ..spec(&local, replace) };
+            assert_eq!(errno(listener(&again, 5)), Some(libc::EADDRINUSE), "{kind:?}");
+        }
+        let packets = OpenSpec { kind: Kind::Datagram, ..spec(&local, replace) };
+        assert_eq!(errno(datagram(&packets, None)), Some(libc::EADDRINUSE));
+        drop(live);
+        assert_eq!(errno(listener(&spec(&local, FileSpec::default()), 5)), Some(libc::EADDRINUSE));
+        let live = datagram(&packets, None).unwrap();
+        assert_eq!(errno(datagram(&packets, None)), Some(libc::EADDRINUSE), "packets live unheard");
+        drop(live);
+        for other in [false, true] {
+            fs::remove_file(&path).unwrap();
+            if other { fs::create_dir(&path) } else { fs::write(&path, "") }.unwrap();
+            assert_eq!(errno(listener(&spec(&local, replace), 5)), Some(libc::EADDRINUSE));
+            if other { fs::remove_dir(&path) } else { Ok(()) }.unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_is_known_again_and_no_other_taken_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let local = Address::local(path.as_os_str().as_bytes()).unwrap();
+        let first = listener(&spec(&local, FileSpec::default()), 5).unwrap();
+        let own = BoundFile::of(&first).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(!own.remove(), "it is gone");
+        let second = listener(&spec(&local, FileSpec::default()), 5).unwrap();
+        assert!(!own.remove(), "another stands there");
+        assert!(BoundFile::of(&second).unwrap().remove());
+        assert!(!path.exists());
+        let ip = Address::from_vector(&[127, 0, 0, 1, 0]).unwrap();
+        let ip = listener(&spec(&ip, FileSpec::default()), 5).unwrap();
+        assert_eq!(BoundFile::of(&ip).unwrap_err().errno, libc::EOPNOTSUPP);
+    }
+}
