@@ -32,7 +32,7 @@ impl ServerBuilder {
     /// Default: the descriptors this program may have, as of the runtime's making, but 64, counted for
     /// each server of its own. Over a simulation there is no default limit. What becomes of further
     /// ones is [`crowded`](Self::crowded)'s choice; either way the log hears
-    /// [`LogEntry::Crowded`], at most once in [`Limits::log_every`].
+    /// [`LogEntry::Crowded`](crate::LogEntry::Crowded), at most once in [`Limits::log_every`].
     ///
     /// # Examples
     ///
