@@ -20,7 +20,7 @@ use netproc_core::{
     reactor::Wake as _,
 };
 
-use super::{DEPTH_MAX, Report, Runtime};
+use super::{Report, Runtime};
 use crate::{
     backend::AnyReactor,
     handlers::{CallbackError, CallbackKind, Filter, Handlers, Sentinel, contained},
@@ -109,7 +109,7 @@ impl Runtime {
 
     fn run_posted(&self) {
         // A job that waits serves those behind it, nested, but never so deep that they would fail.
-        if self.inner.depth.get() > DEPTH_MAX / 2 {
+        if self.inner.depth.get() > (self.inner.depth_max / 2).max(1) {
             return;
         }
         // Those there now, not those they post: who posts itself again lets others go on.
