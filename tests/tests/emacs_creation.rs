@@ -2,18 +2,35 @@
 //!
 //! Emacs Lisp manual 28.2, "Network Processes", "Process Information".
 
-use std::slice;
+use std::{
+    cell::RefCell,
+    error::Error,
+    os::fd::{AsRawFd as _, OwnedFd},
+    slice,
+};
 
 use netproc::Value;
 use netproc_tests::{
     lisp, scenario,
     transcript::{Tr, fmt, processes, q, sym},
 };
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, socket};
 
 /// The names of the listed processes, the newest first.
 fn names(t: &Tr) -> Value {
     let listed = processes(&t.f("process-list", &[]));
     Value::list(listed.iter().map(|process| t.f("process-name", slice::from_ref(process))))
+}
+
+/// A socket that is bound to this port and does not listen: a connect is refused as without it, and the
+/// system gives the port to no other test. The ports of a simulation are its own.
+fn held(t: &Tr, port: i64) -> Result<Option<OwnedFd>, Box<dyn Error>> {
+    if t.rt().with_simulation(|_| ()).is_some() {
+        return Ok(None);
+    }
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port.try_into()?))?;
+    Ok(Some(socket))
 }
 
 scenario!(server_random_port, |t| {
@@ -148,8 +165,18 @@ scenario!(server_host_forms, |t| {
     let made = |rest: &[Value]| {
         [&lisp![:name "s", :server true, :service true, :noquery true], rest].concat()
     };
+    let ports = RefCell::new(Vec::new());
     let show = |label: &str, rest: &[Value]| {
-        let s = t.f("make-network-process", &made(rest));
+        let s = loop {
+            let s = t.f("make-network-process", &made(rest));
+            let port = t.port(&s);
+            // A port that the system gives a second time would print under its first name.
+            if !ports.borrow().contains(&port) {
+                ports.borrow_mut().push(port);
+                break s;
+            }
+            t.f("delete-process", &[s]);
+        };
         let contact = |key: Value| fmt(&t.f("process-contact", &[s.clone(), key]));
         t.line(&format!("{label}: {} {}", contact(Value::Nil), contact(Value::True)));
         t.f("delete-process", &[s]);
@@ -258,6 +285,7 @@ scenario!(connect_refused_error, |t| {
     let s = t.server("probe", &[]);
     let port = t.port(&s);
     t.f("delete-process", &[s]);
+    let _held = held(t, port)?;
     let args = lisp![:name "cli", :host "127.0.0.1", :service port, :custom sym("yes"),
         :sentinel t.sentinel("cli")];
     let err = t.call("make-network-process", &args).expect_err("nobody listens there");
