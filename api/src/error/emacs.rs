@@ -106,6 +106,7 @@ impl StartError {
             | Self::Plist(_)
             | Self::Backlog(_)
             | Self::Incompatible(_)
+            | Self::Adopt(_)
             | Self::Runtime(_) => None,
         }
     }
