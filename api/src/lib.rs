@@ -103,7 +103,7 @@ pub use crate::{
         Error, HostProblem, ResolverError, ResolverErrorKind, Result, SendWaitError,
         ServiceProblem, StartError,
     },
-    handle::{Gone, Handle},
+    handle::{Gone, Handle, PostedSendError},
     handlers::{CallbackError, CallbackKind, Outcome},
     interfaces::{
         HardwareAddress, Interface, InterfaceError, InterfaceFlag, InterfaceInfo,
