@@ -12,6 +12,7 @@ use std::{
         fd::OwnedFd,
         unix::net::{UnixDatagram, UnixListener, UnixStream},
     },
+    process::{Command, Stdio},
 };
 
 use netproc::{
@@ -54,6 +55,12 @@ fn started_with(
 ) -> Outcome {
     let test = format!("{module}::{}", format!("{:?}", rig.subject).to_lowercase());
     activated(&test, sockets, variables, body)
+}
+
+/// Whether what this process starts gets the descriptor 3.
+fn is_inherited() -> io::Result<bool> {
+    let mut child = Command::new("sh");
+    Ok(child.args(["-c", "true <&3"]).stderr(Stdio::null()).status()?.success())
 }
 
 /// The complaint of a start that must fail.
@@ -107,7 +114,9 @@ conformance!(on (poll epoll uring): a_server_serves_on_the_socket_it_was_started
 
 conformance!(on (poll epoll uring): a_socket_serves_once, |rig| {
     started_with(rig, module_path!(), listener, &[], || {
+        assert!(is_inherited()?, "it has come to us that way");
         let local = external_sockets()[0].local.clone();
+        assert!(!is_inherited()?, "it is not meant for those we start");
         assert_eq!(external_sockets()[0].name, "unknown");
         let untaken = rig.rt.server("s").use_external_socket(false).start()?;
         assert_ne!(*untaken.contact().local(), local, "nobody asked for it");

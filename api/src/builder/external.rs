@@ -35,7 +35,8 @@ impl ServerBuilder {
     /// Ignored when there is none left: the server then opens a socket as the other methods say. Each
     /// socket is given once, to the first server that asks and fits. Of the other methods `host`,
     /// `service`, `family`, `local`, `backlog`, `reuse_port` and those about a file then do nothing,
-    /// since whoever opened the socket has decided; options are set on it. Which sockets there are says
+    /// since whoever opened the socket has decided; options are set on it, and stay set when `start` fails
+    /// later than that. Which sockets there are says
     /// [`external_sockets`](crate::external_sockets).
     ///
     /// # Examples
