@@ -1,9 +1,12 @@
 //! Builders of servers and clients: one method per keyword of `make-network-process`.
 //!
 //! Invariant: nothing touches the system before `start`, and a `start` that fails leaves nothing.
-//! Keywords that only some sockets have are in `builder/sockets.rs`.
+//! Keywords that only some sockets have are in `builder/sockets.rs`, servers on sockets that somebody
+//! else has opened in `builder/external.rs`, how the arguments are shown in `builder/shown.rs`.
 
+mod external;
 mod places;
+mod shown;
 mod sockets;
 
 use std::{fmt, time::Duration};
@@ -25,7 +28,6 @@ use crate::{
     error::{ServiceProblem, StartError},
     handlers::{Filter, Handlers, Outcome, Output},
     open::{self, Patience},
-    output::buffer_value,
     process::{Process, shared_filter},
     resolve::{Wanted, resolve},
     runtime::Runtime,
@@ -105,7 +107,6 @@ impl From<&Service> for Value {
 }
 
 /// What both builders collect.
-#[derive(Debug)]
 struct Common {
     rt: Runtime,
     name: String,
@@ -147,42 +148,6 @@ impl Common {
             connected: true,
             file: FileSpec::default(),
         }
-    }
-
-    /// The arguments as the contact shows them.
-    fn asked(&self) -> Plist {
-        let mut asked = Plist::new();
-        asked.put(":name", self.name.as_str());
-        match self.kind {
-            Kind::Stream => {}
-            Kind::Datagram => drop(asked.put(":type", Value::Symbol("datagram".into()))),
-            Kind::SeqPacket => drop(asked.put(":type", Value::Symbol("seqpacket".into()))),
-        }
-        if let Some(host) = &self.host {
-            asked.put(":host", host.as_str());
-        }
-        if let Some(service) = &self.service {
-            asked.put(":service", service);
-        }
-        if let Some(family) = self.family {
-            asked.put(":family", family_value(family));
-        }
-        if let Some(Ok(coding)) = &self.coding {
-            asked.put(":coding", coding_value(coding));
-        }
-        if self.handlers.output.buffer.is_some() {
-            asked.put(":buffer", buffer_value(self.handlers.output.buffer.clone()));
-        }
-        if self.handlers.no_query {
-            asked.put(":noquery", Value::True);
-        }
-        if self.stopped {
-            asked.put(":stop", Value::True);
-        }
-        for option in &self.options {
-            asked.put(option.keyword(), option.value());
-        }
-        asked
     }
 
     /// A second hold on all that may run something when it is dropped: a start that fails drops its
@@ -246,27 +211,6 @@ impl Common {
             kind: self.kind,
             short_hosts: self.short_hosts,
         }
-    }
-}
-
-/// A coding as `:coding` shows it: one name, or a pair.
-pub(crate) fn coding_value(coding: &Coding) -> Value {
-    let half = |system: Option<CodingSystem>| {
-        system.map_or(Value::Nil, |system| Value::symbol(&system.to_string()))
-    };
-    if coding.decode == coding.encode {
-        return half(coding.decode);
-    }
-    Value::pair(half(coding.decode), half(coding.encode))
-}
-
-fn family_value(family: Family) -> Value {
-    match family {
-        Family::Ipv4 => Value::symbol("ipv4"),
-        Family::Ipv6 => Value::symbol("ipv6"),
-        Family::Local => Value::symbol("local"),
-        Family::Other(number) => i64::from(number).into(),
-        _ => Value::Nil,
     }
 }
 
@@ -447,7 +391,6 @@ macro_rules! common_methods {
 }
 
 /// Builds a server. Made by [`Runtime::server`].
-#[derive(Debug)]
 #[must_use = "a builder does nothing before `start`"]
 pub struct ServerBuilder {
     common: Common,
@@ -456,6 +399,7 @@ pub struct ServerBuilder {
     backlog: u32,
     reuse_port: bool,
     places: Places,
+    origin: external::Origin,
 }
 
 impl ServerBuilder {
@@ -469,6 +413,7 @@ impl ServerBuilder {
             backlog: BACKLOG,
             reuse_port: false,
             places: Places::default(),
+            origin: external::Origin::default(),
         }
     }
 
@@ -554,37 +499,47 @@ impl ServerBuilder {
     /// # Source
     ///
     /// Emacs Lisp manual 28.2, "Network Processes" (`make-network-process` with `:server`).
-    pub fn start(self) -> Result<Process, StartError> {
-        let Self { mut common, local, remote, backlog, reuse_port, places } = self;
-        let told = places.settle(&mut common.limits, &common.rt);
-        let mut asked = common.asked();
-        asked.put(":server", Value::True);
-        if let Some(remote) = &remote {
-            asked.put(":remote", remote.clone());
-        }
-        let local = match local {
-            Some(local) => local,
-            None => common.addresses()?.swap_remove(0),
-        };
-        sockets::check_file(common.file, &local)?;
-        let rt = common.rt.clone();
-        let datagram = common.kind == Kind::Datagram;
-        if datagram && (common.handlers.on_accept.is_some() || told) {
+    pub fn start(mut self) -> Result<Process, StartError> {
+        let places = std::mem::take(&mut self.places);
+        let told = places.settle(&mut self.common.limits, &self.common.rt);
+        if told && self.common.kind == Kind::Datagram {
             return Err(StartError::Incompatible("a packet server accepts no connections"));
         }
-        if !datagram && remote.is_some() {
-            return Err(StartError::Incompatible(
-                "only a packet server has a remote to begin with",
-            ));
-        }
+        self.start_given()
+    }
+
+    /// Starts on a socket made here; `external` says that one from elsewhere was asked for first.
+    fn start_own(self, external: bool) -> Result<Process, StartError> {
+        let asked = self.asked(external);
+        let local = match &self.local {
+            Some(local) => local.clone(),
+            None => self.common.addresses()?.swap_remove(0),
+        };
+        sockets::check_file(self.common.file, &local)?;
+        self.check_keywords()?;
+        let Self { common, remote, backlog, reuse_port, .. } = self;
+        let rt = common.rt.clone();
         let _kept = common.kept();
         let start = common.start(asked, reuse_port)?;
         open::server(&rt, start, &local, remote.as_ref(), backlog)
     }
+
+    /// Refuses what does not go with the kind of the server.
+    fn check_keywords(&self) -> Result<(), StartError> {
+        let datagram = self.common.kind == Kind::Datagram;
+        if datagram && self.common.handlers.on_accept.is_some() {
+            return Err(StartError::Incompatible("a packet server accepts no connections"));
+        }
+        if !datagram && self.remote.is_some() {
+            return Err(StartError::Incompatible(
+                "only a packet server has a remote to begin with",
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Builds a client. Made by [`Runtime::client`].
-#[derive(Debug)]
 #[must_use = "a builder does nothing before `start`"]
 pub struct ClientBuilder {
     common: Common,

@@ -14,6 +14,7 @@ use netproc_core::{
     options::OptionError,
     plist::PlistError,
     reactor::{ConfigError, SysError},
+    socket::AdoptError,
 };
 
 pub use self::names::{HostProblem, ResolverError, ResolverErrorKind, ServiceProblem};
@@ -118,6 +119,10 @@ pub enum StartError {
         /// What was tried and what the system said.
         source: SysError,
     },
+    /// A socket from elsewhere cannot be this server's. One that was handed to this process at its start
+    /// is still there for another server.
+    #[error("cannot serve on the socket given")]
+    Adopt(#[source] AdoptError),
     /// The connection did not stand within the time given.
     #[error("{address}: no connection within the time given")]
     TimedOut {

@@ -1,24 +1,52 @@
 //! Other threads: a handle that posts calls into a runtime and wakes it.
 //!
 //! Invariant: a posted call runs on the runtime's thread, between two deliveries, in the order of
-//! posting; after the runtime is gone posting says so and drops the call.
+//! posting; after the runtime is gone posting says so and drops the call. No call gives an answer back
+//! to the thread that posted it: that thread would have to wait for it.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use netproc_core::reactor::Wake as _;
+use netproc_core::{engine::SendError, reactor::Wake as _, table::ProcessId};
 
-use crate::{backend::AnyWaker, runtime::Runtime};
+use crate::{backend::AnyWaker, handlers::BoxError, process::Process, runtime::Runtime};
 
-type Job = Box<dyn FnOnce(&Runtime) + Send>;
+/// A posted call; what it returns goes to the hook of callback errors.
+type Job = Box<dyn FnOnce(&Runtime) -> Option<BoxError> + Send>;
 
 /// The runtime behind a handle is gone; the call was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the runtime is gone")]
 #[non_exhaustive]
 pub struct Gone;
+
+/// Why bytes that another thread sent by [`Handle::send`] were dropped: the
+/// [`error`](crate::CallbackError::error) that the hook of
+/// [`Runtime::on_callback_error`] then gets.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PostedSendError {
+    /// No process of this id is listed any more, or none of this runtime ever was.
+    #[error("{len} bytes sent from another thread were dropped: their process has ended")]
+    Ended {
+        /// The id given.
+        id: ProcessId,
+        /// How many bytes there were.
+        len: usize,
+    },
+    /// The process took no bytes.
+    #[error("{len} bytes sent to {process:?} from another thread were refused")]
+    Refused {
+        /// The name of the process.
+        process: String,
+        /// How many bytes there were.
+        len: usize,
+        /// What is wrong.
+        source: SendError,
+    },
+}
 
 /// What other threads have posted; `None` once the runtime is gone.
 #[derive(Default)]
@@ -99,9 +127,100 @@ impl Handle {
     ///
     /// [`Gone`] when there is no runtime any more; the job was dropped.
     pub fn post(&self, job: impl FnOnce(&Runtime) + Send + 'static) -> Result<(), Gone> {
-        self.mailbox.lock().as_mut().ok_or(Gone)?.push_back(Box::new(job));
+        self.push(Box::new(|rt| {
+            job(rt);
+            None
+        }))
+    }
+
+    fn push(&self, job: Job) -> Result<(), Gone> {
+        self.mailbox.lock().as_mut().ok_or(Gone)?.push_back(job);
         self.waker.0.wake();
         Ok(())
+    }
+
+    /// Has `call` run with the process of this id, if it still is listed then.
+    fn with(
+        &self,
+        id: ProcessId,
+        call: impl FnOnce(&Process) + Send + 'static,
+    ) -> Result<(), Gone> {
+        self.post(move |rt| {
+            if let Some(process) = rt.process_by_id(id) {
+                call(&process);
+            }
+        })
+    }
+
+    /// Sends `data` to the peer of the process of this id, behind what was posted before; as
+    /// [`Process::send`], which the runtime's thread calls during its next or current wait. Never
+    /// blocks.
+    ///
+    /// Whether the process takes the bytes shows only there. If it does not, all of them are dropped,
+    /// and the hook of [`Runtime::on_callback_error`] gets a [`PostedSendError`]. Ids are those of this
+    /// runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] when there is no runtime any more; the bytes were dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netproc::{Event, Runtime};
+    ///
+    /// let rt = Runtime::new()?;
+    /// let echo = rt.server("echo").filter(|process, input| process.send(input)).start()?;
+    /// let client = rt.client("c").remote(echo.contact().local().clone()).start()?;
+    /// let (handle, id) = (rt.handle(), client.id());
+    /// let thread = std::thread::spawn(move || handle.send(id, "from afar"));
+    /// let answer = rt.next_event_of(&client, Duration::from_secs(5))?;
+    /// assert!(matches!(answer, Some(Event::Input(input)) if input[..] == *b"from afar"));
+    /// assert_eq!(thread.join().unwrap(), Ok(()));
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    pub fn send(&self, id: ProcessId, data: impl Into<Vec<u8>>) -> Result<(), Gone> {
+        let data = data.into();
+        self.push(Box::new(move |rt| {
+            let len = data.len();
+            let Some(process) = rt.process_by_id(id) else {
+                return Some(PostedSendError::Ended { id, len }.into());
+            };
+            let source = process.send(data).err()?;
+            let process = process.name().to_string();
+            Some(PostedSendError::Refused { process, len, source }.into())
+        }))
+    }
+
+    /// Deletes the process of this id, as [`Process::delete`]; one that has ended already is as it
+    /// should be. Never blocks; the sentinel runs on the runtime's thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] when there is no runtime any more, and so no process.
+    pub fn delete(&self, id: ProcessId) -> Result<(), Gone> {
+        self.with(id, Process::delete)
+    }
+
+    /// Stops the process of this id, as [`Process::stop`]: what it was given before this is taken up
+    /// stays given. Nothing happens to one that has ended. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] when there is no runtime any more.
+    pub fn stop(&self, id: ProcessId) -> Result<(), Gone> {
+        self.with(id, Process::stop)
+    }
+
+    /// Lets the process of this id go on, as [`Process::resume`]. Nothing happens to one that has
+    /// ended. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] when there is no runtime any more.
+    pub fn resume(&self, id: ProcessId) -> Result<(), Gone> {
+        self.with(id, Process::resume)
     }
 
     /// Makes the runtime's current or next wait return early. Never blocks; many calls between two

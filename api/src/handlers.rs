@@ -24,7 +24,7 @@ use crate::{
     process::Process,
 };
 
-type BoxError = Box<dyn Error>;
+pub(crate) type BoxError = Box<dyn Error>;
 
 /// What a callback may return: nothing, or a `Result` whose error is reported.
 ///

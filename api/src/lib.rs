@@ -54,6 +54,7 @@
 //! * A callback is given its process, and the runtime by [`Process::runtime`]. A closure that keeps
 //!   either keeps it alive until its process has ended: then callbacks are dropped.
 
+mod activation;
 mod backend;
 mod builder;
 mod companions;
@@ -87,12 +88,14 @@ pub use netproc_core::{
     pool::Buf,
     process::{Crowded, Exit, Limits},
     reactor::{CloseHow, Config, ConfigError, Counters, Credentials, Kind, Op, Payload, SysError},
+    socket::AdoptError,
     table::ProcessId,
     value::{Object, ReadError},
 };
 pub use netproc_poll::Mechanism;
 
 pub use crate::{
+    activation::{ExternalSocket, external_sockets},
     backend::{Backend, BackendError, Choice, ParseBackendError},
     builder::{ClientBuilder, ServerBuilder, Service},
     companions::{ProcessTable, SetOptionError},
@@ -100,7 +103,7 @@ pub use crate::{
         Error, HostProblem, ResolverError, ResolverErrorKind, Result, SendWaitError,
         ServiceProblem, StartError,
     },
-    handle::{Gone, Handle},
+    handle::{Gone, Handle, PostedSendError},
     handlers::{CallbackError, CallbackKind, Outcome},
     interfaces::{
         HardwareAddress, Interface, InterfaceError, InterfaceFlag, InterfaceInfo,

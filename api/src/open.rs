@@ -3,7 +3,7 @@
 //! Invariant: a start that fails leaves nothing, neither a socket nor a name; what runs closures when
 //! it is dropped is dropped with nothing borrowed.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, os::fd::OwnedFd, time::Duration};
 
 use netproc_core::{
     address::{Address, Family},
@@ -51,6 +51,25 @@ pub(crate) fn server(
     drop(engine);
     rt.nudge();
     Ok(Process::new(made.map_err(sys(local))?, rt.clone()))
+}
+
+/// Makes a server of a socket that was opened elsewhere; a packet server may know a peer to begin with.
+pub(crate) fn adopted(
+    rt: &Runtime,
+    start: Start<Handlers>,
+    fd: OwnedFd,
+    remote: Option<&Address>,
+) -> Result<Process, StartError> {
+    let _kept = (start.handlers.clone(), start.plist.clone());
+    let mut engine = rt.engine_mut();
+    let made = if start.kind == Kind::Datagram {
+        engine.adopt_datagram(start, fd, remote)
+    } else {
+        engine.adopt_listener(start, fd)
+    };
+    drop(engine);
+    rt.nudge();
+    Ok(Process::new(made.map_err(StartError::Adopt)?, rt.clone()))
 }
 
 /// How long a start that holds its peace serves nobody else: most connections stand by then, and nobody

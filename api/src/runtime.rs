@@ -94,9 +94,15 @@ pub struct Runtime {
     inner: Rc<Inner>,
 }
 
+/// The backend and how many processes there are: `#<runtime epoll, processes: 2>`.
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Runtime").field("backend", &self.inner.choice).finish_non_exhaustive()
+        write!(f, "#<runtime {}", self.inner.choice)?;
+        // What is printed from within the engine cannot look at it.
+        if let Ok(engine) = self.inner.engine.try_borrow() {
+            write!(f, ", processes: {}", engine.len())?;
+        }
+        f.write_str(">")
     }
 }
 

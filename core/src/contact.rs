@@ -4,7 +4,7 @@
 //! Invariant: the arguments are shared by a server and its connections until one of them sets a key;
 //! what differs per process is computed from its addresses. No system call is made here.
 
-use std::{rc::Rc, sync::LazyLock};
+use std::{fmt, rc::Rc, sync::LazyLock};
 
 use crate::{
     address::{Address, Family},
@@ -41,13 +41,20 @@ pub enum Role {
 /// # Source
 ///
 /// Emacs Lisp manual 28.2, "Process Information" (`process-contact`).
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq)]
 pub struct Contact {
     role: Role,
     asked: Rc<Plist>,
     local: Option<Address>,
     remote: Option<Address>,
     credentials: Option<Credentials>,
+}
+
+/// The whole list, as Lisp prints it: `Contact(:name "echo" :server t :service 7)`.
+impl fmt::Debug for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Contact{}", self.plist())
+    }
 }
 
 impl Contact {
@@ -248,6 +255,7 @@ mod tests {
         ];
         for (contact, plist, short) in cases {
             assert_eq!(contact.plist().to_string(), plist);
+            assert_eq!(format!("{contact:?}"), format!("Contact{plist}"));
             assert_eq!(contact.short().to_string(), short);
         }
         assert_eq!(child.get(":absent"), None);

@@ -2,23 +2,30 @@
 //!
 //! Invariant: a socket leaves here close-on-exec, with every option of its description set in
 //! order, or not at all. Blocking mode is the backend's choice. Nothing here waits. The files of local
-//! sockets are in `socket/file.rs`, their peers in `socket/peer.rs`.
+//! sockets are in `socket/file.rs`, their peers in `socket/peer.rs`; whether one from elsewhere can
+//! be a server's is asked in `socket/adopt.rs`.
 
+mod adopt;
 mod file;
 mod peer;
 
 use std::{
     io,
     os::{
-        fd::OwnedFd,
+        fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
         unix::ffi::{OsStrExt as _, OsStringExt as _},
     },
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 pub use self::{
+    adopt::{AdoptError, check_server, describe},
     file::BoundFile,
     peer::{connect_packets, peer_credentials},
 };
@@ -285,16 +292,58 @@ pub fn peer_addr(socket: &Socket) -> Result<Address, SysError> {
 /// `ENOTSOCK` and its kin; `EPROTONOSUPPORT` for a kind unknown here.
 pub fn adopted(fd: OwnedFd) -> Result<(Socket, Kind), SysError> {
     let socket = Socket::from(fd);
-    let kind = socket.r#type().map_err(|err| SysError::new(Op::Open, &err))?;
-    let kind = [
-        (Type::STREAM, Kind::Stream),
-        (Type::DGRAM, Kind::Datagram),
-        (Type::SEQPACKET, Kind::SeqPacket),
-    ]
-    .into_iter()
-    .find_map(|(system, ours)| (system == kind).then_some(ours))
-    .ok_or(SysError { op: Op::Open, errno: libc::EPROTONOSUPPORT })?;
+    let kind = kind_of(&socket)?;
     Ok((socket, kind))
+}
+
+fn kind_of(socket: &Socket) -> Result<Kind, SysError> {
+    let kind = socket.r#type().map_err(|err| SysError::new(Op::Open, &err))?;
+    [Kind::Stream, Kind::Datagram, Kind::SeqPacket]
+        .into_iter()
+        .find(|&ours| system_kind(ours) == kind)
+        .ok_or(SysError { op: Op::Open, errno: libc::EPROTONOSUPPORT })
+}
+
+/// The first descriptor that a service manager hands over; those before it are the standard streams.
+const FIRST_PASSED: RawFd = 3;
+
+/// Takes over the sockets that whoever started this process has handed to it as descriptors 3 to
+/// `2 + count`; they are close-on-exec from then on.
+///
+/// `None` stands for a number that is no socket handed over: closed, a file or a pipe, or
+/// close-on-exec, so that it cannot have come through `execve(2)` and must be this program's own. Such a
+/// descriptor is left as it is. Only the first call in a process gets any; every later one gets an
+/// empty list. `count` is what the environment says (`LISTEN_FDS`), which the caller has checked to be
+/// meant for this process. Never blocks.
+///
+/// # Source
+///
+/// sd_listen_fds(3). Differs: what is no socket is not touched.
+#[must_use]
+pub fn take_passed(count: usize) -> Vec<Option<OwnedFd>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Vec::new();
+    }
+    (FIRST_PASSED..RawFd::MAX).take(count).map(passed).collect()
+}
+
+#[expect(unsafe_code, reason = "a descriptor handed over comes as a number")]
+fn passed(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: the number is not negative, and the borrow ends in this function. If it is closed, the
+    // first call, `fcntl`, says so and nothing else is done with it.
+    let seen = unsafe { BorrowedFd::borrow_raw(number) };
+    let flags = FdFlag::from_bits_retain(fcntl(seen, FcntlArg::F_GETFD).ok()?);
+    let inherited = !flags.contains(FdFlag::FD_CLOEXEC);
+    if !inherited || SockRef::from(&seen).r#type().is_err() {
+        return None;
+    }
+    fcntl(seen, FcntlArg::F_SETFD(flags | FdFlag::FD_CLOEXEC)).ok()?;
+    // SAFETY: the descriptor is open and has come through `execve`: all that std and this library open
+    // is close-on-exec. The protocol makes this process the owner of those it counts, and nobody in it
+    // has them by another way than this function, which `take_passed` calls once for each number. So
+    // nobody else closes it; the value returned does, when it is dropped.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 
 use std::{
     io,
+    os::fd::OwnedFd,
     panic::{AssertUnwindSafe, catch_unwind},
-    process::Command,
+    path::Path,
+    process::{Command, Stdio},
 };
 
 use nix::{
@@ -36,18 +38,81 @@ pub fn alone(test: &str, body: impl FnOnce() -> Outcome) -> Outcome {
     if std::env::var_os(MARK).is_some_and(|mark| mark == test) {
         return body();
     }
+    repeat(test, Command::new(std::env::current_exe()?))
+}
+
+/// Runs `test` once more by `command`, which starts this program.
+fn repeat(test: &str, mut command: Command) -> Outcome {
     let (_, name) = test.split_once("::").ok_or("a test's path begins with its crate")?;
-    let run = Command::new(std::env::current_exe()?)
+    let run = command
         .args([name, "--exact", "--nocapture", "--test-threads=1"])
         .env(MARK, test)
         .output()?;
     let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(
-        run.status.success() && out.contains("1 passed"),
+        run.status.success() && (out.contains("1 passed") || err.contains("1 passed")),
         "{name}, in a process of its own: {}\n{out}{err}",
         run.status
     );
     Ok(())
+}
+
+/// As [`alone`], in a process that was started with descriptors, as [`handing_over`] does it; with
+/// these variables in its environment as well.
+///
+/// # Errors
+///
+/// What `body` returned, in the new process; in the old one, that it could not be started.
+///
+/// # Panics
+///
+/// Panics in the old process when the new one failed, with all that it printed.
+pub fn activated(
+    test: &str,
+    handed: impl FnOnce() -> io::Result<Vec<OwnedFd>>,
+    variables: &[(&str, &str)],
+    body: impl FnOnce() -> Outcome,
+) -> Outcome {
+    if std::env::var_os(MARK).is_some_and(|mark| mark == test) {
+        return body();
+    }
+    let mut command = handing_over(&std::env::current_exe()?, handed()?);
+    command.envs(variables.iter().copied());
+    repeat(test, command)
+}
+
+/// A command that starts `program` with `handed`, at most two, as descriptors 3 and 4 and a
+/// `LISTEN_PID` that is its own, as a service manager does. With two, what it writes to standard output
+/// goes to standard error; its standard input has nothing.
+///
+/// They reach the shell as its standard streams and get their numbers there: so nothing has to run
+/// between fork and exec, and no descriptor leaks into what other threads start.
+///
+/// # Panics
+///
+/// Panics on more than two.
+#[must_use]
+pub fn handing_over(program: &Path, handed: Vec<OwnedFd>) -> Command {
+    let numbers = match handed.len() {
+        0 => "0</dev/null",
+        1 => "3<&0 0</dev/null",
+        2 => "3<&0 4>&1 0</dev/null 1>&2",
+        more => panic!("{more} descriptors, a shell passes two on"),
+    };
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!(r#"LISTEN_PID=${{LISTEN_PID-$$}} exec "$0" "$@" {numbers}"#));
+    command.arg(program);
+    for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
+        command.env_remove(name);
+    }
+    command.env("LISTEN_FDS", handed.len().to_string());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut handed = handed.into_iter().map(Stdio::from);
+    command.stdin(handed.next().unwrap_or_else(Stdio::null));
+    if let Some(second) = handed.next() {
+        command.stdout(second);
+    }
+    command
 }
 
 /// How many descriptors this process has open.
@@ -84,7 +149,7 @@ pub fn allow_all_descriptors() -> io::Result<()> {
 }
 
 fn is_open(number: u64) -> bool {
-    std::path::Path::new(&format!("/dev/fd/{number}")).symlink_metadata().is_ok()
+    Path::new(&format!("/dev/fd/{number}")).symlink_metadata().is_ok()
 }
 
 /// Gives SIGPIPE back the disposition every program but a Rust one starts with: to die of it.

@@ -8,7 +8,10 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write as _},
     net::{Shutdown, TcpListener, TcpStream, UdpSocket},
-    os::unix::net::UnixDatagram,
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixDatagram, UnixListener, UnixStream},
+    },
     path::PathBuf,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{
@@ -20,7 +23,7 @@ use std::{
 };
 
 use netproc::Backend;
-use netproc_tests::rig::PATIENCE;
+use netproc_tests::{child::handing_over, rig::PATIENCE};
 use nix::{
     fcntl::OFlag,
     libc::linger,
@@ -644,4 +647,51 @@ fn listen_decodes_what_it_echoes() {
         let len = peer.recv(&mut packet).unwrap();
         assert_eq!(&packet[..len], "é".as_bytes(), "{backend}");
     }
+}
+
+/// The program with these arguments, started with one socket of this name.
+fn started_with(socket: impl Into<OwnedFd>, name: &str, args: &[&str]) -> Command {
+    let mut command = handing_over(&PROGRAM, vec![socket.into()]);
+    command.args(args).env("LISTEN_FDNAMES", name).env_remove("NETPROC_BACKEND");
+    command
+}
+
+#[test]
+fn listen_serves_on_the_socket_it_was_started_with() {
+    for backend in backends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("unix");
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (at, packets) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
+        let local = UnixListener::bind(&path).unwrap();
+        let cases: [(OwnedFd, String, &[&str]); 3] = [
+            (tcp.into(), at.to_string(), &["--external"]),
+            (udp.into(), format!("udp:{packets}"), &["--external", "web"]),
+            (local.into(), format!("unix:{}", path.display()), &["127.0.0.1:0", "--external=web"]),
+        ];
+        for (socket, endpoint, asked) in cases {
+            let args = [&["listen", "--echo", "--backend", backend][..], asked].concat();
+            let mut run = Run::of(started_with(socket, "web", &args));
+            assert_eq!(run.line(), endpoint);
+            let mut peer = connect(backend, &endpoint);
+            peer.feed(pattern(1000));
+            assert!(peer.hear(1000) == pattern(1000), "{backend} {endpoint}");
+            run.signal(Signal::SIGTERM);
+            run.end().check_well();
+        }
+        assert!(path.exists(), "the file is its maker's business");
+    }
+}
+
+#[test]
+fn listen_refuses_to_serve_on_sockets_it_was_not_given() {
+    let none = "this program was started without a socket";
+    Run::new(&["listen", "--echo", "--external"]).end().check(1, none);
+    let args = ["listen", "--echo", "--backend", "poll", "--external", "web"];
+    let other = started_with(listener().0, "other", &args);
+    Run::of(other).end().check(1, &format!("{none} of the name \"web\""));
+    let complaint = "the socket \"web\" on \"\": cannot serve on the socket given: ";
+    Run::of(started_with(UnixStream::pair().unwrap().0, "web", &args)).end().check(1, complaint);
+    assert_eq!(Run::new(&["listen", "--echo"]).end().code, Some(2), "an endpoint is missing");
 }

@@ -25,7 +25,10 @@ const SELF: &str = "tests/tests/tidy.rs";
 /// Where `unsafe` may stand, files or folders, and what for. One that needs it no longer has to go.
 const UNSAFE: [(&str, &str); 9] = [
     ("core/src/pool.rs", "receive memory that several guards share"),
-    ("core/src/socket.rs", "addresses of families that no library knows"),
+    (
+        "core/src/socket.rs",
+        "addresses of families that no library knows, and descriptors handed over as numbers",
+    ),
     ("backend-uring/src/ring.rs", "queues shared with the kernel"),
     ("backend-uring/src/ring/", "the same, and its tests, which fork"),
     ("backend-uring/src/buffers.rs", "the buffer ring shared with the kernel"),

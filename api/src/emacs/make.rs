@@ -24,6 +24,7 @@ use netproc_core::{
 
 use super::callbacks;
 use crate::{
+    activation::Offer,
     builder::Service,
     error::{ServiceProblem, StartError},
     handlers::{Handlers, Output},
@@ -63,7 +64,11 @@ impl Runtime {
     /// Keywords, values, defaults and the order of checks are Emacs's: no filter is the default
     /// filter, which writes to the `:buffer`, a server listens with a backlog of 5, a packet
     /// client is not connected, keywords nobody knows are kept in the contact. Functions are
-    /// [`Function`]s or the symbol `ignore`. No arguments make no process.
+    /// [`Function`](super::Function)s or the symbol `ignore`. No arguments make no process.
+    ///
+    /// A server with `:use-external-socket` is on the first socket that this program was started with and
+    /// that is not taken, if there is one; the address it would have had otherwise must be a good one all
+    /// the same. See [`ServerBuilder::use_external_socket`](crate::ServerBuilder::use_external_socket).
     ///
     /// Blocks until the connection stands, 60 seconds at most, unless `:nowait` is given. Others are served
     /// meanwhile, but not in the first hundredth of a second: a connect that the system does at once runs no
@@ -131,7 +136,14 @@ impl Runtime {
                 let remote = args.get(":remote").and_then(|remote| remote.to_address().ok());
                 let remote = remote.filter(|_| kind == Kind::Datagram);
                 let remote = remote.filter(|remote| remote.family() == at[0].family());
-                open::server(self, start, &at[0], remote.as_ref(), backlog)?
+                // Above the offer, so dropped after it, since it may run closures.
+                let _kept = (start.handlers.clone(), start.plist.clone());
+                match on(args, ":use-external-socket").then(|| Offer::find(None)).flatten() {
+                    Some(offer) => {
+                        offer.serve(|fd| open::adopted(self, start, fd, remote.as_ref()))?
+                    }
+                    None => open::server(self, start, &at[0], remote.as_ref(), backlog)?,
+                }
             }
             None => {
                 let within = Patience::AloneThenWithin(CONNECT_WITHIN);

@@ -107,6 +107,7 @@ impl StartError {
             | Self::Backlog(_)
             | Self::Limits(_)
             | Self::Incompatible(_)
+            | Self::Adopt(_)
             | Self::Runtime(_) => None,
         }
     }

@@ -115,10 +115,7 @@ impl Runtime {
         // Those there now, not those they post: who posts itself again lets others go on.
         for _ in 0..self.inner.mailbox.len() {
             let Some(job) = self.inner.mailbox.pop() else { break };
-            self.report(contained(CallbackKind::Posted, None, || {
-                job(self);
-                None
-            }));
+            self.report(contained(CallbackKind::Posted, None, || job(self)));
         }
         if self.inner.mailbox.len() > 0 {
             // A deeper wait may have heard of them and left them.

@@ -170,7 +170,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         Err(refused)
     }
 
-    fn list_started(
+    pub(super) fn list_started(
         &mut self,
         start: Start<H>,
         role: Role,

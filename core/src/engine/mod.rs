@@ -5,10 +5,12 @@
 //! whatever is nested, stopped or left out meanwhile. The engine never calls a handler and never
 //! waits but in [`Engine::poll`]; a layer above does both and holds no borrow while a handler runs.
 //!
-//! One file per event family: [`accept`](self), `connect`, `input`, `output`, `end`, and `peer` for
-//! what is asked about the other end.
+//! One file per event family: [`accept`](self), `connect`, `input`, `output`, `end`; `peer` for what is
+//! asked about the other end, and `adopt` for servers on sockets from elsewhere.
 
 mod accept;
+#[cfg(unix)]
+mod adopt;
 mod connect;
 mod end;
 mod input;

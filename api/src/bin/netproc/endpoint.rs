@@ -105,6 +105,23 @@ impl Endpoint {
     }
 }
 
+/// Where a server on a socket from elsewhere is bound, in the form of an endpoint.
+pub(crate) fn written(server: &Process) -> String {
+    let (kind, contact) = (server.kind(), server.contact());
+    let named = |scheme: Scheme, path: &[u8]| {
+        let place = Place::Path(String::from_utf8_lossy(path).into_owned());
+        Endpoint { scheme, place }.to_string()
+    };
+    match (contact.local(), kind) {
+        (Address::Local(path), Kind::Stream) => named(Scheme::Unix, path),
+        (Address::Local(path), Kind::Datagram) => named(Scheme::UnixGram, path),
+        (Address::Local(path), Kind::SeqPacket) => named(Scheme::SeqPacket, path),
+        (Address::Abstract(name), Kind::Stream) => named(Scheme::Abstract, name),
+        (local, Kind::Datagram) => format!("udp:{}", socket_text(local)),
+        (local, Kind::Stream | Kind::SeqPacket) => socket_text(local),
+    }
+}
+
 /// `127.0.0.1:80` or `[::1]:80`, the way other programs take it.
 fn socket_text(address: &Address) -> String {
     address.socket_addr().map_or_else(|| address.to_string(), |address| address.to_string())

@@ -1,4 +1,5 @@
-//! `netproc listen`: an echo on any number of endpoints, until a signal.
+//! `netproc listen`: an echo on any number of endpoints, and of sockets it was started with, until a
+//! signal.
 //!
 //! With `--coding` what comes is decoded and what goes back encoded again, so that a pair of systems
 //! converts; bytes that are no characters come back as they are.
@@ -12,13 +13,19 @@ use std::{
 };
 
 use clap::Args;
-use netproc::{Backend, Coding, Limits, Process, Runtime, StartError};
+use netproc::{
+    Backend, Coding, ExternalSocket, Limits, Process, Runtime, ServerBuilder, StartError,
+};
 use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
     signal::{SigSet, Signal},
 };
 
-use crate::{Context, Outcome, endpoint::Endpoint, say};
+use crate::{
+    Context, Outcome,
+    endpoint::{self, Endpoint},
+    say,
+};
 
 /// How long a peer may take to read what was echoed after it has ended its own direction.
 const FLUSH_WITHIN: Duration = Duration::from_secs(600);
@@ -35,9 +42,13 @@ pub(crate) struct Arguments {
     /// in the other. Without it bytes are bytes.
     #[arg(long, value_name = "NAME")]
     coding: Option<Coding>,
+    /// Serve on the sockets this program was started with, as systemd does it (LISTEN_FDS); with NAME
+    /// only on those of that name. Endpoints may be given as well, before it or behind another option.
+    #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    external: Option<Option<String>>,
     /// HOST:PORT, [IPV6]:PORT, PORT (0 is any free one), udp:HOST:PORT, unix:PATH, unixgram:PATH,
     /// seqpacket:PATH or abstract:NAME.
-    #[arg(required = true, value_name = "ENDPOINT")]
+    #[arg(required_unless_present = "external", value_name = "ENDPOINT")]
     endpoints: Vec<Endpoint>,
 }
 
@@ -49,9 +60,15 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     limits.flush_within = FLUSH_WITHIN;
     let mut files = Vec::new();
     let mut bound = Vec::new();
+    if let Some(name) = &arguments.external {
+        for server in external(&rt, name.as_deref(), limits, arguments.coding)? {
+            bound.push(endpoint::written(&server));
+        }
+    }
     for endpoint in &arguments.endpoints {
+        let server = endpoint.server(&rt, "echo");
         let server =
-            start(&rt, endpoint, limits, arguments.coding).map_err(|err| explain(endpoint, err))?;
+            start(server, limits, arguments.coding).map_err(|err| explain(endpoint, err))?;
         files.extend(endpoint.file().and_then(SocketFile::of));
         bound.push(endpoint.bound(&server));
     }
@@ -99,13 +116,34 @@ fn explain(endpoint: &Endpoint, err: netproc::Error) -> Context {
     Context::new(what, err)
 }
 
-fn start(
+/// A server on each socket that was handed over, or on each of that name; none at all is an error, since
+/// whoever asks for them relies on them.
+fn external(
     rt: &Runtime,
-    endpoint: &Endpoint,
+    name: Option<&str>,
+    limits: Limits,
+    coding: Option<Coding>,
+) -> Result<Vec<Process>, Box<dyn std::error::Error>> {
+    let mut sockets = netproc::external_sockets();
+    sockets.retain(|socket| name.is_none_or(|name| socket.name == name));
+    if sockets.is_empty() {
+        let of_name = name.map(|name| format!(" of the name {name:?}")).unwrap_or_default();
+        return Err(format!("this program was started without a socket{of_name}").into());
+    }
+    let serve = |socket: ExternalSocket| {
+        let server = rt.server("echo").kind(socket.kind).external_socket(&socket.name);
+        let what = || format!("the socket {:?} on {}", socket.name, socket.local);
+        start(server, limits, coding).map_err(|err| Context::new(what(), err).into())
+    };
+    sockets.into_iter().map(serve).collect()
+}
+
+fn start(
+    server: ServerBuilder,
     limits: Limits,
     coding: Option<Coding>,
 ) -> netproc::Result<Process> {
-    let mut server = endpoint.server(rt, "echo").limits(limits).backlog(4096);
+    let mut server = server.limits(limits).backlog(4096);
     if let Some(coding) = coding {
         server = server.coding(coding);
     }
