@@ -190,6 +190,7 @@ impl Common {
     }
 
     fn start(mut self, asked: Plist, reuse_port: bool) -> Result<Start<Handlers>, StartError> {
+        self.limits.check()?;
         let mut coding = self.coding.transpose()?;
         if self.unibyte {
             let coding = coding.get_or_insert_default();

@@ -104,6 +104,9 @@ pub enum StartError {
     /// A coding system that is unknown or refused.
     #[error(transparent)]
     Coding(#[from] CodingError),
+    /// A bound that nothing can live with.
+    #[error(transparent)]
+    Limits(#[from] ConfigError),
     /// Things that do not go together; the text says which.
     #[error("{0}")]
     Incompatible(&'static str),

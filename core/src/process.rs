@@ -13,7 +13,7 @@ use crate::{
     machine::{Event, Phase, Status},
     options::SockOption,
     plist::Plist,
-    reactor::{self, Kind, Payload, SockId, SysError, Tick},
+    reactor::{self, ConfigError, Kind, Payload, SockId, SysError, Tick},
     socket::BoundFile,
     table::ProcessId,
 };
@@ -40,6 +40,34 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Whether a process can live with these bounds.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the first of them that is out of range: a queue or an inbox that can
+    /// hold nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut limits = netproc_core::process::Limits::default();
+    /// assert_eq!(limits.check(), Ok(()));
+    /// limits.queue_len_max = 0;
+    /// assert_eq!(limits.check().unwrap_err().field, "queue_len_max");
+    /// ```
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let packets = u64::try_from(self.queue_packets_max).unwrap_or(u64::MAX);
+        let fields = [
+            ("queue_len_max", self.queue_len_max),
+            ("queue_packets_max", packets),
+            ("inbox_len_max", self.inbox_len_max),
+        ];
+        let nothing = fields.into_iter().find(|&(_, value)| value == 0);
+        nothing.map_or(Ok(()), |(field, value)| {
+            Err(ConfigError { field, value, min: 1, max: u64::MAX })
+        })
+    }
+
     /// The low mark that counts: below a small bound, or a refused sender would be called back to
     /// be refused again.
     pub(crate) fn low(&self) -> u64 {
