@@ -104,6 +104,9 @@ pub enum StartError {
     /// A coding system that is unknown or refused.
     #[error(transparent)]
     Coding(#[from] CodingError),
+    /// A keyword of Emacs's that nobody here can honour yet.
+    #[error("{0} is not supported yet")]
+    Unsupported(&'static str),
     /// A bound that nothing can live with.
     #[error(transparent)]
     Limits(#[from] ConfigError),

@@ -109,6 +109,10 @@ impl Runtime {
         let buffer = self.buffer_argument(args)?;
         let plist = plist(args)?;
         let coding = self.coding_argument(args)?;
+        if on(args, ":tls-parameters") {
+            // Ignored, it would make a connection in clear where an encrypted one was asked for.
+            return Err(StartError::Unsupported(":tls-parameters"));
+        }
         let (handlers, deaf) = handlers(args, buffer)?;
         let start = Start {
             name,
