@@ -222,6 +222,9 @@ pub enum Error {
     /// Waiting methods were called inside callbacks, too deep.
     #[error("waits nested {0} deep inside callbacks")]
     TooDeep(u32),
+    /// The process awaited lives in another runtime, where nothing comes of waiting here.
+    #[error("no such process in this runtime: {0}")]
+    NoSuchProcess(String),
     /// This backend has no descriptor a foreign loop could wait on.
     #[error("the {0} backend has no descriptor to wait on")]
     NoDescriptor(&'static str),

@@ -439,7 +439,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
+    /// As [`run`](Self::run); [`Error::NoSuchProcess`] for a process of another runtime.
     pub fn next_event_of(&self, process: &Process, timeout: Duration) -> Result<Option<Event>> {
         let depth = Depth::enter(self)?;
         let deadline = self.deadline(timeout);
@@ -448,6 +448,7 @@ impl Runtime {
         let admit = |p: &Inside, input: bool| {
             p.id() == id && p.phase() != Phase::Listen || has_takers(p, input)
         };
+        self.owns(process)?;
         let over = || process.exit() != Exit::Alive;
         let pulled = self.pull(Some(&admit), deadline, |untaken| untaken == process, over)?;
         depth.leave(pulled.map(|(_, event)| event))
@@ -460,6 +461,14 @@ impl Runtime {
         wanted: impl Fn(&Process) -> bool,
         over: impl Fn() -> bool,
     ) -> Result<Option<(Process, Event)>> {
+    /// Refuses a process of another runtime: its id may be that of somebody here.
+    fn owns(&self, process: &Process) -> Result<()> {
+        if Rc::ptr_eq(&self.inner, &process.runtime().inner) {
+            return Ok(());
+        }
+        Err(Error::NoSuchProcess(process.name().to_string()))
+    }
+
         let mut looked = false;
         loop {
             while let Some(untaken) = self.deliver_one(admit) {
