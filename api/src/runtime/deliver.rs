@@ -225,8 +225,7 @@ pub(super) fn default_report() -> Report {
         let (since, count) = if fresh { (Instant::now(), 0) } else { (since, count) };
         window.set((since, count.saturating_add(1)));
         let mut line = match count {
-            0..REPORTS_PER_SECOND if err.process.is_empty() => err.to_string(),
-            0..REPORTS_PER_SECOND => format!("{}: {err}", err.process),
+            0..REPORTS_PER_SECOND => reported(err),
             REPORTS_PER_SECOND => {
                 "more errors in callbacks within this second are not shown".into()
             }
@@ -240,4 +239,32 @@ pub(super) fn default_report() -> Report {
         // Nobody reads standard error, then.
         let _ = writeln!(std::io::stderr(), "{line}");
     })
+}
+/// The error with the name of its process, of which nothing begins a line of its own.
+fn reported(err: &CallbackError) -> String {
+    if err.process.is_empty() {
+        return err.to_string();
+    }
+    format!("{}: {err}", err.process.escape_debug())
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// faults.md, section 2, row 5.
+    #[test]
+    fn a_name_cannot_forge_a_line_of_the_report() {
+        let cases = [
+            ("echo <127.0.0.1:80>", "echo <127.0.0.1:80>: error in process filter: no"),
+            ("a\nroot: ok\0", "a\\nroot: ok\\0: error in process filter: no"),
+            ("", "error in process filter: no"),
+        ];
+        for (name, line) in cases {
+            let (kind, process) = (CallbackKind::Filter, name.into());
+            let err = CallbackError { kind, process, error: "no".into(), panicked: false };
+            assert_eq!(reported(&err), line);
+        }
+    }
 }
