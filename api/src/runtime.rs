@@ -11,6 +11,7 @@ mod send;
 
 use std::{
     cell::{Cell, OnceCell, Ref, RefCell, RefMut},
+    collections::VecDeque,
     fmt,
     rc::Rc,
     sync::Arc,
@@ -62,6 +63,10 @@ struct Inner {
     depth: Cell<u32>,
     /// Inputs delivered so far.
     inputs: Cell<u64>,
+    /// Sentinels that deletions run now, one inside the other.
+    telling: Cell<u32>,
+    /// Deletions whose sentinels wait for one of those to return.
+    untold: RefCell<VecDeque<(Process, Event)>>,
     shutdown: Cell<bool>,
     /// A wait under way holds the timers.
     timers_held: Cell<bool>,
@@ -190,6 +195,8 @@ impl Runtime {
             report: RefCell::new(deliver::default_report()),
             depth: Cell::new(0),
             inputs: Cell::new(0),
+            telling: Cell::new(0),
+            untold: RefCell::default(),
             shutdown: Cell::new(false),
             timers_held: Cell::new(false),
             coding_defaults: RefCell::default(),
@@ -441,6 +448,7 @@ impl Runtime {
     ///
     /// As [`run`](Self::run); [`Error::NoSuchProcess`] for a process of another runtime.
     pub fn next_event_of(&self, process: &Process, timeout: Duration) -> Result<Option<Event>> {
+        self.owns(process)?;
         let depth = Depth::enter(self)?;
         let deadline = self.deadline(timeout);
         let id = process.id();
@@ -448,10 +456,17 @@ impl Runtime {
         let admit = |p: &Inside, input: bool| {
             p.id() == id && p.phase() != Phase::Listen || has_takers(p, input)
         };
-        self.owns(process)?;
         let over = || process.exit() != Exit::Alive;
         let pulled = self.pull(Some(&admit), deadline, |untaken| untaken == process, over)?;
         depth.leave(pulled.map(|(_, event)| event))
+    }
+
+    /// Refuses a process of another runtime: its id may be that of somebody here.
+    fn owns(&self, process: &Process) -> Result<()> {
+        if Rc::ptr_eq(&self.inner, &process.runtime().inner) {
+            return Ok(());
+        }
+        Err(Error::NoSuchProcess(process.name().to_string()))
     }
 
     fn pull(
@@ -461,14 +476,6 @@ impl Runtime {
         wanted: impl Fn(&Process) -> bool,
         over: impl Fn() -> bool,
     ) -> Result<Option<(Process, Event)>> {
-    /// Refuses a process of another runtime: its id may be that of somebody here.
-    fn owns(&self, process: &Process) -> Result<()> {
-        if Rc::ptr_eq(&self.inner, &process.runtime().inner) {
-            return Ok(());
-        }
-        Err(Error::NoSuchProcess(process.name().to_string()))
-    }
-
         let mut looked = false;
         loop {
             while let Some(untaken) = self.deliver_one(admit) {

@@ -174,8 +174,20 @@ impl Runtime {
     }
 
     /// Tells a sentinel outside of a wait: only `deleted` comes that way.
+    ///
+    /// A sentinel that deletes the next process, whose sentinel does the same, would go down as deep as
+    /// there are processes: from a certain depth on they are told one after the other.
     pub(crate) fn tell(&self, process: &Process, event: Event) {
+        let Some(telling) = Telling::enter(&self.inner.telling) else {
+            self.inner.untold.borrow_mut().push_back((process.clone(), event));
+            return;
+        };
         drop(self.sentinel(process.clone(), event));
+        while telling.is_deepest() {
+            let next = self.inner.untold.borrow_mut().pop_front();
+            let Some((process, event)) = next else { break };
+            drop(self.sentinel(process, event));
+        }
     }
 
     fn on_accept(&self, server: &Process, process: &Process) {
@@ -203,6 +215,30 @@ impl Runtime {
     }
 }
 
+/// Counts sentinels told one inside the other, and ends the count however one ends.
+struct Telling<'a>(&'a Cell<u32>);
+
+impl<'a> Telling<'a> {
+    /// `None` when it is deep enough.
+    fn enter(depth: &'a Cell<u32>) -> Option<Self> {
+        if depth.get() >= DEPTH_MAX {
+            return None;
+        }
+        depth.set(depth.get() + 1);
+        Some(Self(depth))
+    }
+
+    fn is_deepest(&self) -> bool {
+        self.0.get() >= DEPTH_MAX
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 /// Drops the callbacks of a process that has ended. Nothing calls them any more, and one that keeps
 /// its own process would keep it, and the runtime, for ever.
 fn drop_handlers(process: &Process) {
@@ -213,6 +249,14 @@ fn drop_handlers(process: &Process) {
         drop(shared);
         drop(handlers);
     }
+}
+
+/// The error with the name of its process, of which nothing begins a line of its own.
+fn reported(err: &CallbackError) -> String {
+    if err.process.is_empty() {
+        return err.to_string();
+    }
+    format!("{}: {err}", err.process.escape_debug())
 }
 
 /// To standard error, a line each with its causes, and no more than some a second: a peer that makes
@@ -240,14 +284,6 @@ pub(super) fn default_report() -> Report {
         let _ = writeln!(std::io::stderr(), "{line}");
     })
 }
-/// The error with the name of its process, of which nothing begins a line of its own.
-fn reported(err: &CallbackError) -> String {
-    if err.process.is_empty() {
-        return err.to_string();
-    }
-    format!("{}: {err}", err.process.escape_debug())
-}
-
 
 #[cfg(test)]
 mod tests {
