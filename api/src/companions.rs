@@ -14,6 +14,9 @@ use netproc_core::{
 
 use crate::{process::Process, runtime::Runtime};
 
+/// A column of the table is padded to this width at most: a long name sticks out of it.
+const WIDTH_MAX: usize = 80;
+
 /// Why an option of a live process was not set. Nothing was recorded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -203,7 +206,7 @@ impl fmt::Display for ProcessTable {
         let header = ["Process", "Status", "Buffer", "Command"].map(str::to_owned);
         let width = |column: usize| {
             let cells = self.rows.iter().chain([&header]).map(|row| row[column].chars().count());
-            cells.max().unwrap_or_default()
+            cells.max().unwrap_or_default().min(WIDTH_MAX)
         };
         let [name_width, status_width, buffer_width] = [width(0), width(1), width(2)];
         for [name, status, buffer, command] in [&header].into_iter().chain(&self.rows) {
