@@ -15,7 +15,12 @@ use netproc_core::{
     reactor::{Kind, Op, SysError},
 };
 
-use crate::{error::StartError, handlers::Handlers, process::Process, runtime::Runtime};
+use crate::{
+    error::{ServiceProblem, StartError},
+    handlers::Handlers,
+    process::Process,
+    runtime::Runtime,
+};
 
 fn sys(address: &Address) -> impl Fn(SysError) -> StartError {
     let address = Some(address.clone());
@@ -30,6 +35,11 @@ pub(crate) fn server(
     remote: Option<&Address>,
     backlog: u32,
 ) -> Result<Process, StartError> {
+    if *local == Address::unnamed() {
+        // The system would make a name up, which nobody asked for.
+        let (host, service) = (None, String::new());
+        return Err(StartError::Service { host, service, problem: ServiceProblem::NeedsPath });
+    }
     let over_ip = matches!(local.family(), Family::Ipv4 | Family::Ipv6);
     let datagram = start.kind == Kind::Datagram;
     if over_ip && !datagram {
