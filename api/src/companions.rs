@@ -8,7 +8,7 @@ use netproc_core::{
     address::Address,
     contact::Role,
     machine::Status,
-    options::SockOption,
+    options::{OptionError, SockOption},
     reactor::{Kind, SysError},
 };
 
@@ -18,9 +18,12 @@ use crate::{process::Process, runtime::Runtime};
 const WIDTH_MAX: usize = 80;
 
 /// Why an option of a live process was not set. Nothing was recorded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetOptionError {
+    /// Its value is none the system can hold.
+    #[error(transparent)]
+    Option(#[from] OptionError),
     /// It has no socket: it has failed or ended.
     #[error("process is not running, it is {0}")]
     NotRunning(Status),
@@ -57,6 +60,7 @@ impl Process {
         if !self.status().is_live() {
             return Err(SetOptionError::NotRunning(self.status()));
         }
+        option.check()?;
         let set = self.runtime().engine_mut().set_option(self.shared(), &option);
         set.map_err(SetOptionError::Sys)?;
         let mut shared = self.shared().borrow_mut();
