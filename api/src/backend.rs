@@ -26,6 +26,21 @@ use netproc_poll::{Mechanism, PollReactor};
 #[cfg(all(target_os = "linux", feature = "uring"))]
 use netproc_uring::UringReactor;
 
+/// Descriptors that connections of a server leave to everything else, unless it is told otherwise.
+#[cfg(unix)]
+const RESERVED: usize = 64;
+
+/// How many connections there are descriptors for; `None` without a limit.
+pub(crate) fn connections_max() -> Option<usize> {
+    #[cfg(unix)]
+    let max = netproc_core::reserve::descriptors_max();
+    #[cfg(unix)]
+    let max = max.map(|max| max.saturating_sub(RESERVED).max(1));
+    #[cfg(not(unix))]
+    let max = None;
+    max
+}
+
 /// The environment variable that decides where the program leaves the choice open.
 const OVERRIDE: &str = "NETPROC_BACKEND";
 

@@ -3,6 +3,7 @@
 //! Invariant: nothing touches the system before `start`, and a `start` that fails leaves nothing.
 //! Keywords that only some sockets have are in `builder/sockets.rs`.
 
+mod places;
 mod sockets;
 
 use std::{fmt, time::Duration};
@@ -19,6 +20,7 @@ use netproc_core::{
     reactor::{FileSpec, Kind},
 };
 
+use self::places::Places;
 use crate::{
     error::{ServiceProblem, StartError},
     handlers::{Filter, Handlers, Outcome, Output},
@@ -454,13 +456,21 @@ pub struct ServerBuilder {
     remote: Option<Address>,
     backlog: u32,
     reuse_port: bool,
+    places: Places,
 }
 
 impl ServerBuilder {
     pub(crate) fn new(rt: &Runtime, name: &str) -> Self {
         let mut common = Common::new(rt, name);
         common.service = Some(Service::Any);
-        Self { common, local: None, remote: None, backlog: BACKLOG, reuse_port: false }
+        Self {
+            common,
+            local: None,
+            remote: None,
+            backlog: BACKLOG,
+            reuse_port: false,
+            places: Places::default(),
+        }
     }
 
     common_methods!();
@@ -525,8 +535,8 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// [`StartError`]: a host or service that cannot be, or the system's refusal, such as
-    /// `EADDRINUSE`. Nothing is left.
+    /// [`StartError`]: a host or service that cannot be, a bound that holds nothing, or the system's
+    /// refusal, such as `EADDRINUSE`. Nothing is left.
     ///
     /// # Examples
     ///
@@ -546,7 +556,8 @@ impl ServerBuilder {
     ///
     /// Emacs Lisp manual 28.2, "Network Processes" (`make-network-process` with `:server`).
     pub fn start(self) -> Result<Process, StartError> {
-        let Self { common, local, remote, backlog, reuse_port } = self;
+        let Self { mut common, local, remote, backlog, reuse_port, places } = self;
+        let told = places.settle(&mut common.limits, &common.rt);
         let mut asked = common.asked();
         asked.put(":server", Value::True);
         if let Some(remote) = &remote {
@@ -559,7 +570,7 @@ impl ServerBuilder {
         sockets::check_file(common.file, &local)?;
         let rt = common.rt.clone();
         let datagram = common.kind == Kind::Datagram;
-        if datagram && common.handlers.on_accept.is_some() {
+        if datagram && (common.handlers.on_accept.is_some() || told) {
             return Err(StartError::Incompatible("a packet server accepts no connections"));
         }
         if !datagram && remote.is_some() {
@@ -626,8 +637,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`StartError`]: a host or service that cannot be, the refusal of the last address, or
-    /// `TimedOut`. Nothing is left.
+    /// [`StartError`]: a host or service that cannot be, a bound that holds nothing, the refusal of
+    /// the last address, or `TimedOut`. Nothing is left.
     ///
     /// # Source
     ///

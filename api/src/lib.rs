@@ -85,7 +85,7 @@ pub use netproc_core::{
     output::{Buffer, BufferError, Buffers, Marker},
     plist::{Plist, PlistError, Value},
     pool::Buf,
-    process::{Exit, Limits},
+    process::{Crowded, Exit, Limits},
     reactor::{CloseHow, Config, ConfigError, Counters, Credentials, Kind, Op, Payload, SysError},
     table::ProcessId,
     value::{Object, ReadError},

@@ -25,14 +25,15 @@ use netproc_core::{
     output::Buffers,
     process::{self, Exit, Shared},
     reactor::{
-        Caps, Config, Counters, Descriptors as _, Op, Reactor as _, SysError, Tick, Wait, Wake as _,
+        Caps, Config, ConfigError, Counters, Descriptors as _, Op, Reactor as _, SysError, Tick,
+        Wait, Wake as _,
     },
     table::ProcessId,
     timer::{TimerId, Timers},
 };
 
 use crate::{
-    backend::{AnyReactor, AnyWaker, Backend, Choice},
+    backend::{self, AnyReactor, AnyWaker, Backend, Choice},
     builder::{ClientBuilder, ServerBuilder},
     emacs::CodingDefaults,
     error::{Error, Result},
@@ -41,8 +42,10 @@ use crate::{
     process::Process,
 };
 
-/// Waits may be nested in callbacks this deep.
+/// Waits may be nested in callbacks this deep, unless told otherwise.
 const DEPTH_MAX: u32 = 32;
+/// The most that may be asked for: each level takes some of the thread's stack.
+const DEPTH_MOST: u32 = 1024;
 
 /// A process as the engine shows it.
 type Inside = process::Process<Handlers>;
@@ -61,6 +64,9 @@ struct Inner {
     report: RefCell<Report>,
     /// Waits running now, the outer ones included.
     depth: Cell<u32>,
+    depth_max: u32,
+    /// Connections of a server that does not say; `None` is no limit.
+    connections_max: Option<usize>,
     /// Inputs delivered so far.
     inputs: Cell<u64>,
     /// Sentinels that deletions run now, one inside the other.
@@ -100,11 +106,19 @@ impl fmt::Debug for Runtime {
 }
 
 /// Chooses what a runtime runs on. Made by [`Runtime::builder`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct RuntimeBuilder {
     backend: Backend,
     config: Config,
+    depth_max: u32,
+}
+
+impl Default for RuntimeBuilder {
+    fn default() -> Self {
+        let (backend, config) = Default::default();
+        Self { backend, config, depth_max: DEPTH_MAX }
+    }
 }
 
 impl RuntimeBuilder {
@@ -117,6 +131,26 @@ impl RuntimeBuilder {
     /// Sizes of the receive memory and the rings.
     pub const fn config(mut self, config: Config) -> Self {
         self.config = config;
+        self
+    }
+
+    /// How deep waits may be nested in callbacks, 1 to 1024; one more is [`Error::TooDeep`]. Default
+    /// 32. Each level takes some of the thread's stack.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let rt = netproc::Runtime::builder().depth_max(1).build()?;
+    /// rt.run_after(std::time::Duration::ZERO, |rt| {
+    ///     let nested = rt.turn(std::time::Duration::ZERO);
+    ///     assert!(matches!(nested, Err(netproc::Error::TooDeep(1))));
+    ///     rt.shutdown();
+    /// });
+    /// rt.run()?;
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    pub const fn depth_max(mut self, depth: u32) -> Self {
+        self.depth_max = depth;
         self
     }
 
@@ -138,16 +172,18 @@ impl RuntimeBuilder {
     /// ```
     pub fn build(self) -> Result<Runtime> {
         self.config.check()?;
+        ConfigError::check("depth_max", self.depth_max.into(), 1, DEPTH_MOST.into())?;
         let (reactor, choice) = AnyReactor::choose(self.backend, &self.config)?;
-        Ok(Runtime::over(reactor, choice))
+        Ok(Runtime::over(reactor, choice, self.depth_max, backend::connections_max()))
     }
 
-    /// Makes a runtime over a simulated reactor, for tests.
+    /// Makes a runtime over a simulated reactor, for tests. A `depth_max` out of range is brought into
+    /// it.
     #[cfg(feature = "sim")]
     #[must_use]
     pub fn simulated(self, reactor: netproc_core::sim::SimReactor) -> Runtime {
         let (reactor, choice) = AnyReactor::simulated(reactor);
-        Runtime::over(reactor, choice)
+        Runtime::over(reactor, choice, self.depth_max.clamp(1, DEPTH_MOST), None)
     }
 }
 
@@ -183,7 +219,12 @@ impl Runtime {
         RuntimeBuilder::default()
     }
 
-    fn over(reactor: AnyReactor, choice: Choice) -> Self {
+    fn over(
+        reactor: AnyReactor,
+        choice: Choice,
+        depth_max: u32,
+        connections_max: Option<usize>,
+    ) -> Self {
         let inner = Inner {
             waker: reactor.waker(),
             engine: RefCell::new(Engine::new(reactor)),
@@ -194,6 +235,8 @@ impl Runtime {
             timers: RefCell::default(),
             report: RefCell::new(deliver::default_report()),
             depth: Cell::new(0),
+            depth_max,
+            connections_max,
             inputs: Cell::new(0),
             telling: Cell::new(0),
             untold: RefCell::default(),
@@ -204,6 +247,11 @@ impl Runtime {
             descriptor: OnceCell::new(),
         };
         Self { inner: Rc::new(inner) }
+    }
+
+    /// How many connections a server may have that does not say.
+    pub(crate) fn connections_max(&self) -> Option<usize> {
+        self.inner.connections_max
     }
 
     pub(crate) fn buffer_table(&self) -> &Buffers {
@@ -597,7 +645,7 @@ struct Depth<'a>(&'a Runtime);
 impl<'a> Depth<'a> {
     fn enter(rt: &'a Runtime) -> Result<Self> {
         let depth = rt.inner.depth.get();
-        if depth >= DEPTH_MAX {
+        if depth >= rt.inner.depth_max {
             return Err(Error::TooDeep(depth));
         }
         rt.inner.depth.set(depth + 1);

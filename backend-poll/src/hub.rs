@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use netproc_core::{
     queue::EventQueue,
     reactor::{Config, Counters, Event, SockId, SysError, Tick},
+    reserve::Reserve,
 };
 
 use crate::{agenda::Agenda, intake::Intake, sock::Sock};
@@ -24,6 +25,7 @@ pub(crate) struct Hub {
     packets: Option<Intake>,
     /// Where input goes that nobody wants; made when there is some.
     scratch: Vec<u8>,
+    pub(crate) reserve: Reserve,
     epoch: Instant,
 }
 
@@ -38,6 +40,7 @@ impl Hub {
             agenda: Agenda::default(),
             counters: Counters::default(),
             scratch: Vec::new(),
+            reserve: Reserve::new(config.reserve_descriptor),
             epoch: Instant::now(),
             config,
         })

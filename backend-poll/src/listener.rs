@@ -2,7 +2,7 @@
 //!
 //! Invariant: a child is registered before its `Accepted` is told, and told before any of its input.
 //! A listener that cannot accept never spins: it rests until a time, or until a descriptor of this
-//! reactor comes free.
+//! reactor comes free. After a rest that did not help, the first who waits is turned away.
 
 use std::io;
 
@@ -14,7 +14,8 @@ use netproc_core::{
 use socket2::{SockAddr, Socket};
 
 use crate::{
-    hub::Batch,
+    hub::{Batch, Hub},
+    life,
     reactor::PollReactor,
     sock::{Class, Phase, Sock},
 };
@@ -30,6 +31,9 @@ impl PollReactor {
             self.hub.counters.syscalls += 1;
             match accept(&sock.socket) {
                 Ok((socket, from)) => {
+                    if std::mem::take(&mut sock.short) {
+                        self.hub.reserve.refill();
+                    }
                     let from = from_sockaddr(&from);
                     let peer = from.as_ref();
                     let family = peer.map_or(sock.family, Address::family);
@@ -56,10 +60,11 @@ impl PollReactor {
                 Err(err) if is_passing(&err) => {}
                 Err(err) => {
                     let err = SysError::new(Op::Accept, &err);
-                    let pause = self.hub.config.accept_pause;
-                    self.hub.retry(listener, sock, pause);
-                    self.hub.agenda.rest(listener, sock);
-                    batch.push(Event::AcceptFailed { listener, err, paused: Some(pause) });
+                    if err.ends_listening() {
+                        life::end(listener, sock, &mut self.hub, Some(err));
+                    } else {
+                        rest(listener, sock, &mut self.hub, err, batch);
+                    }
                     return;
                 }
             }
@@ -74,6 +79,7 @@ impl PollReactor {
         while let Some(id) = self.hub.agenda.resting.pop() {
             if let Some(sock) = self.socks.get_mut(id.0) {
                 sock.listed.resting = false;
+                sock.short = false;
                 sock.retry_at = None;
                 if sock.has_work() {
                     self.hub.agenda.ready(id, sock);
@@ -81,6 +87,18 @@ impl PollReactor {
             }
         }
     }
+}
+
+/// Waits for better times; if that has not helped before, the first who waits is turned away.
+fn rest(id: SockId, sock: &mut Sock, hub: &mut Hub, err: SysError, batch: &mut Batch<'_>) {
+    let lasting = std::mem::replace(&mut sock.short, err.is_out_of_descriptors());
+    if lasting && hub.reserve.turn_away(|| accept(&sock.socket)) {
+        hub.counters.turned_away += 1;
+    }
+    let pause = hub.config.accept_pause;
+    hub.retry(id, sock, pause);
+    hub.agenda.rest(id, sock);
+    batch.push(Event::AcceptFailed { listener: id, err, paused: Some(pause) });
 }
 
 fn is_passing(err: &io::Error) -> bool {

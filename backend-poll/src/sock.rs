@@ -102,6 +102,8 @@ pub(crate) struct Sock {
     pub(crate) watched: bool,
     /// How the owner wants it closed, if it does.
     pub(crate) close: Option<CloseHow>,
+    /// A listener found no descriptor when it last accepted, and none of ours came free since.
+    pub(crate) short: bool,
     /// The first error.
     pub(crate) cause: Option<SysError>,
     /// When to connect again, or to accept again: set means that it waits for that.
@@ -135,6 +137,7 @@ impl Sock {
             fin_sent: false,
             watched: false,
             close: None,
+            short: false,
             cause: None,
             retry_at: None,
             flush_by: None,

@@ -55,6 +55,7 @@ impl Rig {
 fn run(mechanism: Mechanism) {
     let mut config = Config::default();
     config.accept_pause = PAUSE;
+    config.reserve_descriptor = false;
     let reactor = PollReactor::with(mechanism, config).unwrap();
     let mut rig = Rig { reactor, queue: EventQueue::new() };
     let local = Address::from("127.0.0.1:0".parse::<SocketAddr>().unwrap());

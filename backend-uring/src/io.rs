@@ -12,6 +12,7 @@ use std::{
 use netproc_core::{
     pool::Pool,
     reactor::{Config, Counters, Op, SysError, Tick},
+    reserve::Reserve,
     slots::Key,
 };
 
@@ -58,6 +59,7 @@ pub(crate) struct Io {
     /// Those of them that are the reactor's own: always a poll for wakes, sometimes a time.
     own: u64,
     pub(crate) counters: Counters,
+    pub(crate) reserve: Reserve,
     /// Why the ring is unusable, once it is.
     pub(crate) broken: Option<SysError>,
     epoch: Instant,
@@ -77,6 +79,7 @@ impl Io {
             in_flight: 0,
             own: 0,
             counters: Counters::default(),
+            reserve: Reserve::new(config.reserve_descriptor),
             broken: None,
             epoch: Instant::now(),
         }

@@ -2,13 +2,18 @@
 //!
 //! Invariant: a descriptor the kernel hands out is owned before anything is decided about it. A
 //! listener that cannot accept sleeps until its pause is over or a descriptor of this reactor comes
-//! free, whichever is first; it never spins.
+//! free, whichever is first; it never spins. After a rest that did not help, the first who waits is
+//! turned away, unless the listener was adopted: that one may be another's as well, who could be
+//! quicker, and then this thread would wait.
+
+use std::os::fd::AsFd as _;
 
 use netproc_core::{
     reactor::{Event, Kind, Op, Role, SockId, SysError},
     slots::Key,
     socket,
 };
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 
 use crate::{
@@ -24,6 +29,7 @@ impl UringReactor {
     pub(crate) fn wake_resting(&mut self) {
         while let Some(key) = self.io.resting.pop() {
             self.with(key, |sock, io| {
+                sock.short = false;
                 sock.wake_listener(io);
                 io.mark(sock);
             });
@@ -41,6 +47,9 @@ impl UringReactor {
         } else if let Some(fd) = completion.into_fd()
             && !listener.muted
         {
+            if std::mem::take(&mut listener.short) {
+                self.io.reserve.refill();
+            }
             let (kind, listener) = (listener.kind, listener.id());
             self.admit(Socket::from(fd), kind, listener, out);
         }
@@ -70,19 +79,40 @@ impl Sock {
     }
 
     fn on_accept_error(&mut self, errno: i32, io: &mut Io, out: &mut Batch<'_>) {
+        let err = SysError { op: Op::Accept, errno };
         match errno {
             libc::ECANCELED | libc::ECONNABORTED | libc::EINTR => {}
             libc::EAGAIN => self.cautious = true,
             _ if self.phase != Phase::Open || self.muted => {}
-            _ => {
-                let pause = io.config.accept_pause;
-                self.input = Input::Resting;
-                io.set_timer_in(self, Alarm::Retry, pause);
-                io.resting.push(self.key);
-                let err = SysError { op: Op::Accept, errno };
-                let (listener, paused) = (self.id(), Some(pause));
-                out.push(Event::AcceptFailed { listener, err, paused });
-            }
+            _ if err.ends_listening() => self.fail(Op::Accept, errno),
+            _ => self.rest(err, io, out),
+        }
+    }
+
+    /// Waits for better times; if that has not helped before, the first who waits is turned away.
+    fn rest(&mut self, err: SysError, io: &mut Io, out: &mut Batch<'_>) {
+        let lasting = std::mem::replace(&mut self.short, err.is_out_of_descriptors());
+        if lasting && !self.adopted {
+            self.turn_away(io);
+        }
+        let pause = io.config.accept_pause;
+        self.input = Input::Resting;
+        io.set_timer_in(self, Alarm::Retry, pause);
+        io.resting.push(self.key);
+        let (listener, paused) = (self.id(), Some(pause));
+        out.push(Event::AcceptFailed { listener, err, paused });
+    }
+
+    /// Accepts the first who waits into the reserve and closes. By plain calls: through the ring, the
+    /// number given up would be anybody's until the next enter.
+    fn turn_away(&self, io: &mut Io) {
+        let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
+        io.counters.syscalls += 1;
+        // This socket waits in its calls; nobody else takes a caller away once one is seen.
+        if poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+            && io.reserve.turn_away(|| self.fd.accept4(libc::SOCK_CLOEXEC))
+        {
+            io.counters.turned_away += 1;
         }
     }
 }

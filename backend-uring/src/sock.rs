@@ -121,6 +121,8 @@ pub(crate) struct Sock {
     pub(crate) reset: bool,
     /// It came from elsewhere, where others may still listen on it.
     pub(crate) adopted: bool,
+    /// A listener found no descriptor when it last accepted, and none of ours came free since.
+    pub(crate) short: bool,
     /// The kernel has been told to stop.
     pub(crate) stopped: bool,
     /// On the list of those to settle.
@@ -157,6 +159,7 @@ impl Sock {
             muted: false,
             reset: false,
             adopted: false,
+            short: false,
             stopped: false,
             marked: false,
             watched: false,

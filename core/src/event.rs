@@ -9,6 +9,7 @@ use crate::{
     address::{Address, Family},
     coding::Text,
     pool::Buf,
+    process::Crowded,
     reactor::{Payload, SysError},
 };
 
@@ -173,7 +174,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// What a server's log function hears. `Display` gives Emacs's text.
+/// What a server's log function hears. `Display` gives Emacs's text, where Emacs has one.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum LogEntry {
@@ -191,6 +192,17 @@ pub enum LogEntry {
         /// How long the server rests, unless a descriptor comes free before.
         paused: Option<Duration>,
     },
+    /// The server has as many connections as it may have, for the first time or again since the last
+    /// entry.
+    Crowded {
+        /// How many that is.
+        connections_max: usize,
+        /// What becomes of those above.
+        crowded: Crowded,
+        /// Since the last entry, this one included: with `Leave`, how often the last place was taken;
+        /// with `Close`, how many connections were closed.
+        count: u32,
+    },
 }
 
 impl fmt::Display for LogEntry {
@@ -198,6 +210,12 @@ impl fmt::Display for LogEntry {
         match self {
             Self::Accepted { from } => writeln!(f, "accept from {}", Host(from.as_ref())),
             Self::AcceptFailed { err, .. } => writeln!(f, "accept failed with code {}", err.errno),
+            Self::Crowded { connections_max, crowded: Crowded::Leave, .. } => {
+                writeln!(f, "full with {connections_max} connections")
+            }
+            Self::Crowded { connections_max, crowded: Crowded::Close, count } => {
+                writeln!(f, "full with {connections_max} connections, {count} closed")
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Nothing here waits, reads a clock or runs a callback. A backend implements
 //! [`reactor::Reactor`]; the engine turns its events into those of processes; the crate `netproc`
 //! puts filters and sentinels on top. The only system calls are those of [`socket`], which opens
-//! and configures sockets for every backend the same way.
+//! and configures sockets for every backend the same way, and of [`reserve`], which keeps a
+//! descriptor in hand.
 
 pub mod address;
 pub mod coding;
@@ -19,6 +20,8 @@ pub mod pool;
 pub mod process;
 pub mod queue;
 pub mod reactor;
+#[cfg(unix)]
+pub mod reserve;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod slots;

@@ -22,6 +22,19 @@ use crate::{
 /// status, contact and properties can be read after the end.
 pub type Shared<H> = Rc<RefCell<Process<H>>>;
 
+/// What becomes of those who connect to a server that has as many connections as it may have.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum Crowded {
+    /// They are left in the backlog, connected as far as they can tell, and let in as soon as a
+    /// connection ends. Those accepted in the same turn as the last that had a place wait as well,
+    /// unread, but in the server's inbox: each of them has a descriptor.
+    #[default]
+    Leave,
+    /// They are accepted and closed at once: each reads an end.
+    Close,
+}
+
 /// Bounds of one process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -37,6 +50,13 @@ pub struct Limits {
     pub inbox_len_max: u64,
     /// How long queued bytes may take to go out after the end.
     pub flush_within: Duration,
+    /// Connections of one server that have not ended; what a deleted one still has to send is not
+    /// counted. `None` means no limit, to a builder: as many as there are descriptors for.
+    pub connections_max: Option<usize>,
+    /// What becomes of those above that.
+    pub crowded: Crowded,
+    /// A server logs failed accepts, and that it is crowded, this often at most, with a count.
+    pub log_every: Duration,
 }
 
 impl Limits {
@@ -45,7 +65,7 @@ impl Limits {
     /// # Errors
     ///
     /// [`ConfigError`] names the first of them that is out of range: a queue or an inbox that can
-    /// hold nothing.
+    /// hold nothing, a server that may not have a connection.
     ///
     /// # Examples
     ///
@@ -56,16 +76,16 @@ impl Limits {
     /// assert_eq!(limits.check().unwrap_err().field, "queue_len_max");
     /// ```
     pub fn check(&self) -> Result<(), ConfigError> {
-        let packets = u64::try_from(self.queue_packets_max).unwrap_or(u64::MAX);
+        let word = |count| u64::try_from(count).unwrap_or(u64::MAX);
         let fields = [
             ("queue_len_max", self.queue_len_max),
-            ("queue_packets_max", packets),
+            ("queue_packets_max", word(self.queue_packets_max)),
             ("inbox_len_max", self.inbox_len_max),
+            ("connections_max", self.connections_max.map_or(u64::MAX, word)),
         ];
-        let nothing = fields.into_iter().find(|&(_, value)| value == 0);
-        nothing.map_or(Ok(()), |(field, value)| {
-            Err(ConfigError { field, value, min: 1, max: u64::MAX })
-        })
+        fields
+            .into_iter()
+            .try_for_each(|(field, value)| ConfigError::check(field, value, 1, u64::MAX))
     }
 
     /// The low mark that counts: below a small bound, or a refused sender would be called back to
@@ -83,6 +103,9 @@ impl Default for Limits {
             queue_len_low: 1 << 18,
             inbox_len_max: 1 << 20,
             flush_within: Duration::from_secs(30),
+            connections_max: None,
+            crowded: Crowded::Leave,
+            log_every: Duration::from_secs(1),
         }
     }
 }
@@ -138,6 +161,10 @@ pub struct Process<H> {
     pub(crate) file: Option<Box<BoundFile>>,
     /// What a connecting client still needs; gone once it is open.
     pub(crate) connecting: Option<Box<Connecting>>,
+    /// What a server keeps count of, once it has had to.
+    pub(crate) serving: Option<Box<Serving>>,
+    /// The server that counts this connection, until it ends.
+    pub(crate) counted_by: Option<ProcessId>,
 
     /// The user has stopped it.
     pub(crate) stopped: bool,
@@ -154,7 +181,8 @@ pub struct Process<H> {
     pub(crate) peer_finished: bool,
     /// A handler that cannot be entered twice is running.
     pub(crate) busy: bool,
-    /// Its filter has filled the queue: input waits until the queue is low again.
+    /// Its filter has filled the queue: input waits until the queue is low again. Or it is a server
+    /// with as many connections as it may have: others wait until one ends.
     pub(crate) holding: bool,
     /// A `send` was refused: `Drained` is owed.
     pub(crate) refused: bool,
@@ -183,10 +211,6 @@ pub struct Process<H> {
     pub(crate) inbox_len: u64,
     /// It stands in the engine's list of processes with something to deliver.
     pub(crate) ready: bool,
-
-    /// Accept failures not logged yet, and when one was logged last.
-    pub(crate) accept_failures: u32,
-    pub(crate) accept_logged: Option<Tick>,
 }
 
 impl<H> Process<H> {
@@ -206,6 +230,8 @@ impl<H> Process<H> {
             coding: birth.coding.map(TextState::boxed),
             file: None,
             connecting: None,
+            serving: None,
+            counted_by: None,
             stopped: birth.stopped,
             deaf: false,
             half_open: birth.half_open,
@@ -227,8 +253,6 @@ impl<H> Process<H> {
             inbox: VecDeque::new(),
             inbox_len: 0,
             ready: false,
-            accept_failures: 0,
-            accept_logged: None,
         }
     }
 
@@ -396,6 +420,12 @@ impl<H> Process<H> {
         if connecting { !self.busy } else { self.takes_input() }
     }
 
+    /// Whether it is a server with as many connections as it may have.
+    pub(crate) fn is_full(&self) -> bool {
+        let connections = self.serving.as_ref().map_or(0, |serving| serving.connections);
+        self.limits.connections_max.is_some_and(|max| connections >= max)
+    }
+
     pub(crate) fn is_server(&self) -> bool {
         self.contact.role() == Role::Server
     }
@@ -432,6 +462,37 @@ impl TextState {
         let mut text = std::mem::take(&mut self.carried);
         self.decoder.finish(&mut text);
         text
+    }
+}
+
+/// The part of a process that only a server has.
+#[derive(Debug, Default)]
+pub(crate) struct Serving {
+    /// Its connections that have not ended.
+    pub(crate) connections: usize,
+    /// Accepts that failed.
+    pub(crate) failures: Throttle,
+    /// How often it was, or still was, full.
+    pub(crate) crowdings: Throttle,
+}
+
+/// Counts what is not to be logged each time.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle {
+    /// What happened since the last entry.
+    count: u32,
+    logged: Option<Tick>,
+}
+
+impl Throttle {
+    /// Counts one more; returns how many there are to log, unless it is too early.
+    pub(crate) fn note(&mut self, now: Tick, every: Duration) -> Option<u32> {
+        self.count = self.count.saturating_add(1);
+        if self.logged.is_some_and(|last| now.since(last) < every) {
+            return None;
+        }
+        self.logged = Some(now);
+        Some(std::mem::take(&mut self.count))
     }
 }
 

@@ -223,6 +223,14 @@ impl SysError {
     pub const fn is_out_of_descriptors(self) -> bool {
         matches!(self.errno, libc::EMFILE | libc::ENFILE)
     }
+
+    /// Whether an accept that failed with this would fail so for ever: the listener was shut down by
+    /// somebody else who has it (`EINVAL`), or is no such thing.
+    #[must_use]
+    pub const fn ends_listening(self) -> bool {
+        let gone = matches!(self.errno, libc::EBADF | libc::EINVAL | libc::ENOTSOCK);
+        gone || matches!(self.errno, libc::EFAULT | libc::EOPNOTSUPP)
+    }
 }
 
 impl From<SysError> for io::Error {
@@ -323,7 +331,8 @@ pub enum Event {
         /// Where it comes from; `None` when it was gone before that could be asked.
         peer: Option<Address>,
     },
-    /// Accepting failed; the connection, if there is one, waits in the backlog.
+    /// Accepting failed; the connections there are wait in the backlog, but for the first, if a rest
+    /// did not help and the reserve was there to end it (`Counters::turned_away`).
     AcceptFailed {
         /// Who tried.
         listener: SockId,
@@ -479,6 +488,8 @@ pub struct Counters {
     pub sent: u64,
     /// Connections accepted.
     pub accepted: u64,
+    /// Connections taken out of a backlog only to be ended, for want of a descriptor.
+    pub turned_away: u64,
     /// Receives that found no free slot and waited for one.
     pub starved: u64,
     /// Times the kernel's completion queue was full.

@@ -69,6 +69,16 @@ pub fn bytes(bytes: &[u8]) -> Value {
     bytes.into()
 }
 
+/// A number of things.
+///
+/// # Panics
+///
+/// Panics when there are more than an integer holds.
+#[must_use]
+pub fn number(things: usize) -> Value {
+    i64::try_from(things).expect("they are few").into()
+}
+
 /// The processes of a list, for the tests that look at each.
 #[must_use]
 pub fn processes(list: &Value) -> Vec<Value> {
@@ -99,11 +109,16 @@ impl Tr {
         self.0.emacs.runtime()
     }
 
-    /// Seconds of the runtime's own clock, which is virtual in a simulation.
-    fn seconds(&self) -> f64 {
+    /// Time of the runtime's own clock, which is virtual in a simulation.
+    fn time(&self) -> Duration {
         let ticks = self.rt().with_simulation(|reactor| reactor.now());
         let real = self.0.begin.elapsed();
-        ticks.map_or(real, |tick| tick.since(netproc_core::reactor::Tick(0))).as_secs_f64()
+        ticks.map_or(real, |tick| tick.since(netproc_core::reactor::Tick(0)))
+    }
+
+    /// The same in seconds.
+    fn seconds(&self) -> f64 {
+        self.time().as_secs_f64()
     }
 
     /// Name of a file in the scratch folder.
@@ -136,6 +151,39 @@ impl Tr {
     /// What it signals.
     pub fn call(&self, name: &str, args: &[Value]) -> Answer {
         self.0.emacs.call(name, args)
+    }
+
+    /// Calls a function of one argument that must not signal.
+    #[track_caller]
+    pub fn of(&self, name: &str, argument: &Value) -> Value {
+        self.f(name, std::slice::from_ref(argument))
+    }
+
+    /// Whether that answers with anything but `nil`.
+    #[must_use]
+    #[track_caller]
+    pub fn is(&self, name: &str, argument: &Value) -> bool {
+        self.of(name, argument).is_true()
+    }
+
+    /// `process-contact` with a keyword, or with `t`.
+    #[must_use]
+    #[track_caller]
+    pub fn contact(&self, process: &Value, key: impl Into<Value>) -> Value {
+        self.f("process-contact", &[process.clone(), key.into()])
+    }
+
+    /// Whether `process-status` answers with that symbol.
+    #[must_use]
+    #[track_caller]
+    pub fn has_status(&self, process: &Value, status: &str) -> bool {
+        self.of("process-status", process) == sym(status)
+    }
+
+    /// `process-send-string`.
+    #[track_caller]
+    pub fn send(&self, process: &Value, text: &str) {
+        self.f("process-send-string", &[process.clone(), text.into()]);
     }
 
     /// `tr`: prints one line.
@@ -220,9 +268,10 @@ impl Tr {
 
     /// `tr-timed`: `in-time` if `body` took at least `low` and less than `high` seconds, and its value.
     pub fn timed(&self, low: f64, high: f64, body: impl FnOnce() -> Value) -> Value {
-        let begin = self.seconds();
+        // A difference of whole nanoseconds: virtual time is exactly what was asked for.
+        let begin = self.time();
         let value = body();
-        let took = self.seconds() - begin;
+        let took = (self.time() - begin).as_secs_f64();
         let in_time = (low..high).contains(&took);
         let word = if in_time { sym("in-time") } else { sym(&format!("took-{took:.3}s")) };
         Value::list([word, value])

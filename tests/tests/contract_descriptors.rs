@@ -83,6 +83,21 @@ contract!(on descriptors: an_adopted_listener_accepts, |rig| {
     Ok(())
 });
 
+contract!(on descriptors: a_listener_shut_down_from_outside_ends_once, |rig| {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let outside = listener.try_clone()?;
+    let id = rig.adopt(listener.into(), Role::Listener, Kind::Stream)?;
+    rig.settle();
+    socket::shutdown(outside.as_raw_fd(), socket::Shutdown::Both)?;
+    rig.until("its end", |world| world.closed(id));
+    assert_eq!(rig.world[id].errno(), Some(libc::EINVAL));
+    assert!(rig.world[id].accept_failures.is_empty(), "there is nothing to try again");
+    let waits = rig.reactor.counters().waits;
+    rig.linger(Duration::from_millis(200));
+    assert!(rig.reactor.counters().waits - waits < 20, "it spins");
+    Ok(())
+});
+
 contract!(on descriptors: an_adopted_packet_socket_carries, |rig| {
     let (ours, theirs) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
     theirs.send_to(b"waiting", ours.local_addr()?)?;

@@ -169,7 +169,10 @@ contract!(alone on descriptors: sigpipe_at_its_default_does_not_kill, |rig| {
 });
 
 contract!(alone on descriptors: at_the_descriptor_limit_accepting_rests_and_recovers,
-    |config| { config.accept_pause = Duration::from_millis(100); }, |rig| {
+    |config| {
+        config.accept_pause = Duration::from_millis(100);
+        config.reserve_descriptor = false;
+    }, |rig| {
     let listener = rig.listener()?;
     let at = rig.reactor.local_addr(listener)?.socket_addr().ok_or("an IP address")?;
     // An accept that was armed before keeps the limit of that time.

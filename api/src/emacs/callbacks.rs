@@ -13,7 +13,7 @@ use netproc_core::{
 use super::Function;
 use crate::{
     handlers::{Filter, Log, Sentinel},
-    output::{is_emacs, text_of},
+    output::{default_filter, is_emacs, text_of},
     process::{Process, shared_filter},
 };
 
@@ -74,7 +74,8 @@ pub(super) fn log(function: Function) -> Log {
     })
 }
 
-/// Filter `t`.
+/// Filter `t`. Nothing reaches the default filter meanwhile; but a server without any would have
+/// nobody to accept for, and its connections would wait to be pulled.
 pub(super) fn ignore_input(process: &Process) {
-    process.install_filter(Filter::None, true, Value::True);
+    process.install_filter(Filter::Shared(default_filter()), true, Value::True);
 }

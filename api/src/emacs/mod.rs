@@ -17,8 +17,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What differs from Emacs 28.2 is in the table of ARCHITECTURE.md.
-
+#![doc = include_str!("../../EMACS.md")]
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "an argument may be any value, and few are right"

@@ -20,7 +20,7 @@ use netproc_core::{
     reactor::Wake as _,
 };
 
-use super::{DEPTH_MAX, Report, Runtime};
+use super::{Report, Runtime};
 use crate::{
     backend::AnyReactor,
     handlers::{CallbackError, CallbackKind, Filter, Handlers, Sentinel, contained},
@@ -109,7 +109,7 @@ impl Runtime {
 
     fn run_posted(&self) {
         // A job that waits serves those behind it, nested, but never so deep that they would fail.
-        if self.inner.depth.get() > DEPTH_MAX / 2 {
+        if self.inner.depth.get() > (self.inner.depth_max / 2).max(1) {
             return;
         }
         // Those there now, not those they post: who posts itself again lets others go on.
@@ -178,7 +178,7 @@ impl Runtime {
     /// A sentinel that deletes the next process, whose sentinel does the same, would go down as deep as
     /// there are processes: from a certain depth on they are told one after the other.
     pub(crate) fn tell(&self, process: &Process, event: Event) {
-        let Some(telling) = Telling::enter(&self.inner.telling) else {
+        let Some(telling) = Telling::enter(&self.inner.telling, self.inner.depth_max) else {
             self.inner.untold.borrow_mut().push_back((process.clone(), event));
             return;
         };
@@ -216,26 +216,29 @@ impl Runtime {
 }
 
 /// Counts sentinels told one inside the other, and ends the count however one ends.
-struct Telling<'a>(&'a Cell<u32>);
+struct Telling<'a> {
+    depth: &'a Cell<u32>,
+    max: u32,
+}
 
 impl<'a> Telling<'a> {
     /// `None` when it is deep enough.
-    fn enter(depth: &'a Cell<u32>) -> Option<Self> {
-        if depth.get() >= DEPTH_MAX {
+    fn enter(depth: &'a Cell<u32>, max: u32) -> Option<Self> {
+        if depth.get() >= max {
             return None;
         }
         depth.set(depth.get() + 1);
-        Some(Self(depth))
+        Some(Self { depth, max })
     }
 
     fn is_deepest(&self) -> bool {
-        self.0.get() >= DEPTH_MAX
+        self.depth.get() >= self.max
     }
 }
 
 impl Drop for Telling<'_> {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.depth.set(self.depth.get() - 1);
     }
 }
 

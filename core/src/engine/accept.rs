@@ -1,7 +1,8 @@
 //! Accepting: a connection becomes a process with its server's handlers and a name of its own.
 //!
 //! Invariant: a connection is listed before anything is told of it, and its events never overtake
-//! its birth. Logging and the sentinel are the upper layer's.
+//! its birth. A server has no more listed connections than its limit. Logging and the sentinel are the
+//! upper layer's.
 
 use std::{fmt::Write as _, rc::Rc, time::Duration};
 
@@ -10,12 +11,10 @@ use crate::{
     address::{Address, Family},
     event::LogEntry,
     machine::Phase,
-    process::{Birth, Process, Shared},
+    process::{Birth, Crowded, Limits, Process, Shared},
     reactor::{CloseHow, Reactor, SockId, SysError},
+    table::ProcessId,
 };
-
-/// Accept failures are logged this often at most, with a count.
-const LOG_EVERY: Duration = Duration::from_secs(1);
 
 impl<R: Reactor, H: Clone> Engine<R, H> {
     pub(super) fn handle_accepted(
@@ -27,6 +26,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if server.borrow().phase != Phase::Listen {
             self.reactor.close(id, CloseHow::Now);
             return None;
+        }
+        if server.borrow().is_full() {
+            return self.turn_away(server, id);
         }
         self.accepted += 1;
         let local = self.local_of_accepted(server, id);
@@ -46,7 +48,6 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         };
         let (linger, deaf) = (s.linger, s.deaf);
         drop(s);
-        server.borrow_mut().served += 1;
         let waited = self.release(id);
         let process = self.list_new(&name, birth);
         self.change_flow(&process, |p| {
@@ -58,7 +59,49 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 p.inbox = waiting;
             }
         });
+        self.count_in(server, &process);
         Some(Delivery::Accepted { server: Rc::clone(server), process, from })
+    }
+
+    /// Counts a new connection; with the last place taken, the others have to wait or are told.
+    fn count_in(&mut self, server: &Shared<H>, process: &Shared<H>) {
+        let mut s = server.borrow_mut();
+        s.served += 1;
+        s.serving.get_or_insert_default().connections += 1;
+        process.borrow_mut().counted_by = Some(s.id);
+        let closed = s.is_full() && s.limits.crowded == Crowded::Leave;
+        drop(s);
+        if closed {
+            self.change_flow(server, |s| s.holding = true);
+            let entry = self.crowded(server);
+            self.notices.extend(entry);
+        }
+    }
+
+    /// A connection has ended; one that outlives its server is nobody's concern.
+    pub(super) fn count_out(&mut self, server: ProcessId) {
+        let Some(server) = self.table.get(server).cloned() else { return };
+        self.change_flow(&server, |s| {
+            let serving = s.serving.get_or_insert_default();
+            debug_assert!(serving.connections > 0, "each was counted in");
+            serving.connections = serving.connections.saturating_sub(1);
+            s.holding &= s.is_full();
+        });
+    }
+
+    /// Ends a connection there is no place for. Its bytes are unread, so it may be a reset.
+    fn turn_away(&mut self, server: &Shared<H>, id: SockId) -> Option<Delivery<H>> {
+        self.drop_unborn(id);
+        self.crowded(server)
+    }
+
+    /// What to log of a server that is full, if it is time to.
+    fn crowded(&self, server: &Shared<H>) -> Option<Delivery<H>> {
+        let mut s = server.borrow_mut();
+        let Limits { log_every, crowded, connections_max, .. } = s.limits;
+        let count = s.serving.get_or_insert_default().crowdings.note(self.now, log_every)?;
+        let entry = LogEntry::Crowded { connections_max: connections_max?, crowded, count };
+        Some(Delivery::Log { server: Rc::clone(server), entry })
     }
 
     /// Lists a process and makes it the owner of its socket.
@@ -103,12 +146,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         paused: Option<Duration>,
     ) -> Option<Delivery<H>> {
         let mut s = server.borrow_mut();
-        s.accept_failures += 1;
-        if s.accept_logged.is_some_and(|last| self.now.since(last) < LOG_EVERY) {
-            return None;
-        }
-        s.accept_logged = Some(self.now);
-        let count = std::mem::take(&mut s.accept_failures);
+        let every = s.limits.log_every;
+        let count = s.serving.get_or_insert_default().failures.note(self.now, every)?;
         let entry = LogEntry::AcceptFailed { err, count, paused };
         Some(Delivery::Log { server: Rc::clone(server), entry })
     }

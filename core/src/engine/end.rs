@@ -9,7 +9,7 @@ use crate::{
     event::{Event, Reason},
     machine::{self, Phase},
     process::{Exit, Shared},
-    reactor::{self, CloseHow, Op, Reactor, SysError},
+    reactor::{self, CloseHow, Op, Reactor, SockId, SysError},
 };
 
 impl<R: Reactor, H: Clone> Engine<R, H> {
@@ -60,7 +60,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
         p.exit = exit;
         p.connecting = None;
-        let id = p.id;
+        let (id, counted_by) = (p.id, p.counted_by.take());
         let inbox = std::mem::take(&mut p.inbox);
         p.inbox_len = 0;
         let sock = p.sock.take();
@@ -99,20 +99,23 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             self.ready.retain(|p| !Rc::ptr_eq(p, process));
         }
         for event in inbox {
-            self.drop_unborn(&event);
+            if let reactor::Event::Accepted { id, .. } = event {
+                self.drop_unborn(id);
+            }
+        }
+        if let Some(server) = counted_by {
+            self.count_out(server);
         }
         true
     }
 
-    /// A connection that was accepted but never born ends with its server.
-    fn drop_unborn(&mut self, event: &reactor::Event) {
-        if let reactor::Event::Accepted { id, .. } = event {
-            let owner = self.release(*id);
-            let gone = matches!(&owner, Some(Owner::Unborn(waiting))
-                if waiting.iter().any(|event| matches!(event, reactor::Event::Closed { .. })));
-            if !gone {
-                self.reactor.close(*id, CloseHow::Now);
-            }
+    /// A connection that was accepted but never born ends: with its server, or for want of a place.
+    pub(super) fn drop_unborn(&mut self, id: SockId) {
+        let owner = self.release(id);
+        let gone = matches!(&owner, Some(Owner::Unborn(waiting))
+            if waiting.iter().any(|event| matches!(event, reactor::Event::Closed { .. })));
+        if !gone {
+            self.reactor.close(id, CloseHow::Now);
         }
     }
 }

@@ -107,15 +107,20 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         p.coding = Some(state);
     }
 
-    /// An error that ends nothing: told to a client, whose peer was chosen; a server hears from
+    /// An error that ends nothing. A server is not told of peers that cannot be reached: it hears from
     /// anybody, and anybody could fill its log.
     pub(super) fn handle_trouble(&mut self, process: &Shared<H>, err: SysError) {
         let mut p = process.borrow_mut();
         if p.flushing > 0 {
             p.trouble = Some(err);
-        } else if !p.is_server() {
+        } else if !p.is_server() || !is_unreachable(err) {
             let (process, event) = (Rc::clone(process), Event::Trouble(err));
             self.notices.push_back(Delivery::Event { process, event });
         }
     }
+}
+
+/// Whether an error says that the peer, or the way to it, is not there.
+const fn is_unreachable(err: SysError) -> bool {
+    matches!(err.errno, libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ENOENT)
 }

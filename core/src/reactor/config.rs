@@ -22,8 +22,12 @@ pub struct Config {
     pub accepts_per_turn: u32,
     /// Submission queue entries (io_uring), a power of two.
     pub ring_entries: u32,
-    /// How long a listener rests after `EMFILE` and its kin, unless a descriptor comes free.
+    /// How long a listener rests after `EMFILE` and its kin, unless a descriptor comes free; at
+    /// least a millisecond.
     pub accept_pause: Duration,
+    /// Keep one descriptor in reserve, so that a connection which nobody can accept hears an end
+    /// instead of nothing; see [`Reserve`](crate::reserve::Reserve).
+    pub reserve_descriptor: bool,
     /// How long dropping a reactor waits for the kernel to let go of its memory.
     pub drop_wait: Duration,
 }
@@ -40,17 +44,18 @@ impl Default for Config {
             accepts_per_turn: 64,
             ring_entries: 256,
             accept_pause: Duration::from_millis(100),
+            reserve_descriptor: true,
             drop_wait: Duration::from_secs(2),
         }
     }
 }
 
-/// A size no reactor can be made with.
+/// A size that makes no sense, of a reactor, a runtime or a process.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{field} is {value}, out of the range {min} to {max}")]
 #[non_exhaustive]
 pub struct ConfigError {
-    /// The field of [`Config`].
+    /// The field of [`Config`] or [`Limits`](crate::process::Limits), or the builder's method.
     pub field: &'static str,
     /// What it was.
     pub value: u64,
@@ -58,6 +63,17 @@ pub struct ConfigError {
     pub min: u64,
     /// The most it may be.
     pub max: u64,
+}
+
+impl ConfigError {
+    /// Whether the `value` of `field` is from `min` to `max`.
+    ///
+    /// # Errors
+    ///
+    /// Itself, if it is not.
+    pub const fn check(field: &'static str, value: u64, min: u64, max: u64) -> Result<(), Self> {
+        if min <= value && value <= max { Ok(()) } else { Err(Self { field, value, min, max }) }
+    }
 }
 
 impl Config {
@@ -88,9 +104,16 @@ impl Config {
             ("accepts_per_turn", self.accepts_per_turn.into(), 1, ANY),
             ("ring_entries", self.ring_entries.into(), 1, 32_768),
         ];
-        let wrong = fields.into_iter().find(|(_, value, min, max)| !(min..=max).contains(&value));
-        wrong.map_or(Ok(()), |(field, value, min, max)| Err(ConfigError { field, value, min, max }))
+        for (field, value, min, max) in fields {
+            ConfigError::check(field, value, min, max)?;
+        }
+        // Without a pause, a listener without descriptors would try again and again.
+        ConfigError::check("accept_pause", millis(self.accept_pause), 1, u64::MAX)
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -98,6 +121,16 @@ mod tests {
     use super::*;
 
     type Set = fn(&mut Config, u32);
+
+    #[test]
+    fn a_rest_of_less_than_a_millisecond_is_refused() {
+        let cases = [(0, false), (999, false), (1_000, true), (1_001, true), (u64::MAX, true)];
+        for (micros, legal) in cases {
+            let accept_pause = Duration::from_micros(micros);
+            let checked = Config { accept_pause, ..Config::default() }.check();
+            assert_eq!(checked.is_ok(), legal, "{micros} microseconds: {checked:?}");
+        }
+    }
 
     #[test]
     fn each_size_is_refused_one_below_and_one_above_its_range() {

@@ -4,7 +4,7 @@
 //! environment says `NETPROC_WITHOUT_URING=1`, and every test then says that it was.
 
 use netproc::{
-    Backend, Config, Mechanism, Runtime,
+    Backend, Config, Mechanism, Runtime, RuntimeBuilder,
     sim::{Faults, SimReactor},
 };
 
@@ -38,7 +38,17 @@ impl Subject {
     /// Panics when it cannot be made.
     #[must_use]
     pub fn runtime(self, config: Config) -> Option<Runtime> {
-        let builder = Runtime::builder().config(config);
+        self.build(Runtime::builder(), config)
+    }
+
+    /// The same with choices of your own; the backend and the sizes are set here.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it cannot be made.
+    #[must_use]
+    pub fn build(self, builder: RuntimeBuilder, config: Config) -> Option<Runtime> {
+        let builder = builder.config(config);
         let backend = match self {
             Self::Sim => {
                 return Some(builder.simulated(SimReactor::new(1, Faults::none(), config)));

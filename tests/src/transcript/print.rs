@@ -1,5 +1,10 @@
 //! How a transcript prints values, signals and ports: as `prelude.el` does.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a value is one of many kinds, and few print in a way of their own"
+)]
+
 use std::fmt::Write as _;
 
 use netproc::{
