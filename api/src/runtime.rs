@@ -135,7 +135,8 @@ impl RuntimeBuilder {
     }
 
     /// How deep waits may be nested in callbacks, 1 to 1024; one more is [`Error::TooDeep`]. Default
-    /// 32. Each level takes some of the thread's stack.
+    /// 32. Sentinels that delete nest so deep as well; see [`Process::delete`]. Each level takes some of
+    /// the thread's stack.
     ///
     /// # Examples
     ///
