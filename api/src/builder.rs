@@ -158,6 +158,7 @@ impl Common {
 
     fn start(mut self, asked: Plist, reuse_port: bool) -> Result<Start<Handlers>, StartError> {
         self.limits.check()?;
+        self.options.iter().try_for_each(SockOption::check)?;
         let mut coding = self.coding.transpose()?;
         if self.unibyte {
             let coding = coding.get_or_insert_default();

@@ -8,16 +8,22 @@ use netproc_core::{
     address::Address,
     contact::Role,
     machine::Status,
-    options::SockOption,
+    options::{OptionError, SockOption},
     reactor::{Kind, SysError},
 };
 
 use crate::{process::Process, runtime::Runtime};
 
+/// A column of the table is padded to this width at most: a long name sticks out of it.
+const WIDTH_MAX: usize = 80;
+
 /// Why an option of a live process was not set. Nothing was recorded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetOptionError {
+    /// Its value is none the system can hold.
+    #[error(transparent)]
+    Option(#[from] OptionError),
     /// It has no socket: it has failed or ended.
     #[error("process is not running, it is {0}")]
     NotRunning(Status),
@@ -54,6 +60,7 @@ impl Process {
         if !self.status().is_live() {
             return Err(SetOptionError::NotRunning(self.status()));
         }
+        option.check()?;
         let set = self.runtime().engine_mut().set_option(self.shared(), &option);
         set.map_err(SetOptionError::Sys)?;
         let mut shared = self.shared().borrow_mut();
@@ -203,7 +210,7 @@ impl fmt::Display for ProcessTable {
         let header = ["Process", "Status", "Buffer", "Command"].map(str::to_owned);
         let width = |column: usize| {
             let cells = self.rows.iter().chain([&header]).map(|row| row[column].chars().count());
-            cells.max().unwrap_or_default()
+            cells.max().unwrap_or_default().min(WIDTH_MAX)
         };
         let [name_width, status_width, buffer_width] = [width(0), width(1), width(2)];
         for [name, status, buffer, command] in [&header].into_iter().chain(&self.rows) {

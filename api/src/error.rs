@@ -105,6 +105,9 @@ pub enum StartError {
     /// A coding system that is unknown or refused.
     #[error(transparent)]
     Coding(#[from] CodingError),
+    /// A keyword of Emacs's that nobody here can honour yet.
+    #[error("{0} is not supported yet")]
+    Unsupported(&'static str),
     /// A bound that nothing can live with.
     #[error(transparent)]
     Limits(#[from] ConfigError),
@@ -224,6 +227,9 @@ pub enum Error {
     /// Waiting methods were called inside callbacks, too deep.
     #[error("waits nested {0} deep inside callbacks")]
     TooDeep(u32),
+    /// The process awaited lives in another runtime, where nothing comes of waiting here.
+    #[error("no such process in this runtime: {0}")]
+    NoSuchProcess(String),
     /// This backend has no descriptor a foreign loop could wait on.
     #[error("the {0} backend has no descriptor to wait on")]
     NoDescriptor(&'static str),

@@ -16,7 +16,7 @@ use netproc_core::{
 };
 
 use crate::{
-    error::{Error, StartError},
+    error::{Error, ServiceProblem, StartError},
     handlers::Handlers,
     process::Process,
     runtime::Runtime,
@@ -35,6 +35,11 @@ pub(crate) fn server(
     remote: Option<&Address>,
     backlog: u32,
 ) -> Result<Process, StartError> {
+    if *local == Address::unnamed() {
+        // The system would make a name up, which nobody asked for.
+        let (host, service) = (None, String::new());
+        return Err(StartError::Service { host, service, problem: ServiceProblem::NeedsPath });
+    }
     let over_ip = matches!(local.family(), Family::Ipv4 | Family::Ipv6);
     let datagram = start.kind == Kind::Datagram;
     if over_ip && !datagram {

@@ -348,7 +348,8 @@ impl Process {
     }
 
     /// Deletes it: its status is closed, its name free, and its sentinel hears `deleted` before
-    /// this returns; the second time nothing happens.
+    /// this returns; the second time nothing happens. Sentinels that delete nest no deeper than waits
+    /// do: further down it hears of it as soon as the innermost has returned.
     ///
     /// Input not yet delivered is thrown away. What is still queued goes out in the background, for
     /// as long as the `linger` option or [`Limits::flush_within`] says. With an empty queue the socket

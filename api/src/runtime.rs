@@ -11,6 +11,7 @@ mod send;
 
 use std::{
     cell::{Cell, OnceCell, Ref, RefCell, RefMut},
+    collections::VecDeque,
     fmt,
     rc::Rc,
     sync::Arc,
@@ -68,6 +69,10 @@ struct Inner {
     connections_max: Option<usize>,
     /// Inputs delivered so far.
     inputs: Cell<u64>,
+    /// Sentinels that deletions run now, one inside the other.
+    telling: Cell<u32>,
+    /// Deletions whose sentinels wait for one of those to return.
+    untold: RefCell<VecDeque<(Process, Event)>>,
     shutdown: Cell<bool>,
     /// A wait under way holds the timers.
     timers_held: Cell<bool>,
@@ -136,7 +141,8 @@ impl RuntimeBuilder {
     }
 
     /// How deep waits may be nested in callbacks, 1 to 1024; one more is [`Error::TooDeep`]. Default
-    /// 32. Each level takes some of the thread's stack.
+    /// 32. Sentinels that delete nest so deep as well; see [`Process::delete`]. Each level takes some of
+    /// the thread's stack.
     ///
     /// # Examples
     ///
@@ -239,6 +245,8 @@ impl Runtime {
             depth_max,
             connections_max,
             inputs: Cell::new(0),
+            telling: Cell::new(0),
+            untold: RefCell::default(),
             shutdown: Cell::new(false),
             timers_held: Cell::new(false),
             coding_defaults: RefCell::default(),
@@ -493,8 +501,9 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
+    /// As [`run`](Self::run); [`Error::NoSuchProcess`] for a process of another runtime.
     pub fn next_event_of(&self, process: &Process, timeout: Duration) -> Result<Option<Event>> {
+        self.owns(process)?;
         let depth = Depth::enter(self)?;
         let deadline = self.deadline(timeout);
         let id = process.id();
@@ -505,6 +514,14 @@ impl Runtime {
         let over = || process.exit() != Exit::Alive;
         let pulled = self.pull(Some(&admit), deadline, |untaken| untaken == process, over)?;
         depth.leave(pulled.map(|(_, event)| event))
+    }
+
+    /// Refuses a process of another runtime: its id may be that of somebody here.
+    fn owns(&self, process: &Process) -> Result<()> {
+        if Rc::ptr_eq(&self.inner, &process.runtime().inner) {
+            return Ok(());
+        }
+        Err(Error::NoSuchProcess(process.name().to_string()))
     }
 
     fn pull(

@@ -131,6 +131,36 @@ impl SockOption {
         }))
     }
 
+    /// Whether the system can hold its value whole: a device name that it would cut may be that of
+    /// another device.
+    ///
+    /// # Errors
+    ///
+    /// [`OptionError`], as of [`new`](Self::new), which has checked it already.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc_core::options::{OptionError, SockOption};
+    ///
+    /// let option = SockOption::BindToDevice(Some("sixteen--letters".into()));
+    /// assert_eq!(option.check(), Err(OptionError::DeviceName(16)));
+    /// ```
+    pub fn check(&self) -> Result<(), OptionError> {
+        match self {
+            Self::BindToDevice(Some(name)) => check_device(name),
+            Self::BindToDevice(None)
+            | Self::Broadcast(_)
+            | Self::DontRoute(_)
+            | Self::KeepAlive(_)
+            | Self::Linger(_)
+            | Self::NoDelay(_)
+            | Self::OobInline(_)
+            | Self::Priority(_)
+            | Self::ReuseAddr(_) => Ok(()),
+        }
+    }
+
     /// Its value, as [`new`](Self::new) takes it.
     #[must_use]
     pub fn value(&self) -> Value {
@@ -179,9 +209,16 @@ fn device(value: &Value) -> Result<Option<String>, OptionError> {
         return Ok(None);
     }
     let name = value.as_str().ok_or_else(|| wrong(":bindtodevice", "a name or nil", value))?;
+    check_device(name)?;
+    Ok((!name.is_empty()).then(|| name.into()))
+}
+
+fn check_device(name: &str) -> Result<(), OptionError> {
+    if name.contains('\0') {
+        return Err(wrong(":bindtodevice", "a name without a NUL", &name.into()));
+    }
     match name.len() {
-        0 => Ok(None),
-        1..=DEVICE_LEN_MAX => Ok(Some(name.into())),
+        0..=DEVICE_LEN_MAX => Ok(()),
         len => Err(OptionError::DeviceName(len)),
     }
 }
@@ -257,6 +294,7 @@ mod tests {
             (":priority", "3.5", "not an integer"),
             (":bindtodevice", "5", "not a name"),
             (":bindtodevice", "\"sixteen--letters\"", "too long"),
+            (":bindtodevice", "\"lo\\0\"", "without a NUL"),
         ];
         for (keyword, value, problem) in bad {
             let refused = SockOption::new(keyword, &value.parse().unwrap()).unwrap_err();

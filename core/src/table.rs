@@ -211,11 +211,14 @@ mod tests {
         assert_eq!(table.get(third).map(String::as_str), Some("x<2>"));
     }
 
+    /// faults.md, section 2, row 7.
     #[test]
     fn a_hundred_thousand_of_one_name_and_nothing_left_behind() {
         let mut table = table();
         let ids: Vec<_> = (0..100_000).map(|_| add(&mut table, "same")).collect();
         assert_eq!(table.get(ids[99_999]).map(String::as_str), Some("same<99999>"));
+        // Each step of the search raises this by one or takes a gap, and there was none: a step each.
+        assert_eq!(table.names.known["same"].tried, 100_000);
         for id in ids {
             table.remove(id);
         }

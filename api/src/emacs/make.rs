@@ -98,7 +98,9 @@ impl Runtime {
     /// # Source
     ///
     /// Emacs Lisp manual 28.2, "Network Processes". Differs: numbers out of range, NULs and paths that
-    /// do not fit are refused, not cut; filters that are no functions are refused at once.
+    /// do not fit are refused, not cut; filters that are no functions are refused at once, as is
+    /// `:tls-parameters`, which cannot be honoured yet. A name is looked up before this returns, with
+    /// `:nowait` as well, and one that there is not is an error then, not a process that fails.
     pub fn make_network_process(&self, args: &Plist) -> Result<Option<Process>, StartError> {
         if args.is_empty() {
             return Ok(None);
@@ -115,6 +117,10 @@ impl Runtime {
         let buffer = self.buffer_argument(args)?;
         let plist = plist(args)?;
         let coding = self.coding_argument(args)?;
+        if on(args, ":tls-parameters") {
+            // Ignored, it would make a connection in clear where an encrypted one was asked for.
+            return Err(StartError::Unsupported(":tls-parameters"));
+        }
         let (handlers, deaf) = handlers(args, buffer)?;
         let start = Start {
             name,

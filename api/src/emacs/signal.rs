@@ -7,6 +7,7 @@ use std::{fmt, io};
 
 use netproc_core::{
     coding::CodingError,
+    options::SockOption,
     plist::{Plist, PlistError, Value},
     reactor::{Op, SysError},
 };
@@ -96,7 +97,7 @@ impl Signal {
         match err.op {
             Op::Bind => Self::file("Cannot bind server socket", err, Vec::new()),
             Op::Listen => Self::file("Cannot listen on server socket", err, Vec::new()),
-            Op::Option => Self::file("Cannot set network option", err, context),
+            Op::Option => Self::file("Cannot set network option", err, options(args)),
             _ if server => Self::file("make server process failed", err, context),
             _ => Self::file("make client process failed", err, context),
         }
@@ -106,6 +107,12 @@ impl Signal {
     pub(crate) fn not_running(process: &Process) -> Self {
         Self::error(format!("Process {} not running", process.name()))
     }
+}
+
+/// The socket options among the arguments: one, as a rule, and then it is the one Emacs names.
+fn options(args: &Plist) -> Vec<Value> {
+    let known = args.iter().filter(|(keyword, _)| SockOption::KEYWORDS.contains(keyword));
+    known.flat_map(|(keyword, value)| [Value::symbol(keyword), value.clone()]).collect()
 }
 
 impl From<CodingError> for Signal {

@@ -146,6 +146,7 @@ pub(super) fn set_network_process_option(_: &Emacs, args: &[Value]) -> Answer {
     match process.set_option(option) {
         Ok(()) => {}
         Err(SetOptionError::NotRunning(_)) => return Err(Signal::error("Process is not running")),
+        Err(SetOptionError::Option(err)) => return Err(Signal::error(err.emacs_message())),
         Err(SetOptionError::Sys(err)) => {
             let context = vec![args[1].clone(), args[2].clone()];
             return Err(Signal::file("Cannot set network option", err, context));

@@ -105,6 +105,7 @@ impl StartError {
             | Self::Address(_)
             | Self::Plist(_)
             | Self::Backlog(_)
+            | Self::Unsupported(_)
             | Self::Limits(_)
             | Self::Incompatible(_)
             | Self::Adopt(_)

@@ -24,7 +24,8 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
+    /// As [`run`](Self::run); [`Error::NoSuchProcess`](crate::Error::NoSuchProcess) for a process of
+    /// another runtime.
     ///
     /// # Source
     ///
@@ -47,6 +48,7 @@ impl Runtime {
         just_this_one: bool,
         timers: bool,
     ) -> Result<bool> {
+        process.map_or(Ok(()), |process| self.owns(process))?;
         let depth = Depth::enter(self)?;
         let _held = (!timers).then(|| HeldTimers::new(self));
         let deadline = match (timeout, process) {

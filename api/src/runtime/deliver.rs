@@ -171,8 +171,20 @@ impl Runtime {
     }
 
     /// Tells a sentinel outside of a wait: only `deleted` comes that way.
+    ///
+    /// A sentinel that deletes the next process, whose sentinel does the same, would go down as deep as
+    /// there are processes: from a certain depth on they are told one after the other.
     pub(crate) fn tell(&self, process: &Process, event: Event) {
+        let Some(telling) = Telling::enter(&self.inner.telling, self.inner.depth_max) else {
+            self.inner.untold.borrow_mut().push_back((process.clone(), event));
+            return;
+        };
         drop(self.sentinel(process.clone(), event));
+        while telling.is_deepest() {
+            let next = self.inner.untold.borrow_mut().pop_front();
+            let Some((process, event)) = next else { break };
+            drop(self.sentinel(process, event));
+        }
     }
 
     fn on_accept(&self, server: &Process, process: &Process) {
@@ -200,6 +212,33 @@ impl Runtime {
     }
 }
 
+/// Counts sentinels told one inside the other, and ends the count however one ends.
+struct Telling<'a> {
+    depth: &'a Cell<u32>,
+    max: u32,
+}
+
+impl<'a> Telling<'a> {
+    /// `None` when it is deep enough.
+    fn enter(depth: &'a Cell<u32>, max: u32) -> Option<Self> {
+        if depth.get() >= max {
+            return None;
+        }
+        depth.set(depth.get() + 1);
+        Some(Self { depth, max })
+    }
+
+    fn is_deepest(&self) -> bool {
+        self.depth.get() >= self.max
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.depth.set(self.depth.get() - 1);
+    }
+}
+
 /// Drops the callbacks of a process that has ended. Nothing calls them any more, and one that keeps
 /// its own process would keep it, and the runtime, for ever.
 fn drop_handlers(process: &Process) {
@@ -212,6 +251,14 @@ fn drop_handlers(process: &Process) {
     }
 }
 
+/// The error with the name of its process, of which nothing begins a line of its own.
+fn reported(err: &CallbackError) -> String {
+    if err.process.is_empty() {
+        return err.to_string();
+    }
+    format!("{}: {err}", err.process.escape_debug())
+}
+
 /// To standard error, a line each with its causes, and no more than some a second: a peer that makes
 /// a filter fail must not fill a disk.
 pub(super) fn default_report() -> Report {
@@ -222,8 +269,7 @@ pub(super) fn default_report() -> Report {
         let (since, count) = if fresh { (Instant::now(), 0) } else { (since, count) };
         window.set((since, count.saturating_add(1)));
         let mut line = match count {
-            0..REPORTS_PER_SECOND if err.process.is_empty() => err.to_string(),
-            0..REPORTS_PER_SECOND => format!("{}: {err}", err.process),
+            0..REPORTS_PER_SECOND => reported(err),
             REPORTS_PER_SECOND => {
                 "more errors in callbacks within this second are not shown".into()
             }
@@ -237,4 +283,24 @@ pub(super) fn default_report() -> Report {
         // Nobody reads standard error, then.
         let _ = writeln!(std::io::stderr(), "{line}");
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// faults.md, section 2, row 5.
+    #[test]
+    fn a_name_cannot_forge_a_line_of_the_report() {
+        let cases = [
+            ("echo <127.0.0.1:80>", "echo <127.0.0.1:80>: error in process filter: no"),
+            ("a\nroot: ok\0", "a\\nroot: ok\\0: error in process filter: no"),
+            ("", "error in process filter: no"),
+        ];
+        for (name, line) in cases {
+            let (kind, process) = (CallbackKind::Filter, name.into());
+            let err = CallbackError { kind, process, error: "no".into(), panicked: false };
+            assert_eq!(reported(&err), line);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use netproc_core::{
     reactor::{Kind, Payload, Tick},
 };
 
-use super::{DEPTH_MAX, Depth, Inside, Runtime, has_takers};
+use super::{Depth, Inside, Runtime, has_takers};
 use crate::{
     error::{Error, SendWaitError},
     process::Process,
@@ -56,7 +56,7 @@ impl Process {
     ) -> Result<(), SendWaitError> {
         let rt = self.runtime();
         let data = data.into();
-        if rt.inner.depth.get() >= DEPTH_MAX {
+        if rt.inner.depth.get() >= rt.inner.depth_max {
             self.send(data)?;
             return Ok(());
         }

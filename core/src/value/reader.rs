@@ -111,6 +111,10 @@ impl Reader<'_> {
         let mut values = Vec::new();
         while !self.closed(')')? {
             if !values.is_empty() && self.at_dot() {
+                // Each element before a dot is a level of its own to whoever walks or drops the value.
+                if depth + values.len() > DEPTH_MAX {
+                    return Err(self.error("nested too deep"));
+                }
                 self.next();
                 let last = self.value(depth + 1)?;
                 if !self.closed(')')? {
@@ -222,6 +226,7 @@ mod tests {
     #[test]
     fn what_is_no_value_is_told_with_its_place() {
         let deep = "(".repeat(100_000);
+        let (long, list) = (format!("({}. b)", "a ".repeat(100_000)), "(a . ".repeat(100_000));
         let cases = [
             ("", 0, "missing"),
             ("  ", 2, "missing"),
@@ -235,6 +240,8 @@ mod tests {
             ("#<process x>", 0, "object"),
             ("\"\\777\"", 5, "large"),
             (&deep, DEPTH_MAX + 1, "too deep"),
+            (&long, 200_001, "too deep"),
+            (&list, 5 * DEPTH_MAX + 1, "too deep"),
         ];
         for (text, position, problem) in cases {
             let error = text.parse::<Value>().unwrap_err();
