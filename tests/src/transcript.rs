@@ -99,11 +99,16 @@ impl Tr {
         self.0.emacs.runtime()
     }
 
-    /// Seconds of the runtime's own clock, which is virtual in a simulation.
-    fn seconds(&self) -> f64 {
+    /// Time of the runtime's own clock, which is virtual in a simulation.
+    fn time(&self) -> Duration {
         let ticks = self.rt().with_simulation(|reactor| reactor.now());
         let real = self.0.begin.elapsed();
-        ticks.map_or(real, |tick| tick.since(netproc_core::reactor::Tick(0))).as_secs_f64()
+        ticks.map_or(real, |tick| tick.since(netproc_core::reactor::Tick(0)))
+    }
+
+    /// The same in seconds.
+    fn seconds(&self) -> f64 {
+        self.time().as_secs_f64()
     }
 
     /// Name of a file in the scratch folder.
@@ -220,9 +225,10 @@ impl Tr {
 
     /// `tr-timed`: `in-time` if `body` took at least `low` and less than `high` seconds, and its value.
     pub fn timed(&self, low: f64, high: f64, body: impl FnOnce() -> Value) -> Value {
-        let begin = self.seconds();
+        // A difference of whole nanoseconds: virtual time is exactly what was asked for.
+        let begin = self.time();
         let value = body();
-        let took = self.seconds() - begin;
+        let took = (self.time() - begin).as_secs_f64();
         let in_time = (low..high).contains(&took);
         let word = if in_time { sym("in-time") } else { sym(&format!("took-{took:.3}s")) };
         Value::list([word, value])

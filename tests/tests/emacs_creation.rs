@@ -2,6 +2,8 @@
 //!
 //! Emacs Lisp manual 28.2, "Network Processes", "Process Information".
 
+use std::slice::from_ref;
+
 use netproc::Value;
 use netproc_tests::{
     lisp, scenario,
@@ -11,12 +13,12 @@ use netproc_tests::{
 scenario!(server_random_port, |t| {
     let s = t.server("srv", &[]);
     t.state("server", &s);
-    let of = |name: &str| fmt(&t.f(name, &[s.clone()]));
+    let of = |name: &str| fmt(&t.f(name, from_ref(&s)));
     t.line(&format!("type={} id={}", of("process-type"), of("process-id")));
     let contact = |key: &str| t.f("process-contact", &[s.clone(), sym(key)]);
     t.v("local", contact(":local"));
     t.v("service is the port", contact(":service") == Value::from(t.port(&s)));
-    t.v("host and service", t.f("process-contact", &[s.clone()]));
+    t.v("host and service", t.f("process-contact", from_ref(&s)));
     t.v("remote", contact(":remote"));
     t.v("port in range", (1..65536).contains(&t.port(&s)));
     t.v("distinct", t.port(&s) != t.port(&t.server("other", &[])));
@@ -30,7 +32,7 @@ scenario!(name_uniquified, |t| {
     let s = t.server("n", &[]);
     let names = ["n", "n", "n<1>", "", ""];
     let cs: Vec<Value> = names.iter().map(|name| t.client(name, &s, &[])).collect();
-    let name = |process: &Value| t.f("process-name", &[process.clone()]);
+    let name = |process: &Value| t.f("process-name", from_ref(process));
     t.v("names", Value::list(cs.iter().map(name)));
     t.v("contact name is as asked", t.f("process-contact", &[cs[0].clone(), sym(":name")]));
     t.v("found", cs[1] == t.f("get-process", &["n<2>".into()]));
@@ -41,7 +43,7 @@ scenario!(name_uniquified, |t| {
     t.v("reused", name(&c));
     t.v("found", c == t.f("get-process", &["n<1>".into()]));
     t.call_try("not a string", "get-process", &[sym("n")]);
-    t.v("a process is its own answer", s == t.f("get-process", &[s.clone()]));
+    t.v("a process is its own answer", s == t.f("get-process", from_ref(&s)));
     t.v("unknown", t.f("get-process", &["zzz".into()]));
     let listed = processes(&t.f("process-list", &[]));
     let names = listed.iter().map(name);

@@ -1,5 +1,7 @@
 //! How a transcript prints values, signals and ports: as `prelude.el` does.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a value may be anything, most print alike")]
+
 use std::fmt::Write as _;
 
 use netproc::{
