@@ -13,7 +13,7 @@ use netproc_core::{
 use super::Function;
 use crate::{
     handlers::{Filter, Log, Sentinel},
-    output::{is_emacs, text_of},
+    output::{default_filter, is_emacs, text_of},
     process::{Process, shared_filter},
 };
 
@@ -74,7 +74,8 @@ pub(super) fn log(function: Function) -> Log {
     })
 }
 
-/// Filter `t`.
+/// Filter `t`. The default filter is there, though nothing reaches it: without any, what a server
+/// accepts would wait for whoever pulls events.
 pub(super) fn ignore_input(process: &Process) {
-    process.install_filter(Filter::None, true, Value::True);
+    process.install_filter(Filter::Shared(default_filter()), true, Value::True);
 }
