@@ -327,6 +327,10 @@ impl Reactor for AnyReactor {
         each!(self, r => r.queued_packets(id))
     }
 
+    fn send_failure(&self, id: SockId) -> Option<(SysError, u64)> {
+        each!(self, r => r.send_failure(id))
+    }
+
     fn watch_sent(&mut self, id: SockId, on: bool) {
         each!(self, r => r.watch_sent(id, on));
     }

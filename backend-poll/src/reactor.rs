@@ -239,6 +239,11 @@ impl Reactor for PollReactor {
         self.socks.get(id.0).map_or(0, |sock| sock.out.packets())
     }
 
+    fn send_failure(&self, id: SockId) -> Option<(SysError, u64)> {
+        let sock = self.socks.get(id.0).filter(|sock| sock.broken)?;
+        Some((sock.cause?, sock.unsent()))
+    }
+
     fn watch_sent(&mut self, id: SockId, on: bool) {
         let Some(sock) = self.socks.get_mut(id.0) else { return };
         sock.watched = on;

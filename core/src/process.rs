@@ -336,6 +336,14 @@ impl<H> Process<H> {
             || self.inbox.front().is_some_and(|event| end(event) && self.admits_next(event))
     }
 
+    /// How its connection ended and how many bytes were not sent, if that waits to be delivered.
+    pub(crate) fn end_in_store(&self) -> Option<(Reason, u64)> {
+        self.inbox.iter().find_map(|event| {
+            let reactor::Event::Closed { cause, unsent, .. } = event else { return None };
+            Some((cause.map_or(Reason::End, Reason::Sys), *unsent))
+        })
+    }
+
     /// Bytes accepted by `send` that the system did not have when it ended; 0 before.
     #[must_use]
     pub const fn unsent(&self) -> u64 {

@@ -576,6 +576,13 @@ pub trait Reactor {
     /// Packets or records queued that the kernel has not taken yet; 0 on streams and for a dead id.
     fn queued_packets(&self, id: SockId) -> usize;
 
+    /// Why the socket can send no more and how many bytes the kernel has not taken, if that is known and
+    /// `Closed` has still to come, as while its input is turned off. `None` where what cannot be sent
+    /// counts as [`queued`](Self::queued) until `Closed`.
+    fn send_failure(&self, _id: SockId) -> Option<(SysError, u64)> {
+        None
+    }
+
     /// Whether [`Event::Sent`] is wanted for this socket; off at first, since it costs an event a
     /// batch.
     fn watch_sent(&mut self, id: SockId, on: bool);

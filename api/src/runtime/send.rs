@@ -1,7 +1,8 @@
 //! Sending as Emacs does it: a wait, on top of the queue, until the system has everything.
 //!
 //! Invariant: bytes of one call stay together, and those of nested calls come behind it, since all
-//! of them go through the process's one queue at once. Everybody is served meanwhile.
+//! of them go through the process's one queue at once. What the system takes at once goes without a
+//! callback; only a sender that has to wait serves everybody meanwhile.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use netproc_core::{
     engine::SendError,
     machine::{Phase, Status},
     process::Exit,
-    reactor::{Kind, Payload, Tick},
+    reactor::{Kind, Payload, Tick, Wait, Wake as _},
 };
 
 use super::{Depth, Inside, Runtime, has_takers};
@@ -18,13 +19,16 @@ use crate::{
     process::Process,
 };
 
+/// Looks at the reactor in one step of a sender that waits. Emacs's steps last 20 milliseconds.
+const STEP_POLLS: u32 = 32;
+
 impl Process {
     /// Sends `data` and waits until the system has all of it, at most `timeout` if one is given,
     /// serving everybody meanwhile.
     ///
-    /// A connecting process is waited for first. Callbacks run inside, its own as well, and may send to
-    /// the same process: those bytes go behind these, and their wait is over when all have gone. The
-    /// bound of the queue does not hold here. In callbacks nested too deep for another wait it queues,
+    /// A connecting process is waited for first. If the system takes all at once, no callback runs. Else
+    /// they run inside, its own as well, and may send to the same process: those bytes go behind these,
+    /// and their wait is over when all have gone. The bound of the queue does not hold here. In callbacks nested too deep for another wait it queues,
     /// within the bound, and returns.
     ///
     /// # Errors
@@ -69,7 +73,7 @@ impl Process {
     }
 
     /// Waits until everything queued is with the system, at most `timeout`, serving everybody
-    /// meanwhile.
+    /// meanwhile, unless the system takes it at once.
     ///
     /// # Errors
     ///
@@ -87,9 +91,9 @@ impl Runtime {
     fn flush_of(&self, process: &Process, within: Duration) -> Result<(), SendWaitError> {
         let depth = Depth::enter(self)?;
         let deadline = self.deadline(within);
-        self.engine_mut().flush_begins(process.shared());
+        let before = self.engine_mut().flush_begins(process.shared());
         let waited = self.flush_until(process, deadline);
-        let trouble = self.engine_mut().flush_ends(process.shared());
+        let trouble = self.engine_mut().flush_ends(process.shared(), before);
         depth.leave(())?;
         let unsent = process.shared().borrow().unsent();
         match (waited?, trouble, process.exit()) {
@@ -100,31 +104,60 @@ impl Runtime {
             (_, _, Exit::Broken(reason)) if unsent > 0 => {
                 Err(SendWaitError::Broken { reason, unsent })
             }
+            // It has ended, but is stopped, or what it was sent before comes first.
+            (_, _, Exit::Alive) => match self.engine().lost(process.shared()) {
+                Some((reason, unsent)) => Err(SendWaitError::Broken { reason, unsent }),
+                None => Ok(()),
+            },
             _ => Ok(()),
         }
     }
 
     /// Returns whether all has gone, or the process has ended; else the time is over.
     fn flush_until(&self, process: &Process, deadline: Tick) -> Result<bool, Error> {
-        let packets = process.kind() == Kind::Datagram;
-        let mut looked = false;
+        let phase = || process.shared().borrow().phase();
+        let ended = || !matches!(phase(), Phase::Open | Phase::Draining | Phase::Connect);
+        let goes_on = || !ended() && self.engine_mut().flush_goes_on(process.shared());
+        // A packet the system refuses is told of with the next poll, not at once.
+        if !goes_on() && (ended() || process.kind() != Kind::Datagram) {
+            return Ok(true);
+        }
+        self.poll(Wait::No)?;
+        if self.engine_mut().store_all() {
+            // Posted calls are for a wait that delivers something.
+            self.inner.waker.wake();
+        }
         loop {
-            let ended = !matches!(
-                process.shared().borrow().phase(),
-                Phase::Open | Phase::Draining | Phase::Connect
-            );
-            let goes_on = self.engine_mut().flush_goes_on(process.shared());
-            // A packet the system refuses is told of with the next poll, not at once.
-            if ended || !goes_on && (looked || !packets) {
+            if self.engine().lost(process.shared()).is_some() {
+                let id = process.id();
+                let own = |p: &Inside, input: bool| p.id() == id && has_takers(p, input);
+                while self.deliver_one(Some(&own)).is_some() {}
                 return Ok(true);
             }
-            if looked && self.engine().now() >= deadline {
+            if !goes_on() {
+                return Ok(true);
+            }
+            if self.engine().now() >= deadline {
                 return Ok(false);
             }
-            let at = if goes_on { Some(deadline) } else { Some(Tick::default()) };
-            self.poll(self.wait_until(at.filter(|&at| at < Tick(u64::MAX))))?;
-            looked = true;
-            while self.deliver_one(Some(&|p: &Inside, input| has_takers(p, input))).is_some() {}
+            if !self.serve_ready(deadline)? {
+                self.poll(self.wait_until(Some(deadline).filter(|&at| at < Tick(u64::MAX))))?;
+                self.deliver_all(Some(&has_takers));
+            }
         }
+    }
+
+    /// One step of a sender that waits: everything that is ready, so that whoever reads what it sends
+    /// has its turn, but no more than a bounded amount. Returns whether there was anything.
+    fn serve_ready(&self, deadline: Tick) -> Result<bool, Error> {
+        let mut polls = 0;
+        while self.deliver_all(Some(&has_takers)) {
+            if polls >= STEP_POLLS || self.engine().now() >= deadline {
+                return Ok(true);
+            }
+            self.poll(Wait::No)?;
+            polls += 1;
+        }
+        Ok(polls > 0)
     }
 }

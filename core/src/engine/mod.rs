@@ -257,6 +257,18 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
     }
 
+    /// Sorts what the last poll brought, so that it is known who has ended and which packet was
+    /// refused, and delivers none of it. Returns whether another thread has woken the reactor.
+    #[must_use]
+    pub fn store_all(&mut self) -> bool {
+        let mut woken = false;
+        while let Some(delivery) = self.next(Some(&|_, _| false)) {
+            debug_assert!(matches!(delivery, Delivery::Woken), "nobody was admitted");
+            woken = true;
+        }
+        woken
+    }
+
     fn next_notice(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
         let wanted = |delivery: &Delivery<H>| match delivery.process().map(|p| p.borrow()) {
             Some(p) => !p.busy && admit.is_none_or(|admit| admit(&p, false)),

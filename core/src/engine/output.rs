@@ -9,7 +9,7 @@ use super::{Delivery, Engine};
 use crate::{
     address::Address,
     coding::{Coding, EncodeError, EncodeReport, TextRef},
-    event::Event,
+    event::{Event, Reason},
     machine::{self, Phase, Status},
     process::{Process, Shared},
     reactor::{CloseHow, Kind, Payload, Reactor, SockId, SysError},
@@ -257,11 +257,13 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         self.asked_for.push_back(Delivery::Event { process, event });
     }
 
-    /// A sender begins to wait until nothing of `process` is queued any more.
-    pub fn flush_begins(&mut self, process: &Shared<H>) {
+    /// A sender begins to wait until nothing of `process` is queued any more. What it returns is for
+    /// [`flush_ends`](Self::flush_ends): what an outer sender has yet to be told.
+    #[must_use]
+    pub fn flush_begins(&mut self, process: &Shared<H>) -> Option<SysError> {
         let mut p = process.borrow_mut();
         p.flushing += 1;
-        p.trouble = None;
+        p.trouble.take()
     }
 
     /// Whether it has to wait on, and if so sees to it that the next poll ends when bytes have gone.
@@ -277,11 +279,23 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         goes_on
     }
 
+    /// Why some of what was sent will never go out, and how much of it, once the process has ended but
+    /// nobody was told yet: its input comes first, and may be turned off.
+    #[must_use]
+    pub fn lost(&self, process: &Shared<H>) -> Option<(Reason, u64)> {
+        let p = process.borrow();
+        let failure = || {
+            let (err, unsent) = self.reactor.send_failure(p.sock?)?;
+            Some((Reason::Sys(err), unsent))
+        };
+        p.end_in_store().or_else(failure).filter(|&(_, unsent)| unsent > 0)
+    }
+
     /// It has waited; what the system said of a packet meanwhile.
-    pub fn flush_ends(&mut self, process: &Shared<H>) -> Option<SysError> {
+    pub fn flush_ends(&mut self, process: &Shared<H>, outer: Option<SysError>) -> Option<SysError> {
         let mut p = process.borrow_mut();
         p.flushing -= 1;
-        p.trouble.take()
+        std::mem::replace(&mut p.trouble, outer)
     }
 
     /// Bytes accepted by `send` that still wait.
