@@ -16,7 +16,7 @@ use netproc_core::{
 };
 
 use crate::{
-    error::{ServiceProblem, StartError},
+    error::{Error, ServiceProblem, StartError},
     handlers::Handlers,
     process::Process,
     runtime::Runtime,
@@ -58,13 +58,20 @@ pub(crate) fn server(
     Ok(Process::new(made.map_err(sys(local))?, rt.clone()))
 }
 
+/// How long a start that holds its peace serves nobody else: most connections stand by then, and nobody
+/// notices a delay so short.
+const ALONE: Duration = Duration::from_millis(10);
+
 /// How a client waits for its connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Patience {
     /// Not at all: its sentinel hears how it went.
     Nowait,
-    /// At most so long.
+    /// At most so long, serving everybody.
     Within(Duration),
+    /// At most so long, at first serving nobody else: as in Emacs, no callback runs during a connect
+    /// that the system does at once.
+    AloneThenWithin(Duration),
 }
 
 /// Opens a client of the first of `to` that takes it; packets go to the first.
@@ -88,16 +95,23 @@ pub(crate) fn client(
     };
     rt.nudge();
     let process = Process::new(made.map_err(sys(&tried))?, rt.clone());
-    match patience {
-        Patience::Within(within) if !datagram => connected(process, within),
-        Patience::Within(_) | Patience::Nowait => Ok(process),
-    }
+    let waited = match patience {
+        Patience::Nowait => return Ok(process),
+        _ if datagram => return Ok(process),
+        Patience::Within(within) => rt.wait_connecting(&process, within),
+        Patience::AloneThenWithin(within) => {
+            match rt.wait_connecting_alone(&process, within.min(ALONE)) {
+                Ok(true) => rt.wait_connecting(&process, within.saturating_sub(ALONE)),
+                waited => waited,
+            }
+        }
+    };
+    connected(process, waited)
 }
 
-/// Waits until `process` is connected, or takes it back.
-fn connected(process: Process, within: Duration) -> Result<Process, StartError> {
+/// Hands out `process` if it is connected after the wait, or takes it back.
+fn connected(process: Process, waited: Result<bool, Error>) -> Result<Process, StartError> {
     let rt = process.runtime().clone();
-    let waited = rt.wait_connecting(&process, within);
     let address = process.contact().remote().cloned().unwrap_or_else(Address::unnamed);
     let problem = match (waited, process.exit()) {
         (Err(err), _) => StartError::Runtime(Box::new(err)),

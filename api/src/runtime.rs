@@ -545,13 +545,31 @@ impl Runtime {
     /// Serves everybody with callbacks while `process` connects, at most `within`; returns whether
     /// it still does.
     pub(crate) fn wait_connecting(&self, process: &Process, within: Duration) -> Result<bool> {
+        self.wait_connecting_beside(process, within, has_takers)
+    }
+
+    /// The same, with no other process served and no timer run.
+    pub(crate) fn wait_connecting_alone(
+        &self,
+        process: &Process,
+        within: Duration,
+    ) -> Result<bool> {
+        let _held = accept::HeldTimers::new(self);
+        self.wait_connecting_beside(process, within, |_, _| false)
+    }
+
+    fn wait_connecting_beside(
+        &self,
+        process: &Process,
+        within: Duration,
+        others: impl Fn(&Inside, bool) -> bool,
+    ) -> Result<bool> {
         let depth = Depth::enter(self)?;
         let deadline = self.deadline(within);
         let connecting = || process.shared().borrow().is_connecting();
         let id = process.id();
         // No longer than it connects: its first input is for whoever started it.
-        let admit =
-            |p: &Inside, input: bool| has_takers(p, input) || p.id() == id && p.is_connecting();
+        let admit = |p: &Inside, input: bool| others(p, input) || p.id() == id && p.is_connecting();
         loop {
             while connecting() && self.deliver_one(Some(&admit)).is_some() {}
             if !connecting() || self.engine().now() >= deadline {

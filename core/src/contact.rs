@@ -89,6 +89,10 @@ impl Contact {
     /// Sets what it shows for `key`, in place or at the end. Keys that are answered from addresses go on
     /// being answered from them.
     pub fn set(&mut self, key: &str, value: impl Into<Value>) {
+        if self.asked.get(key).is_none() {
+            // What the system has said so far keeps its place: the new key comes after that.
+            self.asked = Rc::new(self.plist());
+        }
         Rc::make_mut(&mut self.asked).put(key, value);
     }
 
@@ -247,5 +251,26 @@ mod tests {
             assert_eq!(contact.short().to_string(), short);
         }
         assert_eq!(child.get(":absent"), None);
+    }
+
+    #[test]
+    fn a_key_set_later_comes_after_what_the_system_said() {
+        let asked = asked(&[(":server", Value::True), (":service", Value::True)]);
+        let mut server = Contact::new(Role::Server, asked).with_local(address("[127 0 0 1 40]"));
+        server.set(":priority", 5);
+        server.set(":service", 6);
+        let child = server.accepted(address("[127 0 0 1 40]"), address("[127 0 0 1 99]"));
+        server.set_local(address("[127 0 0 1 41]"));
+        let cases = [
+            (&server, "(:server t :service 41 :local [127 0 0 1 41] :priority 5)"),
+            (
+                &child,
+                "(:server nil :service 99 :local [127 0 0 1 40] :priority 5 \
+                 :host \"127.0.0.1\" :remote [127 0 0 1 99])",
+            ),
+        ];
+        for (contact, plist) in cases {
+            assert_eq!(contact.plist().to_string(), plist);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Connecting: announced once, failing once, several addresses, many at a time.
 
-use std::{net::ToSocketAddrs as _, time::Duration};
+use std::{cell::Cell, net::ToSocketAddrs as _, rc::Rc, time::Duration};
 
 use netproc::{Address, Exit, Family, Op, Process, SendError, Service, StartError, Status};
 use netproc_tests::conformance;
@@ -104,6 +104,37 @@ conformance!(others_are_served_while_a_start_waits, |rig| {
     rig.until("the inner one", || {
         rig.log.lines().iter().filter(|line| line.contains("accept")).count() == 3
     });
+    Ok(())
+});
+
+// As in Emacs, whose blocking connect serves nobody at all.
+conformance!(a_connect_of_the_dynamic_front_that_succeeds_at_once_runs_no_callback, |rig| {
+    let server = rig.server().start()?;
+    let due = Rc::new(Cell::new(false));
+    let seen = Rc::clone(&due);
+    let _timer = rig.rt.run_after(Duration::ZERO, move |_| seen.set(true));
+    let port = server.contact().local().port().expect("it has a port");
+    let args = format!(r#"(:name "front" :host "127.0.0.1" :service {port})"#).parse()?;
+    let client = rig.rt.make_network_process(&args)?.expect("there are arguments");
+    assert_eq!(client.status(), Status::Open);
+    assert_eq!((rig.children(&server), due.get()), (0, false));
+    rig.until("both", || rig.children(&server) == 1 && due.get());
+    Ok(())
+});
+
+// DIFFERENCE: Emacs serves nobody during a blocking connect, and so would wait here for ever.
+conformance!(a_connect_of_the_dynamic_front_that_takes_long_serves_others, |rig| {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("full");
+    let server = rig.server().family(Family::Local).service(&*path).backlog(0).stop(true);
+    let server = server.start()?;
+    let waiting = rig.client(&server).start()?;
+    let resumed = server.clone();
+    let _timer = rig.rt.run_after(Duration::from_millis(30), move |_| resumed.resume());
+    let args = format!(r#"(:name "front" :family local :service "{}")"#, path.display()).parse()?;
+    let client = rig.rt.make_network_process(&args)?.expect("there are arguments");
+    assert_eq!((waiting.status(), client.status()), (Status::Open, Status::Open));
+    assert!(rig.children(&server) > 0, "nobody was served");
     Ok(())
 });
 

@@ -65,8 +65,9 @@ impl Runtime {
     /// client is not connected, keywords nobody knows are kept in the contact. Functions are
     /// [`Function`]s or the symbol `ignore`. No arguments make no process.
     ///
-    /// Blocks until the connection stands, 60 seconds at most, unless `:nowait` is given; everybody is
-    /// served meanwhile.
+    /// Blocks until the connection stands, 60 seconds at most, unless `:nowait` is given. Others are served
+    /// meanwhile, but not in the first hundredth of a second: a connect that the system does at once runs no
+    /// callback of another process, as in Emacs.
     ///
     /// # Errors
     ///
@@ -139,7 +140,7 @@ impl Runtime {
                 open::server(self, start, &at[0], remote.as_ref(), backlog)?
             }
             None => {
-                let within = Patience::Within(CONNECT_WITHIN);
+                let within = Patience::AloneThenWithin(CONNECT_WITHIN);
                 let patience = if nowait { Patience::Nowait } else { within };
                 open::client(self, start, at, None, patience)?
             }

@@ -83,13 +83,13 @@ impl Runtime {
 }
 
 /// No timer runs while it is there; those that are due run afterwards.
-struct HeldTimers<'a> {
+pub(super) struct HeldTimers<'a> {
     rt: &'a Runtime,
     before: bool,
 }
 
 impl<'a> HeldTimers<'a> {
-    fn new(rt: &'a Runtime) -> Self {
+    pub(super) fn new(rt: &'a Runtime) -> Self {
         Self { rt, before: rt.inner.timers_held.replace(true) }
     }
 }
