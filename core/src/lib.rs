@@ -11,6 +11,7 @@ pub mod coding;
 pub mod contact;
 pub mod engine;
 pub mod event;
+pub mod layer;
 pub mod machine;
 pub mod options;
 pub mod outbox;
