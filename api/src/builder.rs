@@ -6,13 +6,14 @@
 mod places;
 mod sockets;
 
-use std::{fmt, time::Duration};
+use std::{fmt, rc::Rc, time::Duration};
 
 use netproc_core::{
     address::{Address, Family},
     coding::{Coding, CodingError, CodingSystem},
     engine::Start,
     event::{Event, Input, LogEntry},
+    layer::Layers,
     options::SockOption,
     output::Buffer,
     plist::{Plist, Value},
@@ -121,6 +122,7 @@ struct Common {
     unibyte: bool,
     stopped: bool,
     half_open: bool,
+    layers: Option<Rc<dyn Layers>>,
     limits: Limits,
     connected: bool,
     file: FileSpec,
@@ -143,6 +145,7 @@ impl Common {
             unibyte: false,
             stopped: false,
             half_open: false,
+            layers: None,
             limits: Limits::default(),
             connected: true,
             file: FileSpec::default(),
@@ -208,6 +211,7 @@ impl Common {
             plist: self.plist,
             handlers: self.handlers,
             coding,
+            layers: self.layers,
             options: self.options,
             stopped: self.stopped,
             half_open: self.half_open,
@@ -328,7 +332,7 @@ macro_rules! common_methods {
             sentinel: impl Fn(&Process, &Event) -> O + 'static,
         ) -> Self {
             self.common.handlers.sentinel =
-                Some(std::rc::Rc::new(move |process: &Process, event: &Event| {
+                Some(Rc::new(move |process: &Process, event: &Event| {
                     sentinel(process, event).into_error()
                 }));
             self
@@ -389,6 +393,13 @@ macro_rules! common_methods {
         /// has it: the peer's end is the end.
         pub fn half_open(mut self, half_open: bool) -> Self {
             self.common.half_open = half_open;
+            self
+        }
+
+        /// What lies between each connection and its wire, such as TLS: the process is connecting until
+        /// its handshake is done. Streams only.
+        pub fn layers(mut self, layers: impl Layers + 'static) -> Self {
+            self.common.layers = Some(Rc::new(layers));
             self
         }
 
@@ -509,11 +520,10 @@ impl ServerBuilder {
         mut self,
         log: impl Fn(&Process, Option<&Process>, &LogEntry) -> O + 'static,
     ) -> Self {
-        self.common.handlers.log = Some(std::rc::Rc::new(
-            move |server: &Process, process: Option<&Process>, entry: &LogEntry| {
+        self.common.handlers.log =
+            Some(Rc::new(move |server: &Process, process: Option<&Process>, entry: &LogEntry| {
                 log(server, process, entry).into_error()
-            },
-        ));
+            }));
         self
     }
 
@@ -524,7 +534,7 @@ impl ServerBuilder {
         on_accept: impl Fn(&Process, &Process) -> O + 'static,
     ) -> Self {
         self.common.handlers.on_accept =
-            Some(std::rc::Rc::new(move |server: &Process, process: &Process| {
+            Some(Rc::new(move |server: &Process, process: &Process| {
                 on_accept(server, process).into_error()
             }));
         self

@@ -11,6 +11,7 @@ use netproc_core::{
     coding::CodingError,
     engine::{CredentialsError, DatagramAddressError, FinishError, SendError, SendTextError},
     event::Reason,
+    layer::LayerError,
     options::OptionError,
     plist::PlistError,
     reactor::{ConfigError, SysError},
@@ -117,6 +118,14 @@ pub enum StartError {
         address: Option<Address>,
         /// What was tried and what the system said.
         source: SysError,
+    },
+    /// The connection stood, but the handshake of the layer on top, such as TLS, failed.
+    #[error("{address}: the handshake failed")]
+    Handshake {
+        /// Whom it was tried with.
+        address: Address,
+        /// Why.
+        source: LayerError,
     },
     /// The connection did not stand within the time given.
     #[error("{address}: no connection within the time given")]

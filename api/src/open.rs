@@ -9,6 +9,7 @@ use netproc_core::{
     address::{Address, Family},
     contact::Role,
     engine::Start,
+    event::Failure,
     machine::Status,
     options::SockOption,
     process::Exit,
@@ -91,7 +92,13 @@ fn connected(process: Process, within: Duration) -> Result<Process, StartError> 
     let address = process.contact().remote().cloned().unwrap_or_else(Address::unnamed);
     let problem = match (waited, process.exit()) {
         (Err(err), _) => StartError::Runtime(Box::new(err)),
-        (Ok(_), Exit::Failed(source)) => StartError::Sys { address: Some(address), source },
+        (Ok(_), Exit::Failed(Failure::Sys(source))) => {
+            StartError::Sys { address: Some(address), source }
+        }
+        (Ok(_), Exit::Failed(Failure::Handshake(source))) => {
+            StartError::Handshake { address, source }
+        }
+        (Ok(_), Exit::Failed(_)) => StartError::TimedOut { address },
         (Ok(true), _) => StartError::TimedOut { address },
         // Deleted by a callback that ran meanwhile, or open and ended already.
         (Ok(false), Exit::Deleted) if process.status() == Status::Closed => {

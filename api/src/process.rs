@@ -121,7 +121,7 @@ impl Process {
     /// How it ended, with the reason; `exit().status()` is Emacs's number.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        self.shared.borrow().exit()
+        self.shared.borrow().exit().clone()
     }
 
     /// Whether it is stopped, whatever its status says.

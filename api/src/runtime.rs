@@ -190,6 +190,10 @@ pub struct Timer {
 }
 
 impl Timer {
+    pub(crate) const fn id(&self) -> TimerId {
+        self.id
+    }
+
     /// Cancels it; returns whether it had not run yet.
     #[must_use = "says whether it was in time"]
     pub fn cancel(self) -> bool {

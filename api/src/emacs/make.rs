@@ -117,6 +117,7 @@ impl Runtime {
             plist,
             handlers,
             coding: Some(coding),
+            layers: None,
             options: options(args)?,
             stopped: on(args, ":stop"),
             half_open: false,

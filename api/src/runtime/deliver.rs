@@ -16,6 +16,7 @@ use netproc_core::{
     address::Address,
     engine::{Admit, Delivery, Engine},
     event::{Event, Input, LogEntry},
+    layer::LayerError,
     machine::Status,
     reactor::Wake as _,
 };
@@ -84,6 +85,11 @@ impl Runtime {
         self.on_accept(server, &process);
         self.log(server, Some(&process), &LogEntry::Accepted { from: from.clone() });
         process.shared().borrow_mut().handlers.announcing = false;
+        if process.shared().borrow().is_connecting() {
+            // Its handshake is under way; `open from` comes when that is done.
+            self.limit_handshake(&process);
+            return None;
+        }
         let sentinel = process.shared().borrow().handlers.sentinel.clone();
         let ended = (process.status() == Status::Closed).then(|| process.clone());
         let untaken = self.call_sentinel(sentinel, process, Event::OpenFrom(from));
@@ -91,6 +97,18 @@ impl Runtime {
             drop_handlers(&process);
         }
         untaken
+    }
+
+    /// A peer that does not come to the end of its handshake in time is cut off.
+    fn limit_handshake(&self, process: &Process) {
+        let (id, within) = (process.id(), process.limits().handshake_within);
+        let timer = self.run_after(within, move |rt| {
+            if let Some(process) = rt.process_by_id(id) {
+                let late = LayerError::new("the handshake took too long");
+                rt.engine_mut().end_handshake(process.shared(), late);
+            }
+        });
+        process.shared().borrow_mut().handlers.handshake_timer = Some(timer.id());
     }
 
     fn run_due_timer(&self) -> bool {
@@ -151,8 +169,16 @@ impl Runtime {
     }
 
     fn sentinel(&self, process: Process, event: Event) -> Option<(Process, Event)> {
+        if let Event::OpenFrom(_) | Event::Failed(_) | Event::Deleted = event {
+            let timer = process.shared().borrow_mut().handlers.handshake_timer.take();
+            // Taken out of the borrow before it is dropped, as every closure.
+            let job = timer.and_then(|id| self.inner.timers.borrow_mut().cancel(id));
+            drop(job);
+        }
         let sentinel = process.shared().borrow().handlers.sentinel.clone();
-        let over = matches!(event, Event::Broken { .. } | Event::Deleted);
+        // A connection that was accepted and never stood is over as well; nobody could delete it.
+        let failed = matches!(event, Event::Failed(_)) && process.status() == Status::Closed;
+        let over = failed || matches!(event, Event::Broken { .. } | Event::Deleted);
         let ended = over.then(|| process.clone());
         let untaken = self.call_sentinel(sentinel, process, event);
         if let Some(process) = ended {

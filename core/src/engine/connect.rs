@@ -10,7 +10,8 @@ use crate::{
     address::Address,
     coding::Coding,
     contact::{Contact, Role},
-    event::Event,
+    event::{Event, Failure},
+    layer::Layers,
     machine::{self, Phase},
     options::SockOption,
     plist::Plist,
@@ -34,6 +35,8 @@ pub struct Start<H> {
     pub handlers: H,
     /// How bytes are text; `None` leaves them bytes.
     pub coding: Option<Coding>,
+    /// Makes what lies between each connection and its wire, such as TLS. Streams only.
+    pub layers: Option<Rc<dyn Layers>>,
     /// Set on the socket in order.
     pub options: Vec<SockOption>,
     /// Start stopped.
@@ -80,6 +83,7 @@ impl<H> Start<H> {
             plist: self.plist,
             handlers: self.handlers,
             coding: self.coding,
+            layers: self.layers,
             stopped: self.stopped,
             half_open: self.half_open,
         }
@@ -189,35 +193,49 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     }
 
     pub(super) fn handle_connected(&mut self, process: &Shared<H>) -> Option<Delivery<H>> {
+        let sock = process.borrow().sock?;
+        if self.begins_handshake(process, sock) {
+            return None;
+        }
         let mut p = process.borrow_mut();
-        let sock = p.sock?;
         if !p.apply(machine::Event::Connected) {
             return None;
         }
-        p.contact.set_local(self.reactor.local_addr(sock).ok());
+        let accepted = p.contact.role() == Role::Accepted;
+        if !accepted {
+            p.contact.set_local(self.reactor.local_addr(sock).ok());
+        }
         if let Some(mut connecting) = p.connecting.take() {
             for payload in std::mem::take(&mut connecting.early) {
-                self.reactor.send(sock, payload);
+                Self::put(&mut self.reactor, &mut p, sock, payload);
             }
         }
         if p.finished {
-            self.reactor.finish(sock);
+            Self::finish_sending(&mut self.reactor, &mut p, sock);
         }
         if p.refused {
             // Asked of the socket of an earlier attempt, perhaps.
             self.reactor.watch_sent(sock, true);
         }
         let announced = !std::mem::take(&mut p.unannounced);
-        announced.then(|| Delivery::Event { process: Rc::clone(process), event: Event::Open })
+        let from = p.contact.remote().cloned();
+        // The handshake was read even from a stopped process.
+        Self::update_reading(&mut self.reactor, &mut p);
+        let event = if accepted { Event::OpenFrom(from) } else { Event::Open };
+        announced.then(|| Delivery::Event { process: Rc::clone(process), event })
     }
 
     /// A connect failed: the next address, or the end.
     pub(super) fn handle_connect_failed(
         &mut self,
         process: &Shared<H>,
-        mut err: SysError,
+        mut failure: Failure,
     ) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
+        if p.layer.is_some() {
+            // Whoever answered was the one to talk to.
+            p.connecting = None;
+        }
         while let Some(address) = p.connecting.as_mut().and_then(|c| c.rest.pop_front()) {
             match Self::try_next(&mut self.reactor, &p, &address) {
                 Ok(sock) => {
@@ -228,16 +246,22 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                     self.own(sock, Owner::Process(Rc::clone(process)));
                     return None;
                 }
-                Err(refused) => err = refused,
+                Err(refused) => failure = refused.into(),
             }
         }
+        let event = Event::Failed(failure.clone());
+        if p.contact.role() == Role::Accepted {
+            drop(p);
+            // It never was a connection, and nobody holds it that could delete it.
+            self.end(process, machine::Event::Deleted, Exit::Failed(failure), None);
+            return Some(Delivery::Event { process: Rc::clone(process), event });
+        }
         p.apply(machine::Event::ConnectFailed);
-        p.exit = Exit::Failed(err);
+        p.exit = Exit::Failed(failure);
         p.sock = None;
         p.connecting = None;
         let announced = !p.unannounced;
-        announced
-            .then(|| Delivery::Event { process: Rc::clone(process), event: Event::Failed(err) })
+        announced.then(|| Delivery::Event { process: Rc::clone(process), event })
     }
 
     fn try_next(reactor: &mut R, p: &Process<H>, to: &Address) -> Result<SockId, SysError> {

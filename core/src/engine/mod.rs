@@ -12,6 +12,7 @@ mod accept;
 mod connect;
 mod end;
 mod input;
+mod layer;
 mod output;
 mod peer;
 
@@ -311,6 +312,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 return None;
             }
         };
+        if process.borrow().layer.is_some() {
+            self.unwrap(&process, event);
+            return None;
+        }
         // What tells of output never waits behind input: it may be what lets input go on.
         if let reactor::Event::Sent { .. } | reactor::Event::Trouble { .. } = event {
             return self.handle(&process, event);

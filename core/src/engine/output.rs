@@ -100,7 +100,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             p.queued = connecting.send_later(data);
             return Ok(p.queued);
         }
-        p.queued = self.reactor.send(sock, data);
+        p.queued = Self::put(&mut self.reactor, &mut p, sock, data);
         if p.filtering > 0 && p.queued >= (p.limits.queue_len_max / 2).max(1) && !p.holding {
             p.holding = true;
             self.reactor.watch_sent(sock, true);
@@ -306,7 +306,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             }
             (Phase::Open | Phase::Draining, Some(sock)) => {
                 p.finished = true;
-                self.reactor.finish(sock);
+                Self::finish_sending(&mut self.reactor, &mut p, sock);
                 if p.peer_finished && p.apply(machine::Event::PeerFinished) {
                     // A half-open connection whose second half ends now.
                     self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
