@@ -414,7 +414,8 @@ impl<H> Process<H> {
     }
 
     /// Whether the handshake of its layer is under way, which nothing stops.
-    pub(crate) fn is_shaking(&self) -> bool {
+    #[must_use]
+    pub fn is_shaking(&self) -> bool {
         self.layer.as_ref().is_some_and(|state| !state.established)
     }
 

@@ -210,6 +210,10 @@ conformance!(a_handshake_that_takes_too_long_is_cut_off, |rig| {
     client.send(&GREETING[..3])?;
     rig.until_line(&child, "failed with code the handshake took too long (closed)");
     rig.until_line(&client, "connection broken by remote peer (closed)");
+    // A client that does not wait has the same limit.
+    let silent = rig.rt.server("silent").filter(|_, _| {}).start()?;
+    let client = rig.client(&silent).layers(Toys::default()).limits(limits).nowait(true).start()?;
+    rig.until_line(&client, "failed with code the handshake took too long (failed)");
     Ok(())
 });
 

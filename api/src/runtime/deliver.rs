@@ -65,6 +65,10 @@ impl Runtime {
                 self.log(&self.process(server), None, &entry);
                 None
             }
+            Delivery::Shaking { process } => {
+                self.limit_handshake(&self.process(process));
+                None
+            }
             Delivery::Woken => {
                 self.run_posted();
                 None
@@ -87,7 +91,6 @@ impl Runtime {
         process.shared().borrow_mut().handlers.announcing = false;
         if process.shared().borrow().is_connecting() {
             // Its handshake is under way; `open from` comes when that is done.
-            self.limit_handshake(&process);
             return None;
         }
         let sentinel = process.shared().borrow().handlers.sentinel.clone();
@@ -101,6 +104,9 @@ impl Runtime {
 
     /// A peer that does not come to the end of its handshake in time is cut off.
     fn limit_handshake(&self, process: &Process) {
+        if !process.shared().borrow().is_shaking() {
+            return;
+        }
         let (id, within) = (process.id(), process.limits().handshake_within);
         let timer = self.run_after(within, move |rt| {
             if let Some(process) = rt.process_by_id(id) {
@@ -169,7 +175,7 @@ impl Runtime {
     }
 
     fn sentinel(&self, process: Process, event: Event) -> Option<(Process, Event)> {
-        if let Event::OpenFrom(_) | Event::Failed(_) | Event::Deleted = event {
+        if !matches!(event, Event::Drained | Event::Trouble(_)) {
             let timer = process.shared().borrow_mut().handlers.handshake_timer.take();
             // Taken out of the borrow before it is dropped, as every closure.
             let job = timer.and_then(|id| self.inner.timers.borrow_mut().cancel(id));

@@ -4,7 +4,9 @@
 //! inbox has only what the process may read; a process is connected when its layer is. What a layer
 //! makes of events goes through the inbox, in order.
 
-use super::Engine;
+use std::rc::Rc;
+
+use super::{Delivery, Engine};
 use crate::{
     layer::LayerError,
     machine::Phase,
@@ -28,6 +30,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 p.layer = Some(Box::new(state));
                 Self::put_wire(&mut self.reactor, &mut p, sock);
                 Self::update_reading(&mut self.reactor, &mut p);
+                drop(p);
+                self.notices.push_back(Delivery::Shaking { process: Rc::clone(process) });
             }
             Err(err) => {
                 drop(p);

@@ -67,6 +67,11 @@ pub enum Delivery<H> {
         /// What to log.
         entry: LogEntry,
     },
+    /// The handshake of `process` has begun, which should end within its limits.
+    Shaking {
+        /// Whose handshake.
+        process: Shared<H>,
+    },
     /// Another thread woke the reactor.
     Woken,
 }
@@ -76,7 +81,8 @@ impl<H> Delivery<H> {
         match self {
             Self::Input { process, .. } | Self::Event { process, .. } => Some(process),
             Self::Accepted { server, .. } | Self::Log { server, .. } => Some(server),
-            Self::Woken => None,
+            // A clock has to be set, whoever is served.
+            Self::Shaking { .. } | Self::Woken => None,
         }
     }
 }
