@@ -78,7 +78,9 @@ pub use netproc_core::{
         LineEnd, Text, TextRef,
     },
     contact::{Contact, Role},
-    engine::{CredentialsError, DatagramAddressError, FinishError, SendError, SendTextError},
+    engine::{
+        CredentialsError, DatagramAddressError, FinishError, SendError, SendTextError, UpgradeError,
+    },
     event::{Event, Failure, Input, LogEntry, Reason},
     layer::{Layer, LayerError, Layers},
     machine::Status,

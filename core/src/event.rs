@@ -178,7 +178,7 @@ impl fmt::Display for Reason {
 /// # Source
 ///
 /// Emacs Lisp manual 28.2, "Sentinels". Differs: reasons and counts are told beside the text;
-/// `Drained`, `PeerFinished` and `Trouble` are new.
+/// `Secured`, `Drained`, `PeerFinished` and `Trouble` are new.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -199,6 +199,8 @@ pub enum Event {
     },
     /// The process was deleted.
     Deleted,
+    /// The layer put on an open connection stands: what comes and goes from now on passes it.
+    Secured,
     /// After `QueueFull`, or when asked for: there is room again.
     Drained,
     /// A connection kept half open: the peer will send no more.
@@ -216,6 +218,7 @@ impl fmt::Display for Event {
             Self::Failed(failure) => writeln!(f, "failed with code {}", failure.code()),
             Self::Broken { .. } => f.write_str("connection broken by remote peer\n"),
             Self::Deleted => f.write_str("deleted\n"),
+            Self::Secured => f.write_str("secured\n"),
             Self::Drained => f.write_str("output drained\n"),
             Self::PeerFinished => f.write_str("input ended by remote peer\n"),
             Self::Trouble(err) => writeln!(f, "trouble with code {}", err.errno),

@@ -6,7 +6,9 @@
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use netproc::{Event, Exit, Failure, Layer, LayerError, Layers, Limits, Process, Reason, Status};
+use netproc::{
+    Event, Exit, Failure, Layer, LayerError, Layers, Limits, Process, Reason, Status, UpgradeError,
+};
 use netproc_tests::{conformance, contract::pattern, rig::Rig};
 
 const GREETING: &[u8] = b"TOY1";
@@ -302,5 +304,60 @@ conformance!(pulled_events_come_in_order, |rig| {
         }
     }
     assert!(opened.0, "the client was told first: it had to finish first");
+    Ok(())
+});
+
+conformance!(an_open_connection_can_be_upgraded, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    client.send("in clear")?;
+    rig.until_bytes(&child, b"in clear");
+    child.upgrade(Toys::default())?;
+    child.send("queued")?;
+    rig.settle();
+    assert_eq!(rig.log.bytes_of(&client), GREETING, "what is sent waits for the handshake");
+    rig.log.clear();
+    client.send([GREETING, &[2, !b'h', !b'i']].concat())?;
+    rig.until_bytes(&child, b"hi");
+    assert_eq!(rig.log.of(&child), ["secured (open)", "\"hi\" (open)"]);
+    let queued: Vec<u8> = b"queued".iter().map(|byte| !byte).collect();
+    rig.until_bytes(&client, &[&[6], &queued[..]].concat());
+    assert_eq!(child.upgrade(Toys::default()), Err(UpgradeError::Unfit));
+    Ok(())
+});
+
+conformance!(an_upgrade_that_fails_ends_the_connection, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    child.upgrade(Toys::default())?;
+    client.send("plain talk")?;
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    assert_eq!(child.exit(), Exit::Broken(Reason::Corrupt));
+    assert_eq!(rig.log.len_of(&child), 0, "nothing in clear is read");
+    Ok(())
+});
+
+conformance!(unread_clear_text_refuses_an_upgrade, |rig| {
+    let server = rig.rt.server("s").start()?;
+    let client = rig.connect(&server)?;
+    let (child, event) = rig.next();
+    assert!(matches!(event, Event::OpenFrom(_)), "{event:?}");
+    client.send("clear")?;
+    // Without a filter it waits to be pulled.
+    assert!(rig.rt.accept_output(Some(&child), Some(netproc_tests::rig::PATIENCE), false)?);
+    assert_eq!(child.upgrade(Toys::default()), Err(UpgradeError::ClearText(5)));
+    let (_, event) = rig.next();
+    assert!(matches!(event, Event::Input(_)), "{event:?}");
+    assert_eq!(child.upgrade(Toys::default()), Ok(()));
+    Ok(())
+});
+
+conformance!(only_an_open_stream_can_be_upgraded, |rig| {
+    let (server, client, child) = rig.pair()?;
+    let packets = rig.rt.server("p").datagram().start()?;
+    assert_eq!(server.upgrade(Toys::default()), Err(UpgradeError::NotOpen(Status::Listen)));
+    assert_eq!(packets.upgrade(Toys::default()), Err(UpgradeError::Unfit));
+    client.send_eof()?;
+    assert_eq!(client.upgrade(Toys::default()), Err(UpgradeError::Finished));
+    child.delete();
+    assert_eq!(child.upgrade(Toys::default()), Err(UpgradeError::NotOpen(Status::Closed)));
     Ok(())
 });

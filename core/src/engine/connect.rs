@@ -198,7 +198,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return None;
         }
         let mut p = process.borrow_mut();
-        if !p.apply(machine::Event::Connected) {
+        let upgraded = p.phase == Phase::Open && p.connecting.is_some();
+        if !upgraded && !p.apply(machine::Event::Connected) {
             return None;
         }
         let accepted = p.contact.role() == Role::Accepted;
@@ -221,7 +222,11 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let from = p.contact.remote().cloned();
         // The handshake was read even from a stopped process.
         Self::update_reading(&mut self.reactor, &mut p);
-        let event = if accepted { Event::OpenFrom(from) } else { Event::Open };
+        let event = match (upgraded, accepted) {
+            (true, _) => Event::Secured,
+            (false, true) => Event::OpenFrom(from),
+            (false, false) => Event::Open,
+        };
         announced.then(|| Delivery::Event { process: Rc::clone(process), event })
     }
 

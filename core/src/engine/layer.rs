@@ -8,14 +8,64 @@ use std::rc::Rc;
 
 use super::{Delivery, Engine};
 use crate::{
-    layer::LayerError,
-    machine::Phase,
+    layer::{LayerError, Layers},
+    machine::{Phase, Status},
     pool::Buf,
     process::{Connecting, LayerState, Process, Shared},
-    reactor::{self, CloseHow, Payload, Reactor, SockId},
+    reactor::{self, CloseHow, Kind, Payload, Reactor, SockId},
 };
 
+/// Why a connection cannot get a layer. Nothing has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpgradeError {
+    /// It is no open connection of bytes.
+    #[error("process not open, it is {0}")]
+    NotOpen(Status),
+    /// It is packets or records, or has a layer already.
+    #[error("this process cannot have another layer")]
+    Unfit,
+    /// Its peer has sent more in clear than was read: whoever put it there would speak inside the layer.
+    #[error("{0} bytes in clear have come behind what was read")]
+    ClearText(u64),
+    /// Its sending direction has ended.
+    #[error("the sending direction has ended")]
+    Finished,
+}
+
 impl<R: Reactor, H: Clone> Engine<R, H> {
+    /// Puts a layer between an open connection and its wire, which begins with its handshake; `Secured`
+    /// is told when that is done. What is sent meanwhile waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`UpgradeError`]; nothing has changed.
+    pub fn upgrade(
+        &mut self,
+        process: &Shared<H>,
+        layers: Rc<dyn Layers>,
+    ) -> Result<(), UpgradeError> {
+        let mut p = process.borrow_mut();
+        let sock = p.sock.filter(|_| p.phase == Phase::Open);
+        let sock = sock.ok_or_else(|| UpgradeError::NotOpen(p.phase.status(false)))?;
+        if p.kind != Kind::Stream || p.layers.is_some() {
+            return Err(UpgradeError::Unfit);
+        }
+        if p.finished {
+            return Err(UpgradeError::Finished);
+        }
+        let unread = p.inbox.iter().filter_map(|event| event.buf().map(|buf| buf.len() as u64));
+        let unread: u64 = unread.sum();
+        if unread > 0 {
+            return Err(UpgradeError::ClearText(unread));
+        }
+        p.layers = Some(layers);
+        p.connecting = Some(Box::new(Connecting::default()));
+        drop(p);
+        self.begins_handshake(process, sock);
+        Ok(())
+    }
+
     /// The wire is there: a process with a layer shakes hands first. Returns whether it does.
     pub(super) fn begins_handshake(&mut self, process: &Shared<H>, sock: SockId) -> bool {
         let mut p = process.borrow_mut();

@@ -20,6 +20,7 @@ use std::{collections::VecDeque, rc::Rc};
 
 pub use self::{
     connect::Start,
+    layer::UpgradeError,
     output::{FinishError, SendError, SendTextError},
     peer::{CredentialsError, DatagramAddressError},
 };
