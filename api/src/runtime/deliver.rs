@@ -54,7 +54,9 @@ impl Runtime {
         if self.inner.kills_seen.replace(kills) != kills {
             self.delete_without_buffer();
         }
-        let delivery = self.engine_mut().next(admit)?;
+        let delivery = self.engine_mut().next(admit);
+        self.limit_handshakes();
+        let delivery = delivery?;
         Some(match delivery {
             Delivery::Input { process, input } => self.filter(self.process(process), input),
             Delivery::Event { process, event } => self.sentinel(self.process(process), event),
@@ -63,10 +65,6 @@ impl Runtime {
             }
             Delivery::Log { server, entry } => {
                 self.log(&self.process(server), None, &entry);
-                None
-            }
-            Delivery::Shaking { process } => {
-                self.limit_handshake(&self.process(process));
                 None
             }
             Delivery::Woken => {
@@ -103,6 +101,14 @@ impl Runtime {
     }
 
     /// A peer that does not come to the end of its handshake in time is cut off.
+    fn limit_handshakes(&self) {
+        loop {
+            let shaking = self.engine_mut().next_shaking();
+            let Some(process) = shaking else { return };
+            self.limit_handshake(&self.process(process));
+        }
+    }
+
     fn limit_handshake(&self, process: &Process) {
         if !process.shared().borrow().is_shaking() {
             return;

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use super::{Delivery, Engine};
+use super::Engine;
 use crate::{
     layer::{LayerError, Layers},
     machine::{Phase, Status},
@@ -81,7 +81,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 Self::put_wire(&mut self.reactor, &mut p, sock);
                 Self::update_reading(&mut self.reactor, &mut p);
                 drop(p);
-                self.notices.push_back(Delivery::Shaking { process: Rc::clone(process) });
+                self.shaking.push(Rc::clone(process));
             }
             Err(err) => {
                 drop(p);
@@ -113,6 +113,12 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let within = p.limits.flush_within;
         drop(p);
         self.reactor.close(sock, CloseHow::Flush { within });
+    }
+
+    /// One whose handshake has begun since the last look: it should end within its limits, and the engine
+    /// has no clock to see to that.
+    pub fn next_shaking(&mut self) -> Option<Shared<H>> {
+        self.shaking.pop()
     }
 
     /// Ends a handshake that takes too long; returns whether one was under way.

@@ -68,11 +68,6 @@ pub enum Delivery<H> {
         /// What to log.
         entry: LogEntry,
     },
-    /// The handshake of `process` has begun, which should end within its limits.
-    Shaking {
-        /// Whose handshake.
-        process: Shared<H>,
-    },
     /// Another thread woke the reactor.
     Woken,
 }
@@ -82,8 +77,7 @@ impl<H> Delivery<H> {
         match self {
             Self::Input { process, .. } | Self::Event { process, .. } => Some(process),
             Self::Accepted { server, .. } | Self::Log { server, .. } => Some(server),
-            // A clock has to be set, whoever is served.
-            Self::Shaking { .. } | Self::Woken => None,
+            Self::Woken => None,
         }
     }
 }
@@ -119,6 +113,8 @@ pub struct Engine<R, H> {
     /// Those asked for by callbacks: they wait for the next poll, or a callback that asks again
     /// each time would keep everybody else waiting.
     asked_for: VecDeque<Delivery<H>>,
+    /// Those whose handshake has begun, for whoever has a clock.
+    shaking: Vec<Shared<H>>,
     /// Connections ever accepted: numbers the names of local ones.
     accepted: u64,
     /// The most bytes of a stream that one delivery brings.
@@ -139,6 +135,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             ready: VecDeque::new(),
             notices: VecDeque::new(),
             asked_for: VecDeque::new(),
+            shaking: Vec::new(),
             accepted: 0,
             input_len_max: usize::MAX,
         }
