@@ -9,13 +9,14 @@ mod places;
 mod shown;
 mod sockets;
 
-use std::{fmt, time::Duration};
+use std::{fmt, rc::Rc, time::Duration};
 
 use netproc_core::{
     address::{Address, Family},
     coding::{Coding, CodingError, CodingSystem},
     engine::Start,
     event::{Event, Input, LogEntry},
+    layer::Layers,
     options::SockOption,
     output::Buffer,
     plist::{Plist, Value},
@@ -29,7 +30,7 @@ use crate::{
     handlers::{Filter, Handlers, Outcome, Output},
     open::{self, Patience},
     process::{Process, shared_filter},
-    resolve::{Wanted, resolve},
+    resolve::{Place, Wanted, resolve},
     runtime::Runtime,
 };
 
@@ -122,6 +123,7 @@ struct Common {
     unibyte: bool,
     stopped: bool,
     half_open: bool,
+    layers: Option<Rc<dyn Layers>>,
     limits: Limits,
     connected: bool,
     file: FileSpec,
@@ -144,6 +146,7 @@ impl Common {
             unibyte: false,
             stopped: false,
             half_open: false,
+            layers: None,
             limits: Limits::default(),
             connected: true,
             file: FileSpec::default(),
@@ -174,6 +177,7 @@ impl Common {
             plist: self.plist,
             handlers: self.handlers,
             coding,
+            layers: self.layers,
             options: self.options,
             stopped: self.stopped,
             half_open: self.half_open,
@@ -184,8 +188,8 @@ impl Common {
         })
     }
 
-    /// The addresses that host, service and family lead to.
-    fn addresses(&self) -> Result<Vec<Address>, StartError> {
+    /// Where host, service and family lead.
+    fn place(&self) -> Result<Place, StartError> {
         let missing = || StartError::MissingService(self.name.clone());
         if self.kind == Kind::SeqPacket && self.family != Some(Family::Local) {
             return Err(StartError::Incompatible("seqpacket is for local sockets only"));
@@ -195,7 +199,9 @@ impl Common {
             return resolve(&self.wanted(service));
         }
         match service {
-            Service::Name(path) if !path.is_empty() => Ok(vec![Address::local(path)?]),
+            Service::Name(path) if !path.is_empty() => {
+                Ok(Place::Known(vec![Address::local(path)?]))
+            }
             Service::Any | Service::Port(_) | Service::Name(_) => Err(StartError::Service {
                 host: None,
                 service: service.to_string(),
@@ -273,7 +279,7 @@ macro_rules! common_methods {
             sentinel: impl Fn(&Process, &Event) -> O + 'static,
         ) -> Self {
             self.common.handlers.sentinel =
-                Some(std::rc::Rc::new(move |process: &Process, event: &Event| {
+                Some(Rc::new(move |process: &Process, event: &Event| {
                     sentinel(process, event).into_error()
                 }));
             self
@@ -334,6 +340,13 @@ macro_rules! common_methods {
         /// has it: the peer's end is the end.
         pub fn half_open(mut self, half_open: bool) -> Self {
             self.common.half_open = half_open;
+            self
+        }
+
+        /// What lies between each connection and its wire, such as TLS: the process is connecting until
+        /// its handshake is done. Streams only.
+        pub fn layers(mut self, layers: impl Layers + 'static) -> Self {
+            self.common.layers = Some(Rc::new(layers));
             self
         }
 
@@ -455,11 +468,10 @@ impl ServerBuilder {
         mut self,
         log: impl Fn(&Process, Option<&Process>, &LogEntry) -> O + 'static,
     ) -> Self {
-        self.common.handlers.log = Some(std::rc::Rc::new(
-            move |server: &Process, process: Option<&Process>, entry: &LogEntry| {
+        self.common.handlers.log =
+            Some(Rc::new(move |server: &Process, process: Option<&Process>, entry: &LogEntry| {
                 log(server, process, entry).into_error()
-            },
-        ));
+            }));
         self
     }
 
@@ -470,7 +482,7 @@ impl ServerBuilder {
         on_accept: impl Fn(&Process, &Process) -> O + 'static,
     ) -> Self {
         self.common.handlers.on_accept =
-            Some(std::rc::Rc::new(move |server: &Process, process: &Process| {
+            Some(Rc::new(move |server: &Process, process: &Process| {
                 on_accept(server, process).into_error()
             }));
         self
@@ -514,7 +526,10 @@ impl ServerBuilder {
         let asked = self.asked(external);
         let local = match &self.local {
             Some(local) => local.clone(),
-            None => self.common.addresses()?.swap_remove(0),
+            None => {
+                let place = self.common.place()?;
+                self.common.rt.addresses_of(place, Patience::Within(CONNECT_WITHIN))?.swap_remove(0)
+            }
         };
         sockets::check_file(self.common.file, &local)?;
         self.check_keywords()?;
@@ -604,10 +619,10 @@ impl ClientBuilder {
         sockets::check_connected(common.connected, common.kind)?;
         let asked = common.asked();
         let to = match remote {
-            Some(remote) => vec![remote],
-            None => common.addresses()?,
+            Some(remote) => Place::Known(vec![remote]),
+            None => common.place()?,
         };
-        if to.iter().any(|address| address.port() == Some(0)) {
+        if to.has_no_port() {
             let (host, service) = (common.host.clone(), common.service.as_ref());
             let service = service.map_or_else(|| "0".into(), ToString::to_string);
             return Err(StartError::Service { host, service, problem: ServiceProblem::NeedsPort });

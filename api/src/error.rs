@@ -14,6 +14,7 @@ use netproc_core::{
     options::OptionError,
     plist::PlistError,
     reactor::{ConfigError, SysError},
+    shared_error::SharedError,
     socket::AdoptError,
 };
 
@@ -60,6 +61,12 @@ pub enum StartError {
         service: String,
         /// What the resolver said.
         source: ResolverError,
+    },
+    /// The resolver did not answer within the time given.
+    #[error("{host}: no answer to the name look-up within the time given")]
+    LookupTimedOut {
+        /// The host looked up.
+        host: String,
     },
     /// A path or address that cannot be.
     #[error(transparent)]
@@ -126,6 +133,14 @@ pub enum StartError {
     /// is still there for another server.
     #[error("cannot serve on the socket given")]
     Adopt(#[source] AdoptError),
+    /// The connection stood, but the handshake of the layer on top, such as TLS, failed.
+    #[error("{address}: the handshake failed")]
+    Handshake {
+        /// Whom it was tried with.
+        address: Address,
+        /// Why.
+        source: SharedError,
+    },
     /// The connection did not stand within the time given.
     #[error("{address}: no connection within the time given")]
     TimedOut {

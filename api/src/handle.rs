@@ -6,7 +6,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use netproc_core::{engine::SendError, reactor::Wake as _, table::ProcessId};
@@ -104,6 +104,34 @@ pub struct Handle {
     mailbox: Arc<Mailbox>,
     /// Below the mailbox, so dropped after it: who wakes up then sees one handle less.
     waker: LastCall,
+}
+
+/// Where a thread of our own leaves an answer. Unlike a [`Handle`] it keeps nobody waiting for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Postbox {
+    mailbox: Weak<Mailbox>,
+    waker: AnyWaker,
+}
+
+impl Postbox {
+    pub(crate) fn new(mailbox: &Arc<Mailbox>, waker: AnyWaker) -> Self {
+        Self { mailbox: Arc::downgrade(mailbox), waker }
+    }
+
+    /// Has `job` run on the runtime's thread, if there is a runtime.
+    pub(crate) fn post(&self, job: impl FnOnce(&Runtime) + Send + 'static) {
+        let job: Job = Box::new(move |rt| {
+            job(rt);
+            None
+        });
+        let Some(mailbox) = self.mailbox.upgrade() else { return };
+        if let Some(jobs) = mailbox.lock().as_mut() {
+            jobs.push_back(job);
+        }
+        // Before the wake: `run` counts who holds the mailbox.
+        drop(mailbox);
+        self.waker.wake();
+    }
 }
 
 /// The last handle may be what `run` waits for: it looks again.

@@ -17,6 +17,7 @@ use netproc_core::{
     machine::Phase,
     output::{Buffer, Marker},
     plist::Value,
+    timer::TimerId,
 };
 
 use crate::{
@@ -80,6 +81,8 @@ pub(crate) struct Handlers {
     pub(crate) no_query: bool,
     /// A connection whose sentinel has yet to hear `open from`: they stay until then, even if it ends.
     pub(crate) announcing: bool,
+    /// Ends its handshake when that takes too long.
+    pub(crate) handshake_timer: Option<TimerId>,
 }
 
 /// The buffer of a process, and where in it the next output goes.

@@ -9,6 +9,7 @@ use netproc_core::{
     address::{Address, Family},
     contact::Role,
     engine::Start,
+    event::Failure,
     machine::Status,
     options::SockOption,
     process::Exit,
@@ -19,6 +20,7 @@ use crate::{
     error::{Error, ServiceProblem, StartError},
     handlers::Handlers,
     process::Process,
+    resolve::Place,
     runtime::Runtime,
 };
 
@@ -79,7 +81,7 @@ pub(crate) fn adopted(
 
 /// How long a start that holds its peace serves nobody else: most connections stand by then, and nobody
 /// notices a delay so short.
-const ALONE: Duration = Duration::from_millis(10);
+pub(crate) const ALONE: Duration = Duration::from_millis(10);
 
 /// How a client waits for its connection.
 #[derive(Clone, Copy, Debug)]
@@ -97,10 +99,21 @@ pub(crate) enum Patience {
 pub(crate) fn client(
     rt: &Runtime,
     start: Start<Handlers>,
-    to: Vec<Address>,
+    to: Place,
     local: Option<Address>,
     patience: Patience,
 ) -> Result<Process, StartError> {
+    let to = match (to, patience) {
+        (Place::Named(named), Patience::Nowait) => {
+            let _kept = (start.handlers.clone(), start.plist.clone());
+            let shared = rt.engine_mut().look_up(start, local);
+            let process = Process::new(shared, rt.clone());
+            rt.look_up_for(&process, named);
+            rt.nudge();
+            return Ok(process);
+        }
+        (place, patience) => rt.addresses_of(place, patience)?,
+    };
     let datagram = start.kind == Kind::Datagram;
     let _kept = (start.handlers.clone(), start.plist.clone());
     let first = to[0].clone();
@@ -134,7 +147,13 @@ fn connected(process: Process, waited: Result<bool, Error>) -> Result<Process, S
     let address = process.contact().remote().cloned().unwrap_or_else(Address::unnamed);
     let problem = match (waited, process.exit()) {
         (Err(err), _) => StartError::Runtime(Box::new(err)),
-        (Ok(_), Exit::Failed(source)) => StartError::Sys { address: Some(address), source },
+        (Ok(_), Exit::Failed(Failure::Sys(source))) => {
+            StartError::Sys { address: Some(address), source }
+        }
+        (Ok(_), Exit::Failed(Failure::Handshake(source))) => {
+            StartError::Handshake { address, source }
+        }
+        (Ok(_), Exit::Failed(_)) => StartError::TimedOut { address },
         (Ok(true), _) => StartError::TimedOut { address },
         // Deleted by a callback that ran meanwhile, or open and ended already.
         (Ok(false), Exit::Deleted) if process.status() == Status::Closed => {

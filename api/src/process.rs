@@ -12,8 +12,9 @@ use netproc_core::{
     address::Address,
     coding::{Coding, CodingError, EncodeReport, TextRef},
     contact::Role,
-    engine::{Engine, FinishError, SendError, SendTextError},
+    engine::{Engine, FinishError, SendError, SendTextError, UpgradeError},
     event::{Event, Input},
+    layer::Layers,
     machine::{Phase, Status},
     plist::{Plist, Value},
     process::{Exit, Limits, Shared},
@@ -121,7 +122,7 @@ impl Process {
     /// How it ended, with the reason; `exit().status()` is Emacs's number.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        self.shared.borrow().exit()
+        self.shared.borrow().exit().clone()
     }
 
     /// Whether it is stopped, whatever its status says.
@@ -315,6 +316,22 @@ impl Process {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.shared.borrow().is_finished()
+    }
+
+    /// Puts a layer, such as TLS, between this open connection and its wire, as after a STARTTLS command.
+    ///
+    /// The handshake begins at once, within [`Limits::handshake_within`]; [`Event::Secured`] tells when
+    /// it is done, a broken connection that it failed. What is sent meanwhile waits for it, and goes
+    /// through it.
+    ///
+    /// # Errors
+    ///
+    /// [`UpgradeError`]; in particular when more has come in clear than the filter was given. Nothing has
+    /// changed.
+    pub fn upgrade(&self, layers: impl Layers + 'static) -> Result<(), UpgradeError> {
+        let upgraded = self.rt.engine_mut().upgrade(&self.shared, Rc::new(layers));
+        self.rt.nudge();
+        upgraded
     }
 
     /// Asks for one [`Event::Drained`] as soon as no more than [`Limits::queue_len_low`] bytes wait,

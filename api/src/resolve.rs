@@ -6,6 +6,7 @@
 //! call itself is [`system`]'s.
 
 mod system;
+mod threads;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -15,7 +16,11 @@ use netproc_core::{
 };
 use nix::net::if_::if_nametoindex;
 
-use self::system::{Question, ask, number};
+use self::system::{ask, number};
+pub(crate) use self::{
+    system::{Question, ask as ask_here},
+    threads::{Answer, ask_elsewhere},
+};
 use crate::{
     builder::Service,
     error::{HostProblem, ResolverError, ResolverErrorKind, ServiceProblem, StartError},
@@ -85,8 +90,62 @@ impl Wanted<'_> {
     }
 }
 
-/// The addresses to try, in order.
-pub(crate) fn resolve(wanted: &Wanted<'_>) -> Result<Vec<Address>, StartError> {
+/// Where a process is to be, or whom somebody has to be asked.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// The addresses to try, in order; never none.
+    Known(Vec<Address>),
+    /// A name: the resolver knows.
+    Named(Named),
+}
+
+impl Place {
+    /// Whether nobody could connect there for want of a port.
+    pub(crate) fn has_no_port(&self) -> bool {
+        match self {
+            Self::Known(addresses) => addresses.iter().any(|address| address.port() == Some(0)),
+            Self::Named(named) => named.question.service.as_deref() == Some("0"),
+        }
+    }
+}
+
+/// A name to ask the resolver for, with what to say if it leads nowhere.
+#[derive(Debug)]
+pub(crate) struct Named {
+    question: Question,
+    service: String,
+}
+
+impl Named {
+    /// The host.
+    pub(crate) fn host(&self) -> &str {
+        &self.question.host
+    }
+
+    /// What it means for a start that there is no address.
+    fn refused(&self, err: ResolverError) -> StartError {
+        StartError::Lookup { host: self.host().into(), service: self.service.clone(), source: err }
+    }
+
+    /// What an answer means: addresses, in order.
+    pub(crate) fn understood(&self, answer: Answer) -> Result<Vec<Address>, StartError> {
+        let found = answer.map_err(|err| self.refused(err))?;
+        if found.is_empty() {
+            let (host, service) = (self.host().into(), self.service.clone());
+            return Err(StartError::Host { host, service, problem: HostProblem::Family });
+        }
+        Ok(found.into_iter().map(Address::from).collect())
+    }
+
+    /// The question, for another thread.
+    pub(crate) fn question(&self) -> Question {
+        self.question.clone()
+    }
+}
+
+/// Where a process is to be. Asks the resolver for services, which it knows by itself, and for hosts
+/// that are numbers; never for a host's name.
+pub(crate) fn resolve(wanted: &Wanted<'_>) -> Result<Place, StartError> {
     let port = port(wanted)?;
     let family = wanted.family();
     let numeric = match wanted.host {
@@ -94,10 +153,10 @@ pub(crate) fn resolve(wanted: &Wanted<'_>) -> Result<Vec<Address>, StartError> {
         Some(host) => host.parse().ok(),
     };
     match (numeric, family) {
-        (Some(ip), None) => return Ok(vec![(ip, port).into()]),
+        (Some(ip), None) => return Ok(Place::Known(vec![(ip, port).into()])),
         (Some(ip), Some(Family::Ipv4 | Family::Ipv6)) => {
             let fits = ip.is_ipv4() == (family == Some(Family::Ipv4));
-            let address = fits.then(|| vec![(ip, port).into()]);
+            let address = fits.then(|| Place::Known(vec![(ip, port).into()]));
             return address.ok_or_else(|| wanted.bad_host(HostProblem::Family));
         }
         // A family known by its number only: the system has to say whether it has addresses.
@@ -109,11 +168,11 @@ pub(crate) fn resolve(wanted: &Wanted<'_>) -> Result<Vec<Address>, StartError> {
     let numeric = only_numbers(&host);
     let service = Some(port.to_string());
     let question = Question { host, service, family, kind: wanted.kind, numeric };
-    let found = ask(&question).map_err(|source| wanted.refused(source))?;
-    if found.is_empty() {
-        return Err(wanted.bad_host(HostProblem::Family));
+    let named = Named { question, service: wanted.service_text() };
+    if !numeric {
+        return Ok(Place::Named(named));
     }
-    Ok(found.into_iter().map(Address::from).collect())
+    named.understood(ask(&named.question)).map(Place::Known)
 }
 
 /// Every address of a host, without ports; the forms of the system count as addresses here.

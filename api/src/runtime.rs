@@ -7,6 +7,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 mod accept;
 mod deliver;
+mod names;
 mod send;
 
 use std::{
@@ -37,7 +38,7 @@ use crate::{
     builder::{ClientBuilder, ServerBuilder},
     emacs::CodingDefaults,
     error::{Error, Result},
-    handle::{Handle, Mailbox},
+    handle::{Handle, Mailbox, Postbox},
     handlers::{CallbackError, Handlers},
     process::Process,
 };
@@ -57,6 +58,8 @@ struct Inner {
     choice: Choice,
     waker: AnyWaker,
     mailbox: Arc<Mailbox>,
+    /// What the resolver said, for starts that wait.
+    answers: RefCell<names::Answers>,
     buffers: Buffers,
     /// How many of them were killed when it was last looked who has lost one.
     kills_seen: Cell<u64>,
@@ -202,6 +205,10 @@ pub struct Timer {
 }
 
 impl Timer {
+    pub(crate) const fn id(&self) -> TimerId {
+        self.id
+    }
+
     /// Cancels it; returns whether it had not run yet.
     #[must_use = "says whether it was in time"]
     pub fn cancel(self) -> bool {
@@ -237,6 +244,7 @@ impl Runtime {
             engine: RefCell::new(Engine::new(reactor)),
             choice,
             mailbox: Mailbox::new(),
+            answers: RefCell::default(),
             buffers: Buffers::default(),
             kills_seen: Cell::new(0),
             timers: RefCell::default(),
@@ -259,6 +267,14 @@ impl Runtime {
     /// How many connections a server may have that does not say.
     pub(crate) fn connections_max(&self) -> Option<usize> {
         self.inner.connections_max
+    }
+
+    fn postbox(&self) -> Postbox {
+        Postbox::new(&self.inner.mailbox, self.inner.waker.clone())
+    }
+
+    fn is_simulated(&self) -> bool {
+        self.capabilities().name == "sim"
     }
 
     pub(crate) fn buffer_table(&self) -> &Buffers {
@@ -461,6 +477,7 @@ impl Runtime {
         // In this order: a handle that posts and goes in between has left its call behind.
         let posted = Arc::strong_count(&self.inner.mailbox) > 1 || self.inner.mailbox.len() > 0;
         posted
+            || self.engine().looking_up() > 0
             || self.engine().has_pending()
             || !self.inner.timers.borrow().is_empty()
             || self.stats().sockets > 0

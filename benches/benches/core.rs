@@ -152,6 +152,7 @@ fn start(name: &str) -> Start<()> {
         plist: Plist::default(),
         handlers: (),
         coding: None,
+        layers: None,
         options: Vec::new(),
         stopped: false,
         half_open: false,

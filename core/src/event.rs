@@ -3,7 +3,7 @@
 //! Invariant: `Display` of an event that Emacs has is Emacs's text to the letter. Delivering it is
 //! the engine's work.
 
-use std::{fmt, ops::Deref, time::Duration};
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
     address::{Address, Family},
@@ -11,6 +11,7 @@ use crate::{
     pool::Buf,
     process::Crowded,
     reactor::{Payload, SysError},
+    shared_error::SharedError,
 };
 
 /// What a filter gets: bytes of a stream, one record, or one packet.
@@ -93,12 +94,67 @@ impl From<Input> for Payload {
     }
 }
 
+/// Why a connection did not come about.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The system said so: refused, unreachable, too late.
+    Sys(SysError),
+    /// The handshake of the layer on top, such as TLS, failed.
+    Handshake(SharedError),
+    /// The host's name led to no address.
+    Lookup {
+        /// The host.
+        host: Arc<str>,
+        /// What the resolver said.
+        source: SharedError,
+    },
+}
+
+impl Failure {
+    /// The errno, where there is one.
+    #[must_use]
+    pub const fn errno(&self) -> Option<i32> {
+        if let Self::Sys(err) = self { Some(err.errno) } else { None }
+    }
+
+    /// What Emacs shows for a code: the errno, or words.
+    #[must_use]
+    pub fn code(&self) -> String {
+        match self {
+            Self::Sys(err) => err.errno.to_string(),
+            Self::Handshake(err) => err.to_string(),
+            Self::Lookup { host, .. } => format!("Name lookup of {host} failed"),
+        }
+    }
+}
+
+impl From<SysError> for Failure {
+    fn from(err: SysError) -> Self {
+        Self::Sys(err)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sys(err) => write!(f, "{err}"),
+            Self::Handshake(err) => write!(f, "the handshake failed: {err}"),
+            Self::Lookup { host, source } => write!(f, "name look-up of {host} failed: {source}"),
+        }
+    }
+}
+
 /// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Reason {
     /// The peer ended it in order.
     End,
+    /// The connection ended without the word the layer on top, TLS, ends with: bytes may be missing.
+    Truncated,
+    /// What came made no sense to the layer on top: damaged, or not the peer's.
+    Corrupt,
     /// The system said so: a reset, a time-out, a broken path.
     Sys(SysError),
 }
@@ -107,6 +163,8 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::End => f.write_str("ended by the peer"),
+            Self::Truncated => f.write_str("ended without a closing notice"),
+            Self::Corrupt => f.write_str("a damaged record"),
             Self::Sys(err) => write!(f, "{err}"),
         }
     }
@@ -129,7 +187,7 @@ impl fmt::Display for Reason {
 /// # Source
 ///
 /// Emacs Lisp manual 28.2, "Sentinels". Differs: reasons and counts are told beside the text;
-/// `Drained`, `PeerFinished` and `Trouble` are new.
+/// `Secured`, `Drained`, `PeerFinished` and `Trouble` are new.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -140,7 +198,7 @@ pub enum Event {
     /// A server accepted this connection from there; `None` when the peer was gone already.
     OpenFrom(Option<Address>),
     /// A client started with `nowait` could not connect.
-    Failed(SysError),
+    Failed(Failure),
     /// The connection is over, all input having been delivered.
     Broken {
         /// In order, or by which error.
@@ -150,6 +208,8 @@ pub enum Event {
     },
     /// The process was deleted.
     Deleted,
+    /// The layer put on an open connection stands: what comes and goes from now on passes it.
+    Secured,
     /// After `QueueFull`, or when asked for: there is room again.
     Drained,
     /// A connection kept half open: the peer will send no more.
@@ -164,9 +224,10 @@ impl fmt::Display for Event {
             Self::Input(input) => write!(f, "{} bytes of input", input.len()),
             Self::Open => f.write_str("open\n"),
             Self::OpenFrom(peer) => writeln!(f, "open from {}", Host(peer.as_ref())),
-            Self::Failed(err) => writeln!(f, "failed with code {}", err.errno),
+            Self::Failed(failure) => writeln!(f, "failed with code {}", failure.code()),
             Self::Broken { .. } => f.write_str("connection broken by remote peer\n"),
             Self::Deleted => f.write_str("deleted\n"),
+            Self::Secured => f.write_str("secured\n"),
             Self::Drained => f.write_str("output drained\n"),
             Self::PeerFinished => f.write_str("input ended by remote peer\n"),
             Self::Trouble(err) => writeln!(f, "trouble with code {}", err.errno),
@@ -248,7 +309,7 @@ mod tests {
             (Event::OpenFrom(v6.clone()).to_string(), "open from 0:0:0:0:0:0:0:1\n"),
             (Event::OpenFrom(Some(Address::unnamed())).to_string(), "open from -\n"),
             (Event::OpenFrom(None).to_string(), "open from -\n"),
-            (Event::Failed(refused).to_string(), "failed with code 111\n"),
+            (Event::Failed(refused.into()).to_string(), "failed with code 111\n"),
             (
                 Event::Broken { reason: Reason::End, unsent: 0 }.to_string(),
                 "connection broken by remote peer\n",

@@ -11,6 +11,7 @@ pub mod coding;
 pub mod contact;
 pub mod engine;
 pub mod event;
+pub mod layer;
 pub mod machine;
 pub mod options;
 pub mod outbox;
@@ -22,6 +23,7 @@ pub mod queue;
 pub mod reactor;
 #[cfg(unix)]
 pub mod reserve;
+pub mod shared_error;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod slots;

@@ -9,11 +9,13 @@ use crate::{
     address::Address,
     coding::{Coding, Decoder, Encoder, Text},
     contact::{Contact, Role},
-    event::Reason,
+    event::{Failure, Reason},
+    layer::{Layer, Layers},
     machine::{Event, Phase, Status},
     options::SockOption,
     plist::Plist,
     reactor::{self, ConfigError, Kind, Payload, SockId, SysError, Tick},
+    shared_error::SharedError,
     socket::BoundFile,
     table::ProcessId,
 };
@@ -50,6 +52,8 @@ pub struct Limits {
     pub inbox_len_max: u64,
     /// How long queued bytes may take to go out after the end.
     pub flush_within: Duration,
+    /// How long the handshake of an accepted connection may take, if it has one.
+    pub handshake_within: Duration,
     /// Connections of one server that have not ended; what a deleted one still has to send is not
     /// counted. `None` means no limit, to a builder: as many as there are descriptors for.
     pub connections_max: Option<usize>,
@@ -103,6 +107,7 @@ impl Default for Limits {
             queue_len_low: 1 << 18,
             inbox_len_max: 1 << 20,
             flush_within: Duration::from_secs(30),
+            handshake_within: Duration::from_secs(15),
             connections_max: None,
             crowded: Crowded::Leave,
             log_every: Duration::from_secs(1),
@@ -111,13 +116,13 @@ impl Default for Limits {
 }
 
 /// How a process ended, or did not yet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub enum Exit {
     /// It takes part.
     Alive,
     /// Its connect failed.
-    Failed(SysError),
+    Failed(Failure),
     /// Its connection ended.
     Broken(Reason),
     /// It was deleted.
@@ -126,13 +131,13 @@ pub enum Exit {
 
 impl Exit {
     /// The number Emacs's `process-exit-status` gives: 0 while alive and after deletion, 256 after
-    /// a broken connection, the errno after a failed connect.
+    /// a broken connection, the errno after a failed connect; -1 where Emacs shows words instead.
     #[must_use]
-    pub const fn status(self) -> i32 {
+    pub fn status(&self) -> i32 {
         match self {
             Self::Alive | Self::Deleted => 0,
             Self::Broken(_) => 256,
-            Self::Failed(err) => err.errno,
+            Self::Failed(failure) => failure.errno().unwrap_or(-1),
         }
     }
 }
@@ -159,6 +164,12 @@ pub struct Process<H> {
     pub(crate) coding: Option<Box<TextState>>,
     /// The file it is bound to, if that shall go with it.
     pub(crate) file: Option<Box<BoundFile>>,
+    /// What lies between it and its wire, once it is connected.
+    pub(crate) layer: Option<Box<LayerState>>,
+    /// Why its layer gave up, or could not be made.
+    pub(crate) layer_failed: Option<SharedError>,
+    /// Makes the layer of each connection.
+    pub(crate) layers: Option<Rc<dyn Layers>>,
     /// What a connecting client still needs; gone once it is open.
     pub(crate) connecting: Option<Box<Connecting>>,
     /// What a server keeps count of, once it has had to.
@@ -221,7 +232,7 @@ impl<H> Process<H> {
             kind: birth.kind,
             phase: birth.phase,
             exit: Exit::Alive,
-            sock: Some(birth.sock),
+            sock: birth.sock,
             contact: birth.contact,
             limits: birth.limits,
             plist: birth.plist,
@@ -229,6 +240,9 @@ impl<H> Process<H> {
             linger: None,
             coding: birth.coding.map(TextState::boxed),
             file: None,
+            layer: None,
+            layer_failed: None,
+            layers: birth.layers,
             connecting: None,
             serving: None,
             counted_by: None,
@@ -297,14 +311,14 @@ impl<H> Process<H> {
 
     /// How it ended.
     #[must_use]
-    pub const fn exit(&self) -> Exit {
-        self.exit
+    pub const fn exit(&self) -> &Exit {
+        &self.exit
     }
 
     /// The number Emacs's `process-exit-status` gives: that of [`exit`](Self::exit), but 0 once it was
     /// deleted, whatever had ended it before.
     #[must_use]
-    pub const fn exit_status(&self) -> i32 {
+    pub fn exit_status(&self) -> i32 {
         if self.deleted { 0 } else { self.exit.status() }
     }
 
@@ -318,6 +332,12 @@ impl<H> Process<H> {
     #[must_use]
     pub const fn is_connecting(&self) -> bool {
         matches!(self.phase, Phase::Connect)
+    }
+
+    /// Whether it is a client that is still looked up: it has no socket yet.
+    #[must_use]
+    pub fn is_looking_up(&self) -> bool {
+        self.connecting.as_ref().is_some_and(|connecting| connecting.looking_up)
     }
 
     /// Whether input, or for a server a connection, waits for whoever pulls events.
@@ -408,8 +428,17 @@ impl<H> Process<H> {
         !(self.stopped || self.is_deaf() || self.busy || self.holding)
     }
 
+    /// Whether the handshake of its layer is under way, which nothing stops.
+    #[must_use]
+    pub fn is_shaking(&self) -> bool {
+        self.layer.as_ref().is_some_and(|state| !state.established)
+    }
+
     /// Whether its socket should be read: what waits in its inbox is bounded.
-    pub(crate) const fn wants_reading(&self) -> bool {
+    pub(crate) fn wants_reading(&self) -> bool {
+        if self.is_shaking() {
+            return true;
+        }
         let room = self.inbox_len < self.limits.inbox_len_max;
         !(self.stopped || self.is_deaf() || self.holding) && room
     }
@@ -437,6 +466,18 @@ impl<H> Process<H> {
     pub(crate) fn is_server(&self) -> bool {
         self.contact.role() == Role::Server
     }
+}
+
+/// The layer of a process, and how far it is.
+#[derive(Debug)]
+pub(crate) struct LayerState {
+    pub(crate) layer: Box<dyn Layer>,
+    /// The process has been told that the handshake is done, or is about to be.
+    pub(crate) established: bool,
+    /// The peer's closing notice was seen.
+    pub(crate) finished: bool,
+    /// The wire ended without a closing notice.
+    pub(crate) truncated: bool,
 }
 
 /// The part of a process whose bytes are text.
@@ -507,6 +548,8 @@ impl Throttle {
 /// The part of a process that only a connecting client has.
 #[derive(Debug, Default)]
 pub(crate) struct Connecting {
+    /// It is not known yet where to connect to; there is no socket.
+    pub(crate) looking_up: bool,
     /// Addresses not tried yet.
     pub(crate) rest: VecDeque<Address>,
     /// Where each attempt binds, if anywhere.
@@ -536,12 +579,14 @@ impl Connecting {
 pub(crate) struct Birth<H> {
     pub(crate) kind: Kind,
     pub(crate) phase: Phase,
-    pub(crate) sock: SockId,
+    /// None while it is looked up where to connect to.
+    pub(crate) sock: Option<SockId>,
     pub(crate) contact: Contact,
     pub(crate) limits: Limits,
     pub(crate) plist: Plist,
     pub(crate) handlers: H,
     pub(crate) coding: Option<Coding>,
+    pub(crate) layers: Option<Rc<dyn Layers>>,
     pub(crate) stopped: bool,
     pub(crate) half_open: bool,
 }

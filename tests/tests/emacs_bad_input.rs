@@ -263,7 +263,8 @@ fn families_and_types() -> Vec<Row> {
     use StartError::{Lookup, ServerNowait, UnknownFamily, UnsupportedType};
     let at = |rest: &str| format!(":service 1 :host {rest}");
     vec![
-        // DIFFERENCE: a process that fails in Emacs. Numbers only, so that no name server is asked.
+        // DIFFERENCE: what can be no name is refused without asking, with `:nowait` as well. The row of
+        // a name is in process_names.rs.
         row!(38, at("\"256.1.1.1\" :nowait t"), Lookup { .. }, Differs("a process, failed")),
         row!(39, at("\"::1\" :family inet"), UnknownFamily(_), Same("Unknown address family")),
         row!(39, at("\"::1\" :family \"ipv6\""), UnknownFamily(_), Same("Unknown address family")),

@@ -7,8 +7,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use netproc::{
-    Address, Family, HostProblem, Kind, Process, ResolverErrorKind, ServerBuilder, Service,
-    ServiceProblem, StartError, Value, network_interface_list, network_lookup_address_info,
+    Address, Exit, Failure, Family, HostProblem, Kind, Process, ResolverErrorKind, SendError,
+    ServerBuilder, Service, ServiceProblem, StartError, Status, Value, network_interface_list,
+    network_lookup_address_info,
 };
 use netproc_tests::{conformance, rig::Rig};
 
@@ -43,6 +44,7 @@ conformance!(a_connection_may_be_asked_for_by_the_name_of_its_service, |rig| {
     // Told apart by the port alone: whether somebody listens there is of no concern.
     let client = rig.rt.client("r").host("localhost").family(Family::Ipv4).service("domain");
     let client = client.sentinel(rig.log.sentinel()).nowait(true).start()?;
+    rig.until("looked up", || client.contact().remote().is_some());
     assert_eq!(client.contact().remote(), Some(&loopback(DOMAIN)));
     assert_eq!(client.contact().short().to_string(), "(\"localhost\" \"domain\")");
     Ok(())
@@ -253,5 +255,77 @@ conformance!(a_client_is_told_that_it_needs_a_port, |rig| {
         assert_eq!(err.emacs_message(), None);
     }
     assert_eq!(rig.rt.process_list(), []);
+    Ok(())
+});
+
+conformance!(nowait_by_name_connects_in_the_background, |rig| {
+    let server = rig.server().start()?;
+    let client = rig.rt.client("client").host("localhost").family(Family::Ipv4);
+    let client = client.service(port(&server)).nowait(true).sentinel(rig.log.sentinel());
+    let client = client.filter(rig.log.filter()).start()?;
+    let early = client.send("early");
+    assert!(early.is_ok() || client.status() == Status::Open, "{early:?}");
+    rig.until_line(&client, "open (open)");
+    let child = rig.child(&server);
+    rig.until_bytes(&child, b"early");
+    assert_eq!(client.contact().remote(), Some(&loopback(port(&server))));
+    Ok(())
+});
+
+conformance!(a_name_that_leads_nowhere_fails_a_nowait_client_with_an_event, |rig| {
+    let client = rig.rt.client("client").host("nosuch.invalid").service(7).nowait(true);
+    let client = client.sentinel(rig.log.sentinel()).start()?;
+    rig.until_line(&client, "failed with code Name lookup of nosuch.invalid failed (failed)");
+    assert_eq!(rig.log.of(&client).len(), 1, "one event");
+    let Exit::Failed(Failure::Lookup { host, .. }) = client.exit() else {
+        return Err(format!("{:?}", client.exit()).into());
+    };
+    assert_eq!(&*host, "nosuch.invalid");
+    assert!(matches!(client.send("x"), Err(SendError::NotOpen(Status::Failed))));
+    assert_eq!(rig.rt.process_list(), [client]);
+    Ok(())
+});
+
+conformance!(a_name_that_leads_nowhere_refuses_a_client_that_waits, |rig| {
+    for host in ["nosuch.invalid", "also.invalid"] {
+        let refused = rig.rt.client("c").host(host).service(7).start();
+        let err = refused.expect_err("there is no such name");
+        assert!(matches!(err, StartError::Lookup { .. }), "{err:?}");
+        assert_eq!(err.emacs_message(), Some(format!("{host}/7 Name or service not known")));
+    }
+    assert_eq!(rig.rt.process_list(), []);
+    Ok(())
+});
+
+conformance!(deleted_while_looked_up_it_hears_of_that_only, |rig| {
+    let client = rig.rt.client("client").host("localhost").service(1).nowait(true);
+    let client = client.sentinel(rig.log.sentinel()).start()?;
+    client.delete();
+    assert_eq!(rig.log.of(&client), ["deleted (closed)"]);
+    rig.settle();
+    assert_eq!(rig.log.of(&client).len(), 1, "the answer goes to nobody");
+    // Nothing is left that could happen, so this ends.
+    rig.rt.run()?;
+    Ok(())
+});
+
+conformance!(a_packet_client_by_name_opens_in_the_background_too, |rig| {
+    let server = rig.server().datagram().start()?;
+    let client = rig.rt.client("client").datagram().host("localhost").family(Family::Ipv4);
+    let client = client.service(port(&server)).nowait(true).sentinel(rig.log.sentinel());
+    let client = client.start()?;
+    client.send("one")?;
+    client.send("two")?;
+    rig.until_line(&client, "open (open)");
+    rig.until_bytes(&server, b"onetwo");
+    assert_eq!(client.datagram_address(), Some(loopback(port(&server))));
+    Ok(())
+});
+
+conformance!(run_waits_for_a_look_up, |rig| {
+    let client = rig.rt.client("client").host("nosuch.invalid").service(7).nowait(true);
+    let client = client.sentinel(rig.log.sentinel()).start()?;
+    rig.rt.run()?;
+    assert_eq!(client.status(), Status::Failed);
     Ok(())
 });

@@ -1,6 +1,6 @@
 //! Functions that ask: of a process, of the list of processes.
 
-use netproc_core::{output::Buffer, plist::Value};
+use netproc_core::{output::Buffer, plist::Value, process::Exit};
 
 use super::{Answer, Emacs, Signal};
 use crate::{output::buffer_value, process::Process};
@@ -55,7 +55,13 @@ pub(super) fn process_live_p(_: &Emacs, args: &[Value]) -> Answer {
 }
 
 pub(super) fn process_exit_status(_: &Emacs, args: &[Value]) -> Answer {
-    Ok(i64::from(Emacs::process(&args[0])?.exit_status()).into())
+    let process = Emacs::process(&args[0])?;
+    let status = process.exit_status();
+    Ok(match process.exit() {
+        // Where there is no errno Emacs has words.
+        Exit::Failed(failure) if failure.errno().is_none() && status != 0 => failure.code().into(),
+        _ => i64::from(status).into(),
+    })
 }
 
 pub(super) fn process_type(emacs: &Emacs, args: &[Value]) -> Answer {
@@ -80,9 +86,14 @@ pub(super) fn process_command(_: &Emacs, args: &[Value]) -> Answer {
     Ok(Emacs::process(&args[0])?.is_stopped().into())
 }
 
-/// There is a socket, and so a contact, as soon as there is a process: it never waits.
-pub(super) fn process_contact(_: &Emacs, args: &[Value]) -> Answer {
-    let contact = Emacs::process(&args[0])?.contact();
+/// It waits until a host's name was looked up, or is `nil` until then.
+pub(super) fn process_contact(emacs: &Emacs, args: &[Value]) -> Answer {
+    let process = Emacs::process(&args[0])?;
+    if args[2].is_true() && process.shared().borrow().is_looking_up() {
+        return Ok(Value::Nil);
+    }
+    emacs.rt.wait_looking_up(&process)?;
+    let contact = process.contact();
     Ok(match (&args[1], args[1].as_symbol()) {
         (Value::Nil, _) => contact.short(),
         (Value::True, _) => contact.plist().to_value(),
@@ -133,8 +144,10 @@ pub(super) fn process_coding_system(_: &Emacs, args: &[Value]) -> Answer {
     Ok(Value::pair(half(coding.decode), half(coding.encode)))
 }
 
-pub(super) fn process_datagram_address(_: &Emacs, args: &[Value]) -> Answer {
-    Ok(Emacs::process(&args[0])?.datagram_address().into())
+pub(super) fn process_datagram_address(emacs: &Emacs, args: &[Value]) -> Answer {
+    let process = Emacs::process(&args[0])?;
+    emacs.rt.wait_looking_up(&process)?;
+    Ok(process.datagram_address().into())
 }
 
 /// Writes the table into the buffer `*Process List*`, which it empties first.

@@ -30,7 +30,7 @@ use crate::{
     handlers::{Handlers, Output},
     open::{self, Patience},
     process::Process,
-    resolve::{Wanted, resolve},
+    resolve::{Place, Wanted, resolve},
     runtime::Runtime,
 };
 
@@ -114,6 +114,13 @@ impl Runtime {
         let name = args.get(":name").and_then(Value::as_str);
         let name = name.ok_or_else(|| wrong(args, ":name", "stringp"))?.to_owned();
         let (asked, at) = addresses(args, kind, backlog.is_some(), &name)?;
+        let within = Patience::AloneThenWithin(CONNECT_WITHIN);
+        let patience = if nowait { Patience::Nowait } else { within };
+        let at = match at {
+            Place::Named(_) if nowait => at,
+            // A look-up that is waited for fails before there is a buffer.
+            place => Place::Known(self.addresses_of(place, patience)?),
+        };
         let buffer = self.buffer_argument(args)?;
         let plist = plist(args)?;
         let coding = self.coding_argument(args)?;
@@ -129,6 +136,7 @@ impl Runtime {
             plist,
             handlers,
             coding: Some(coding),
+            layers: None,
             options: options(args)?,
             stopped: on(args, ":stop"),
             half_open: false,
@@ -139,6 +147,7 @@ impl Runtime {
         };
         let process = match backlog {
             Some(backlog) => {
+                let at = self.addresses_of(at, patience)?;
                 let remote = args.get(":remote").and_then(|remote| remote.to_address().ok());
                 let remote = remote.filter(|_| kind == Kind::Datagram);
                 let remote = remote.filter(|remote| remote.family() == at[0].family());
@@ -151,11 +160,7 @@ impl Runtime {
                     None => open::server(self, start, &at[0], remote.as_ref(), backlog)?,
                 }
             }
-            None => {
-                let within = Patience::AloneThenWithin(CONNECT_WITHIN);
-                let patience = if nowait { Patience::Nowait } else { within };
-                open::client(self, start, at, None, patience)?
-            }
+            None => open::client(self, start, at, None, patience)?,
         };
         if deaf {
             callbacks::ignore_input(&process);
@@ -238,13 +243,13 @@ fn addresses(
     kind: Kind,
     server: bool,
     name: &str,
-) -> Result<(Plist, Vec<Address>), StartError> {
+) -> Result<(Plist, Place), StartError> {
     let mut asked = callbacks::weakened(args);
     let keyword = if server { ":local" } else { ":remote" };
     if let Some(value) = args.get(keyword).filter(|value| value.is_true()) {
         let malformed =
             |source| StartError::MalformedAddress { keyword, value: value.to_string(), source };
-        return Ok((asked, vec![value.to_address().map_err(malformed)?]));
+        return Ok((asked, Place::Known(vec![value.to_address().map_err(malformed)?])));
     }
     let family = family(args)?;
     let host = match args.get(":host") {
@@ -264,7 +269,7 @@ fn addresses(
             let (host, service) = (None, String::new());
             return Err(StartError::Service { host, service, problem: ServiceProblem::Empty });
         }
-        return Ok((asked, vec![Address::local(path)?]));
+        return Ok((asked, Place::Known(vec![Address::local(path)?])));
     }
     let service = service(args, server, host.as_deref(), name)?;
     // As in Emacs, which leaves it to the C library what an address is.

@@ -121,14 +121,16 @@ pub(super) fn set_process_filter_multibyte(_: &Emacs, args: &[Value]) -> Answer 
 }
 
 /// Returns the address, or `nil` if it was not set.
-pub(super) fn set_process_datagram_address(_: &Emacs, args: &[Value]) -> Answer {
+pub(super) fn set_process_datagram_address(emacs: &Emacs, args: &[Value]) -> Answer {
     let process = Emacs::process(&args[0])?;
+    emacs.rt.wait_looking_up(&process)?;
     let set = args[1].to_address().ok().and_then(|to| process.set_datagram_address(&to).ok());
     Ok(if set.is_some() { args[1].clone() } else { Value::Nil })
 }
 
-pub(super) fn set_network_process_option(_: &Emacs, args: &[Value]) -> Answer {
+pub(super) fn set_network_process_option(emacs: &Emacs, args: &[Value]) -> Answer {
     let process = Emacs::process(&args[0])?;
+    emacs.rt.wait_looking_up(&process)?;
     let keyword = args[1].as_symbol();
     let keyword = keyword.ok_or_else(|| Signal::wrong_type("symbolp", args[1].clone()))?;
     if !process.is_live() {

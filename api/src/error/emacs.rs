@@ -99,6 +99,8 @@ impl StartError {
                 Some(format!("Invalid coding system: {name}"))
             }
             Self::Sys { source, .. } => Some(of_system(*source)),
+            Self::Handshake { source, .. } => Some(source.to_string()),
+            Self::LookupTimedOut { .. } => None,
             Self::TimedOut { .. } => Some(of_system(SysError::timed_out(Op::Connect))),
             Self::Service { host: None, .. }
             | Self::Coding(_)

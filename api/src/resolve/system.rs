@@ -25,9 +25,9 @@ const PREFIX: &str = "failed to lookup address information: ";
 
 /// What the resolver shall look up.
 #[derive(Clone, Debug)]
-pub(super) struct Question {
+pub(crate) struct Question {
     /// A host name or an address as text.
-    pub(super) host: String,
+    pub(crate) host: String,
     /// A service name or a port as text; without one, the port is 0.
     pub(super) service: Option<String>,
     /// Only addresses of this family.
@@ -43,7 +43,7 @@ pub(super) struct Question {
 /// # Errors
 ///
 /// What the resolver refused with.
-pub(super) fn ask(question: &Question) -> Result<Vec<SocketAddr>, ResolverError> {
+pub(crate) fn ask(question: &Question) -> Result<Vec<SocketAddr>, ResolverError> {
     let Question { host, service, family, kind, numeric } = question;
     let hints = AddrInfoHints {
         flags: if *numeric { NUMERIC_HOST } else { 0 },

@@ -7,18 +7,26 @@ fn wanted<'a>(host: Option<&'a str>, service: &'a Service, family: Option<Family
     Wanted { host, service, family, kind: Kind::Stream, short_hosts: false }
 }
 
+/// Where that leads, the resolver asked if need be.
+fn addresses(wanted: &Wanted<'_>) -> Result<Vec<Address>, StartError> {
+    match resolve(wanted)? {
+        Place::Known(addresses) => Ok(addresses),
+        Place::Named(named) => named.understood(ask(&named.question)),
+    }
+}
+
 fn shown(found: Result<Vec<Address>, StartError>) -> Result<String, String> {
     let found = found.map_err(|err| err.to_string())?;
     Ok(found.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
 }
 
 fn resolved(host: Option<&str>, service: &str, family: Option<Family>) -> Result<String, String> {
-    shown(resolve(&wanted(host, &Service::from(service), family)))
+    shown(addresses(&wanted(host, &Service::from(service), family)))
 }
 
 /// The same in Emacs's words.
 fn refused(host: Option<&str>, service: &str, family: Option<Family>) -> String {
-    let err = resolve(&wanted(host, &Service::from(service), family)).unwrap_err();
+    let err = addresses(&wanted(host, &Service::from(service), family)).unwrap_err();
     err.emacs_message().unwrap_or_else(|| panic!("no words for {err}"))
 }
 
@@ -94,7 +102,7 @@ fn the_service_is_looked_at_before_the_host() {
     for host in ["", "[::1]", "a b", "127.1", "nosuch.invalid", "::1", "fe80::1%nosuch"] {
         for service in ["", "-1", "65536", "no-such-service", "a\0"] {
             let service = Service::from(service);
-            let refused = resolve(&wanted(Some(host), &service, Some(Family::Ipv4))).unwrap_err();
+            let refused = addresses(&wanted(Some(host), &service, Some(Family::Ipv4))).unwrap_err();
             assert!(matches!(refused, StartError::Service { .. }), "{host:?} {service}: {refused}");
         }
     }
@@ -110,7 +118,7 @@ fn a_service_name_is_looked_up_for_the_kind_of_the_process() {
     ];
     for (name, kind, expected) in cases {
         let service = Service::from(name);
-        let found = shown(resolve(&Wanted { kind, ..wanted(None, &service, None) }));
+        let found = shown(addresses(&Wanted { kind, ..wanted(None, &service, None) }));
         assert_eq!(found.as_deref().map_err(String::as_str), expected, "{name} {kind:?}");
     }
     let v6 = resolved(Some("::1"), "domain", None);
@@ -137,8 +145,8 @@ fn a_service_of_streams_is_none_of_packets() {
     assert!(!udp.contains_key(name));
     let (service, expected) = (Service::from(name.as_str()), format!("[127 0 0 1 {port}]"));
     let stream = wanted(None, &service, None);
-    assert_eq!(shown(resolve(&stream)), Ok(expected));
-    let refused = shown(resolve(&Wanted { kind: Kind::Datagram, ..stream }));
+    assert_eq!(shown(addresses(&stream)), Ok(expected));
+    let refused = shown(addresses(&Wanted { kind: Kind::Datagram, ..stream }));
     assert_eq!(refused, Err(format!("service {name:?}: unknown service")));
 }
 
@@ -147,16 +155,16 @@ fn short_hosts_are_let_through_only_when_asked_for() {
     let service = Service::from(7);
     for host in ["127.1", "0x7f.1", "0177.0.0.1", "2130706433"] {
         let plain = wanted(Some(host), &service, None);
-        assert!(shown(resolve(&plain)).unwrap_err().contains("neither"), "{host}");
+        assert!(shown(addresses(&plain)).unwrap_err().contains("neither"), "{host}");
         let short = Wanted { short_hosts: true, ..plain };
-        assert_eq!(shown(resolve(&short)).as_deref(), Ok("[127 0 0 1 7]"), "{host}");
+        assert_eq!(shown(addresses(&short)).as_deref(), Ok("[127 0 0 1 7]"), "{host}");
         let v6 = Wanted { family: Some(Family::Ipv6), ..short };
-        assert!(matches!(resolve(&v6), Err(StartError::Lookup { .. })), "{host}");
+        assert!(matches!(addresses(&v6), Err(StartError::Lookup { .. })), "{host}");
     }
     // No name server is asked for what looks like numbers, but is none.
     for host in ["256.1.1.1", "1.2.3.4.5", "0x", "08.1"] {
         let short = Wanted { short_hosts: true, ..wanted(Some(host), &service, None) };
-        let Err(StartError::Lookup { source, .. }) = resolve(&short) else {
+        let Err(StartError::Lookup { source, .. }) = addresses(&short) else {
             panic!("{host} is an address");
         };
         assert_eq!(source.kind(), ResolverErrorKind::NotFound, "{host}");
@@ -170,7 +178,7 @@ fn an_address_of_an_interface_keeps_it() {
     let index = if_nametoindex(lo.name.as_str()).unwrap();
     for scope in [lo.name.clone(), index.to_string()] {
         let (host, service) = (format!("fe80::1%{scope}"), Service::from(7));
-        let found = resolve(&wanted(Some(&host), &service, None)).unwrap();
+        let found = addresses(&wanted(Some(&host), &service, None)).unwrap();
         let expected =
             SocketAddr::V6(std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 7, 0, index));
         assert_eq!(found, [expected.into()], "{host}");
@@ -223,6 +231,6 @@ fn refusals_read_as_in_emacs() {
     for (host, service, family, expected) in cases {
         assert_eq!(refused(host, service, family), expected, "{host:?} {service:?} {family:?}");
     }
-    let any = resolve(&wanted(Some("a b"), &Service::Any, None)).unwrap_err();
+    let any = addresses(&wanted(Some("a b"), &Service::Any, None)).unwrap_err();
     assert_eq!(any.emacs_message().as_deref(), Some("a b/0 Name or service not known"));
 }

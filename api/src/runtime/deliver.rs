@@ -18,6 +18,7 @@ use netproc_core::{
     event::{Event, Input, LogEntry},
     machine::Status,
     reactor::Wake as _,
+    shared_error::SharedError,
 };
 
 use super::{Report, Runtime};
@@ -53,7 +54,9 @@ impl Runtime {
         if self.inner.kills_seen.replace(kills) != kills {
             self.delete_without_buffer();
         }
-        let delivery = self.engine_mut().next(admit)?;
+        let delivery = self.engine_mut().next(admit);
+        self.limit_handshakes();
+        let delivery = delivery?;
         Some(match delivery {
             Delivery::Input { process, input } => self.filter(self.process(process), input),
             Delivery::Event { process, event } => self.sentinel(self.process(process), event),
@@ -84,6 +87,10 @@ impl Runtime {
         self.on_accept(server, &process);
         self.log(server, Some(&process), &LogEntry::Accepted { from: from.clone() });
         process.shared().borrow_mut().handlers.announcing = false;
+        if process.shared().borrow().is_connecting() {
+            // Its handshake is under way; `open from` comes when that is done.
+            return None;
+        }
         let sentinel = process.shared().borrow().handlers.sentinel.clone();
         let ended = (process.status() == Status::Closed).then(|| process.clone());
         let untaken = self.call_sentinel(sentinel, process, Event::OpenFrom(from));
@@ -91,6 +98,29 @@ impl Runtime {
             drop_handlers(&process);
         }
         untaken
+    }
+
+    /// A peer that does not come to the end of its handshake in time is cut off.
+    fn limit_handshakes(&self) {
+        loop {
+            let shaking = self.engine_mut().next_shaking();
+            let Some(process) = shaking else { return };
+            self.limit_handshake(&self.process(process));
+        }
+    }
+
+    fn limit_handshake(&self, process: &Process) {
+        if !process.shared().borrow().is_shaking() {
+            return;
+        }
+        let (id, within) = (process.id(), process.limits().handshake_within);
+        let timer = self.run_after(within, move |rt| {
+            if let Some(process) = rt.process_by_id(id) {
+                let late = SharedError::new("the handshake took too long");
+                rt.engine_mut().end_handshake(process.shared(), late);
+            }
+        });
+        process.shared().borrow_mut().handlers.handshake_timer = Some(timer.id());
     }
 
     fn run_due_timer(&self) -> bool {
@@ -148,8 +178,16 @@ impl Runtime {
     }
 
     fn sentinel(&self, process: Process, event: Event) -> Option<(Process, Event)> {
+        if !matches!(event, Event::Drained | Event::Trouble(_)) {
+            let timer = process.shared().borrow_mut().handlers.handshake_timer.take();
+            // Taken out of the borrow before it is dropped, as every closure.
+            let job = timer.and_then(|id| self.inner.timers.borrow_mut().cancel(id));
+            drop(job);
+        }
         let sentinel = process.shared().borrow().handlers.sentinel.clone();
-        let over = matches!(event, Event::Broken { .. } | Event::Deleted);
+        // A connection that was accepted and never stood is over as well; nobody could delete it.
+        let failed = matches!(event, Event::Failed(_)) && process.status() == Status::Closed;
+        let over = failed || matches!(event, Event::Broken { .. } | Event::Deleted);
         let ended = over.then(|| process.clone());
         let untaken = self.call_sentinel(sentinel, process, event);
         if let Some(process) = ended {

@@ -36,13 +36,14 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let s = server.borrow();
         let birth = Birth {
             kind: s.kind,
-            phase: Phase::Open,
-            sock: id,
+            phase: if s.layers.is_some() { Phase::Connect } else { Phase::Open },
+            sock: Some(id),
             contact: s.contact.accepted(Some(local), from.clone()),
             limits: s.limits,
             plist: s.plist.clone(),
             handlers: s.handlers.clone(),
             coding: s.coding(),
+            layers: s.layers.clone(),
             stopped: false,
             half_open: s.half_open,
         };
@@ -60,6 +61,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             }
         });
         self.count_in(server, &process);
+        self.accepted_in_layers(&process, id);
         Some(Delivery::Accepted { server: Rc::clone(server), process, from })
     }
 
@@ -113,7 +115,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             made.insert(process).clone()
         });
         let process = made.expect("`insert` calls its builder");
-        self.own(sock, Owner::Process(Rc::clone(&process)));
+        if let Some(sock) = sock {
+            self.own(sock, Owner::Process(Rc::clone(&process)));
+        }
         process
     }
 

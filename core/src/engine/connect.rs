@@ -10,7 +10,8 @@ use crate::{
     address::Address,
     coding::Coding,
     contact::{Contact, Role},
-    event::Event,
+    event::{Event, Failure},
+    layer::Layers,
     machine::{self, Phase},
     options::SockOption,
     plist::Plist,
@@ -34,6 +35,8 @@ pub struct Start<H> {
     pub handlers: H,
     /// How bytes are text; `None` leaves them bytes.
     pub coding: Option<Coding>,
+    /// Makes what lies between each connection and its wire, such as TLS. Streams only.
+    pub layers: Option<Rc<dyn Layers>>,
     /// Set on the socket in order.
     pub options: Vec<SockOption>,
     /// Start stopped.
@@ -70,7 +73,7 @@ impl<H> Start<H> {
         self.options.iter().rev().find_map(seconds)?
     }
 
-    fn birth(self, role: Role, phase: Phase, sock: SockId) -> Birth<H> {
+    fn birth(self, role: Role, phase: Phase, sock: Option<SockId>) -> Birth<H> {
         Birth {
             kind: self.kind,
             phase,
@@ -80,6 +83,7 @@ impl<H> Start<H> {
             plist: self.plist,
             handlers: self.handlers,
             coding: self.coding,
+            layers: self.layers,
             stopped: self.stopped,
             half_open: self.half_open,
         }
@@ -179,7 +183,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     ) -> Shared<H> {
         let (name, linger) = (start.name.clone(), start.linger());
         let unlinks = start.file.unlink_on_delete;
-        let process = self.list_new(&name, start.birth(role, phase, sock));
+        let process = self.list_new(&name, start.birth(role, phase, Some(sock)));
         let mut p = process.borrow_mut();
         p.linger = linger;
         p.file = unlinks.then(|| self.reactor.bound_file(sock).ok().map(Box::new)).flatten();
@@ -188,36 +192,153 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         process
     }
 
-    pub(super) fn handle_connected(&mut self, process: &Shared<H>) -> Option<Delivery<H>> {
+    /// Makes a client of which it is not known yet where to connect to; [`found`](Self::found) or
+    /// [`not_found`](Self::not_found) tells. It has no socket until then; what it sends waits.
+    pub fn look_up(&mut self, start: Start<H>, local: Option<Address>) -> Shared<H> {
+        let (name, linger) = (start.name.clone(), start.linger());
+        let options = start.options.clone();
+        let process = self.list_new(&name, start.birth(Role::Client, Phase::Connect, None));
         let mut p = process.borrow_mut();
-        let sock = p.sock?;
-        if !p.apply(machine::Event::Connected) {
+        p.linger = linger;
+        let looking_up = true;
+        let connecting = Connecting { looking_up, local, options, ..Connecting::default() };
+        p.connecting = Some(Box::new(connecting));
+        drop(p);
+        self.looking_up += 1;
+        process
+    }
+
+    /// How many processes wait for [`found`](Self::found).
+    #[must_use]
+    pub const fn looking_up(&self) -> usize {
+        self.looking_up
+    }
+
+    /// It is known where a process is to connect to: the addresses are tried in turn. Packets go to the
+    /// first.
+    pub fn found(&mut self, process: &Shared<H>, to: VecDeque<Address>) {
+        if !self.looked_up(process) {
+            return;
+        }
+        let nowhere = SysError { op: Op::Connect, errno: libc::EDESTADDRREQ };
+        let told = if process.borrow().kind == Kind::Datagram {
+            self.open_found(process, to)
+        } else {
+            if let Some(connecting) = &mut process.borrow_mut().connecting {
+                connecting.rest = to;
+            }
+            self.handle_connect_failed(process, nowhere.into())
+        };
+        self.notices.extend(told);
+    }
+
+    /// It cannot be known where a process is to connect to: it fails.
+    pub fn not_found(&mut self, process: &Shared<H>, failure: Failure) {
+        if self.looked_up(process) {
+            let told = self.handle_connect_failed(process, failure);
+            self.notices.extend(told);
+        }
+    }
+
+    /// Ends a look-up; returns whether there was one.
+    fn looked_up(&mut self, process: &Shared<H>) -> bool {
+        let mut p = process.borrow_mut();
+        let ended =
+            p.connecting.as_mut().is_some_and(|c| std::mem::replace(&mut c.looking_up, false));
+        self.looking_up -= usize::from(ended);
+        ended
+    }
+
+    /// A packet client whose peer is known is open.
+    fn open_found(
+        &mut self,
+        process: &Shared<H>,
+        mut to: VecDeque<Address>,
+    ) -> Option<Delivery<H>> {
+        let mut p = process.borrow_mut();
+        let to = to.pop_front()?;
+        let connecting = p.connecting.take()?;
+        let spec = OpenSpec {
+            kind: p.kind,
+            family: to.family(),
+            local: connecting.local.as_ref(),
+            options: &connecting.options,
+            reading: p.wants_reading(),
+            ..OpenSpec::default()
+        };
+        match self.reactor.datagram(&spec, None) {
+            Ok(sock) => {
+                p.sock = Some(sock);
+                p.reading = p.wants_reading();
+                p.apply(machine::Event::Connected);
+                for packet in connecting.early {
+                    self.reactor.send_to(sock, packet, &to);
+                }
+                p.contact.set_remote(Some(to));
+                p.contact.set_local(self.reactor.local_addr(sock).ok());
+                if p.refused {
+                    self.reactor.watch_sent(sock, true);
+                }
+                drop(p);
+                self.own(sock, Owner::Process(Rc::clone(process)));
+                Some(Delivery::Event { process: Rc::clone(process), event: Event::Open })
+            }
+            Err(refused) => {
+                drop(p);
+                self.handle_connect_failed(process, refused.into())
+            }
+        }
+    }
+
+    pub(super) fn handle_connected(&mut self, process: &Shared<H>) -> Option<Delivery<H>> {
+        let sock = process.borrow().sock?;
+        if self.begins_handshake(process, sock) {
             return None;
         }
-        p.contact.set_local(self.reactor.local_addr(sock).ok());
+        let mut p = process.borrow_mut();
+        let upgraded = p.phase == Phase::Open && p.connecting.is_some();
+        if !upgraded && !p.apply(machine::Event::Connected) {
+            return None;
+        }
+        let accepted = p.contact.role() == Role::Accepted;
+        if !accepted {
+            p.contact.set_local(self.reactor.local_addr(sock).ok());
+        }
         if let Some(mut connecting) = p.connecting.take() {
             for payload in std::mem::take(&mut connecting.early) {
-                self.reactor.send(sock, payload);
+                Self::put(&mut self.reactor, &mut p, sock, payload);
             }
         }
         if p.finished {
-            self.reactor.finish(sock);
+            Self::finish_sending(&mut self.reactor, &mut p, sock);
         }
         if p.refused {
             // Asked of the socket of an earlier attempt, perhaps.
             self.reactor.watch_sent(sock, true);
         }
         let announced = !std::mem::take(&mut p.unannounced);
-        announced.then(|| Delivery::Event { process: Rc::clone(process), event: Event::Open })
+        let from = p.contact.remote().cloned();
+        // The handshake was read even from a stopped process.
+        Self::update_reading(&mut self.reactor, &mut p);
+        let event = match (upgraded, accepted) {
+            (true, _) => Event::Secured,
+            (false, true) => Event::OpenFrom(from),
+            (false, false) => Event::Open,
+        };
+        announced.then(|| Delivery::Event { process: Rc::clone(process), event })
     }
 
     /// A connect failed: the next address, or the end.
     pub(super) fn handle_connect_failed(
         &mut self,
         process: &Shared<H>,
-        mut err: SysError,
+        mut failure: Failure,
     ) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
+        if p.layer.is_some() {
+            // Whoever answered was the one to talk to.
+            p.connecting = None;
+        }
         while let Some(address) = p.connecting.as_mut().and_then(|c| c.rest.pop_front()) {
             match Self::try_next(&mut self.reactor, &p, &address) {
                 Ok(sock) => {
@@ -228,16 +349,22 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                     self.own(sock, Owner::Process(Rc::clone(process)));
                     return None;
                 }
-                Err(refused) => err = refused,
+                Err(refused) => failure = refused.into(),
             }
         }
+        let event = Event::Failed(failure.clone());
+        if p.contact.role() == Role::Accepted {
+            drop(p);
+            // It never was a connection, and nobody holds it that could delete it.
+            self.end(process, machine::Event::Deleted, Exit::Failed(failure), None);
+            return Some(Delivery::Event { process: Rc::clone(process), event });
+        }
         p.apply(machine::Event::ConnectFailed);
-        p.exit = Exit::Failed(err);
+        p.exit = Exit::Failed(failure);
         p.sock = None;
         p.connecting = None;
         let announced = !p.unannounced;
-        announced
-            .then(|| Delivery::Event { process: Rc::clone(process), event: Event::Failed(err) })
+        announced.then(|| Delivery::Event { process: Rc::clone(process), event })
     }
 
     fn try_next(reactor: &mut R, p: &Process<H>, to: &Address) -> Result<SockId, SysError> {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::{Delivery, Engine, Owner};
 use crate::{
-    event::{Event, Reason},
+    event::{Event, Failure, Reason},
     machine::{self, Phase},
     process::{Exit, Shared},
     reactor::{self, CloseHow, Op, Reactor, SockId, SysError},
@@ -28,9 +28,19 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
         if process.borrow().phase == Phase::Connect {
             let unknown = SysError { op: Op::Connect, errno: libc::ECONNABORTED };
-            return self.handle_connect_failed(process, cause.unwrap_or(unknown));
+            let failed = process.borrow_mut().layer_failed.take();
+            let failure = failed.map(Failure::Handshake);
+            let failure = failure.unwrap_or_else(|| cause.unwrap_or(unknown).into());
+            return self.handle_connect_failed(process, failure);
         }
-        let reason = cause.map_or(Reason::End, Reason::Sys);
+        let p = process.borrow();
+        let cut = p.layer.as_ref().is_some_and(|state| state.truncated);
+        let reason = match (&p.layer_failed, cut) {
+            (Some(_), _) => Reason::Corrupt,
+            (None, true) => Reason::Truncated,
+            (None, false) => cause.map_or(Reason::End, Reason::Sys),
+        };
+        drop(p);
         self.end(process, machine::Event::PeerClosed, Exit::Broken(reason), None).then(|| {
             Delivery::Event { process: Rc::clone(process), event: Event::Broken { reason, unsent } }
         })
@@ -55,9 +65,11 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         how: Option<CloseHow>,
     ) -> bool {
         let mut p = process.borrow_mut();
+        let looked_up = p.is_looking_up();
         if !p.apply(event) {
             return false;
         }
+        self.looking_up -= usize::from(looked_up);
         p.exit = exit;
         p.connecting = None;
         let (id, counted_by) = (p.id, p.counted_by.take());
@@ -66,6 +78,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let sock = p.sock.take();
         if let Some(sock) = sock {
             p.unsent = self.reactor.queued(sock);
+            if !matches!(how, Some(CloseHow::Now | CloseHow::Reset)) && p.linger != Some(0) {
+                Self::say_goodbye(&mut self.reactor, &mut p, sock);
+            }
         }
         if let (Some(file), Some(_)) = (p.file.take(), sock)
             && event == machine::Event::Deleted

@@ -14,6 +14,7 @@ mod adopt;
 mod connect;
 mod end;
 mod input;
+mod layer;
 mod output;
 mod peer;
 
@@ -21,6 +22,7 @@ use std::{collections::VecDeque, rc::Rc};
 
 pub use self::{
     connect::Start,
+    layer::UpgradeError,
     output::{FinishError, SendError, SendTextError},
     peer::{CredentialsError, DatagramAddressError},
 };
@@ -113,6 +115,10 @@ pub struct Engine<R, H> {
     /// Those asked for by callbacks: they wait for the next poll, or a callback that asks again
     /// each time would keep everybody else waiting.
     asked_for: VecDeque<Delivery<H>>,
+    /// Those whose handshake has begun, for whoever has a clock.
+    shaking: Vec<Shared<H>>,
+    /// How many processes are looked up and have no socket yet.
+    looking_up: usize,
     /// Connections ever accepted: numbers the names of local ones.
     accepted: u64,
     /// The most bytes of a stream that one delivery brings.
@@ -133,6 +139,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             ready: VecDeque::new(),
             notices: VecDeque::new(),
             asked_for: VecDeque::new(),
+            shaking: Vec::new(),
+            looking_up: 0,
             accepted: 0,
             input_len_max: usize::MAX,
         }
@@ -325,6 +333,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 return None;
             }
         };
+        if process.borrow().layer.is_some() {
+            self.unwrap(&process, event);
+            return None;
+        }
         // What tells of output never waits behind input: it may be what lets input go on.
         if let reactor::Event::Sent { .. } | reactor::Event::Trouble { .. } = event {
             return self.handle(&process, event);

@@ -93,14 +93,15 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     ) -> Result<u64, SendError> {
         let mut p = process.borrow_mut();
         let sock = self.sendable(&mut p, bounded)?;
-        if p.kind == Kind::Datagram {
-            return self.send_packet(&mut p, data, None);
-        }
         if let Some(connecting) = &mut p.connecting {
             p.queued = connecting.send_later(data);
             return Ok(p.queued);
         }
-        p.queued = self.reactor.send(sock, data);
+        let sock = sock.ok_or_else(|| SendError::NotOpen(p.phase.status(false)))?;
+        if p.kind == Kind::Datagram {
+            return self.send_packet(&mut p, data, None);
+        }
+        p.queued = Self::put(&mut self.reactor, &mut p, sock, data);
         if p.filtering > 0 && p.queued >= (p.limits.queue_len_max / 2).max(1) && !p.holding {
             p.holding = true;
             self.reactor.watch_sent(sock, true);
@@ -194,14 +195,16 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         Ok(p.queued)
     }
 
-    /// The socket to send on, if the process may send now.
-    fn sendable(&mut self, p: &mut Process<H>, bounded: bool) -> Result<SockId, SendError> {
+    /// The socket to send on, if the process may send now; a client that is looked up has none.
+    fn sendable(&mut self, p: &mut Process<H>, bounded: bool) -> Result<Option<SockId>, SendError> {
         if p.finished || p.phase == Phase::Draining {
             return Err(SendError::Finished);
         }
         let may = matches!(p.phase, Phase::Open | Phase::Connect);
-        let sock =
-            p.sock.filter(|_| may).ok_or_else(|| SendError::NotOpen(p.phase.status(false)))?;
+        let sock = p.sock;
+        if !may || sock.is_none() && !p.is_looking_up() {
+            return Err(SendError::NotOpen(p.phase.status(false)));
+        }
         if !bounded {
             return Ok(sock);
         }
@@ -210,11 +213,17 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             // It was that much after the last send; only the reactor knows what has gone since.
             p.queued = Self::waiting(&self.reactor, p);
         }
-        let crowded = p.kind != Kind::Stream
-            && self.reactor.queued_packets(sock) >= p.limits.queue_packets_max;
+        let packets = match (&p.connecting, sock) {
+            (Some(connecting), _) => connecting.early.len(),
+            (None, Some(sock)) => self.reactor.queued_packets(sock),
+            (None, None) => 0,
+        };
+        let crowded = p.kind != Kind::Stream && packets >= p.limits.queue_packets_max;
         if p.queued >= limit || crowded {
             p.refused = true;
-            self.reactor.watch_sent(sock, true);
+            if let Some(sock) = sock {
+                self.reactor.watch_sent(sock, true);
+            }
             return Err(SendError::QueueFull { queued: p.queued, limit });
         }
         Ok(sock)
@@ -247,10 +256,14 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Asks for `Drained` as soon as no more than `queue_len_low` bytes wait, which may be now.
     pub fn notify_drained(&mut self, process: &Shared<H>) {
         let mut p = process.borrow_mut();
-        let Some(sock) = p.sock else { return };
+        if p.sock.is_none() && !p.is_looking_up() {
+            return;
+        }
         if Self::waiting(&self.reactor, &p) > p.limits.low() {
             p.refused = true;
-            self.reactor.watch_sent(sock, true);
+            if let Some(sock) = p.sock {
+                self.reactor.watch_sent(sock, true);
+            }
             return;
         }
         let (process, event) = (Rc::clone(process), Event::Drained);
@@ -314,13 +327,13 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let mut p = process.borrow_mut();
         match (p.phase, p.sock) {
             (Phase::Open | Phase::Draining, _) if p.kind == Kind::Datagram => Ok(()),
-            (Phase::Connect, Some(_)) => {
-                p.finished = true;
+            (Phase::Connect, _) => {
+                p.finished = p.kind != Kind::Datagram;
                 Ok(())
             }
             (Phase::Open | Phase::Draining, Some(sock)) => {
                 p.finished = true;
-                self.reactor.finish(sock);
+                Self::finish_sending(&mut self.reactor, &mut p, sock);
                 if p.peer_finished && p.apply(machine::Event::PeerFinished) {
                     // A half-open connection whose second half ends now.
                     self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });

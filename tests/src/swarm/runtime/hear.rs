@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use netproc::{Address, Event, Exit, Input, LogEntry, Process, Reason, SendError, SysError};
+use netproc::{Address, Event, Exit, Failure, Input, LogEntry, Process, Reason, SendError};
 
 use crate::swarm::{
     ports,
@@ -351,7 +351,7 @@ impl World {
             self.opened(index, process, peer.as_ref());
         } else if let Event::Failed(err) = event {
             self.report.borrow_mut().failed += 1;
-            self.failed(index, *err);
+            self.failed(index, err);
         } else if let Event::Broken { reason, unsent } = event {
             let cause = matches!(reason, Reason::Sys(_));
             self.subject(index).broken = cause || *unsent > 0;
@@ -379,7 +379,7 @@ impl World {
         }
     }
 
-    fn failed(&self, index: usize, err: SysError) {
+    fn failed(&self, index: usize, err: &Failure) {
         let role = self.subject(index).role;
         let faults = &self.plan.faults;
         let server_gone =

@@ -1,0 +1,363 @@
+//! A layer between process and wire: connected when its handshake is done, bytes through it both ways,
+//! an end that is told from a cut.
+//!
+//! The layer here is a toy with the shape of TLS: a greeting both ways, records whose bytes are turned
+//! upside down behind their length, an empty record as the closing notice.
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use netproc::{
+    Event, Exit, Failure, Layer, Layers, Limits, Process, Reason, SharedError, Status, UpgradeError,
+};
+use netproc_tests::{conformance, contract::pattern, rig::Rig};
+
+const GREETING: &[u8] = b"TOY1";
+
+#[derive(Debug, Default)]
+struct Toy {
+    unread: Vec<u8>,
+    out: Vec<u8>,
+    established: bool,
+    finished: bool,
+    said_goodbye: bool,
+}
+
+impl Toy {
+    fn record(&mut self, plain: &[u8]) {
+        self.out.push(u8::try_from(plain.len()).expect("a piece of at most 255 bytes"));
+        self.out.extend(plain.iter().map(|byte| !byte));
+    }
+}
+
+impl Layer for Toy {
+    fn receive(&mut self, wire: &[u8], plain: &mut Vec<u8>) -> Result<(), SharedError> {
+        self.unread.extend_from_slice(wire);
+        if !self.established {
+            let len = self.unread.len().min(GREETING.len());
+            if self.unread[..len] != GREETING[..len] {
+                return Err(SharedError::new("not a toy"));
+            }
+            if len < GREETING.len() {
+                return Ok(());
+            }
+            self.unread.drain(..len);
+            self.established = true;
+        }
+        while let Some(&len) = self.unread.first().filter(|_| !self.finished) {
+            let len = usize::from(len);
+            if self.unread.len() < 1 + len {
+                break;
+            }
+            if len == 255 {
+                return Err(SharedError::new("a record too long"));
+            }
+            self.finished = len == 0;
+            plain.extend(self.unread[1..=len].iter().map(|byte| !byte));
+            self.unread.drain(..=len);
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, plain: &[u8]) {
+        plain.chunks(200).for_each(|piece| self.record(piece));
+    }
+
+    fn wire(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.out);
+    }
+
+    fn is_established(&self) -> bool {
+        self.established
+    }
+
+    fn is_peer_finished(&self) -> bool {
+        self.finished
+    }
+
+    fn finish(&mut self) {
+        if !std::mem::replace(&mut self.said_goodbye, true) {
+            self.record(&[]);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Toys {
+    /// What each says first, if not the greeting.
+    instead: Option<&'static [u8]>,
+    made: Rc<Cell<u32>>,
+    refuse: bool,
+}
+
+impl Layers for Toys {
+    fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
+        if self.refuse {
+            return Err(SharedError::new("no toys left"));
+        }
+        self.made.set(self.made.get() + 1);
+        let out = self.instead.unwrap_or(GREETING).to_vec();
+        Ok(Box::new(Toy { out, ..Toy::default() }))
+    }
+}
+
+/// A client and an accepted connection with a toy between each and the wire.
+fn pair(rig: &Rig) -> Result<(Process, Process), netproc::Error> {
+    let server = rig.server().layers(Toys::default()).start()?;
+    let client = rig.client(&server).layers(Toys::default()).start()?;
+    let child = rig.child(&server);
+    rig.until_line(&child, "open from 127.0.0.1 (open)");
+    Ok((client, child))
+}
+
+/// A raw client of a server with toys: it sees the wire.
+fn raw(rig: &Rig) -> Result<(Process, Process), netproc::Error> {
+    let server = rig.server().layers(Toys::default()).start()?;
+    let client = rig.connect(&server)?;
+    let child = rig.child(&server);
+    rig.until_bytes(&client, GREETING);
+    Ok((client, child))
+}
+
+conformance!(a_connection_is_open_when_its_handshake_is_done, |rig| {
+    let (client, child) = raw(rig)?;
+    assert_eq!(child.status(), Status::Connect);
+    child.send("early")?;
+    client.send(&GREETING[..2])?;
+    rig.settle();
+    assert_eq!(rig.log.of(&child), [""; 0], "half a greeting");
+    client.send([&GREETING[2..], &[2, !b'h', !b'i']].concat())?;
+    rig.until_bytes(&child, b"hi");
+    assert_eq!(rig.log.of(&child), ["open from 127.0.0.1 (open)", "\"hi\" (open)"]);
+    let early: Vec<u8> = b"early".iter().map(|byte| !byte).collect();
+    rig.until_bytes(&client, &[GREETING, &[5], &early].concat());
+    Ok(())
+});
+
+conformance!(bytes_pass_the_layer_both_ways, |rig| {
+    let (client, child) = pair(rig)?;
+    let bytes = pattern(7, 300_000);
+    client.send(bytes.clone())?;
+    child.send(bytes.clone())?;
+    rig.until_bytes(&child, &bytes);
+    rig.until_bytes(&client, &bytes);
+    Ok(())
+});
+
+conformance!(nowait_hears_open_after_the_handshake, |rig| {
+    let server = rig.server().start()?;
+    let client = rig.client(&server).layers(Toys::default()).nowait(true).start()?;
+    client.send("x")?;
+    let child = rig.child(&server);
+    rig.until_bytes(&child, GREETING);
+    assert_eq!((client.status(), rig.log.of(&client).len()), (Status::Connect, 0));
+    child.send(GREETING)?;
+    rig.until_line(&client, "open (open)");
+    rig.until_bytes(&child, &[GREETING, &[1, !b'x']].concat());
+    Ok(())
+});
+
+conformance!(a_stop_does_not_stop_the_handshake, |rig| {
+    let server = rig.server().layers(Toys::default()).start()?;
+    let client = rig.client(&server).layers(Toys::default()).stop(true).start()?;
+    let child = rig.child(&server);
+    rig.until_line(&child, "open from 127.0.0.1 (open)");
+    child.send("waits")?;
+    rig.settle();
+    assert_eq!(rig.log.len_of(&client), 0, "stopped");
+    client.resume();
+    rig.until_bytes(&client, b"waits");
+    Ok(())
+});
+
+conformance!(a_handshake_that_fails_fails_the_connect, |rig| {
+    let server = rig.server().layers(Toys { instead: Some(b"WHAT"), ..Toys::default() }).start()?;
+    let client = rig.client(&server).layers(Toys::default()).nowait(true).start()?;
+    rig.until_line(&client, "failed with code not a toy (failed)");
+    assert!(matches!(client.exit(), Exit::Failed(Failure::Handshake(_))), "{:?}", client.exit());
+    let blocking = rig.client(&server).layers(Toys::default()).start().expect_err("no toy");
+    assert!(matches!(blocking, netproc::StartError::Handshake { .. }), "{blocking:?}");
+    rig.until("only the failed client and the server are left", || {
+        rig.rt.process_list().len() == 2
+    });
+    Ok(())
+});
+
+conformance!(an_accepted_connection_that_fails_leaves_the_list, |rig| {
+    let (client, child) = raw(rig)?;
+    client.send("HTTP/1.1 GET /")?;
+    rig.until_line(&child, "failed with code not a toy (closed)");
+    assert_eq!(rig.rt.get_process(&child.name()), None);
+    rig.until_line(&client, "connection broken by remote peer (closed)");
+    assert_eq!(rig.log.bytes_of(&client), GREETING, "nothing else was answered");
+    Ok(())
+});
+
+conformance!(a_layer_that_cannot_be_made_is_a_failure, |rig| {
+    let server = rig.server().start()?;
+    let none = || Toys { refuse: true, ..Toys::default() };
+    let refused = rig.client(&server).layers(none()).start().expect_err("no toys");
+    assert!(matches!(refused, netproc::StartError::Handshake { .. }), "{refused:?}");
+    let server = rig.server().layers(none()).start()?;
+    let client = rig.connect(&server)?;
+    rig.until_line(&client, "connection broken by remote peer (closed)");
+    Ok(())
+});
+
+conformance!(a_handshake_that_takes_too_long_is_cut_off, |rig| {
+    let mut limits = Limits::default();
+    limits.handshake_within = Duration::from_millis(50);
+    let server = rig.server().layers(Toys::default()).limits(limits).start()?;
+    let client = rig.connect(&server)?;
+    let child = rig.child(&server);
+    client.send(&GREETING[..3])?;
+    rig.until_line(&child, "failed with code the handshake took too long (closed)");
+    rig.until_line(&client, "connection broken by remote peer (closed)");
+    // A client that does not wait has the same limit.
+    let silent = rig.rt.server("silent").filter(|_, _| {}).start()?;
+    let client = rig.client(&silent).layers(Toys::default()).limits(limits).nowait(true).start()?;
+    rig.until_line(&client, "failed with code the handshake took too long (failed)");
+    Ok(())
+});
+
+conformance!(a_peer_that_hangs_up_meanwhile_is_a_failure, |rig| {
+    let (client, child) = raw(rig)?;
+    client.delete();
+    rig.until("the end", || child.status() == Status::Closed);
+    let told = rig.log.of(&child);
+    assert!(told[0].starts_with("failed with code "), "{told:?}");
+    Ok(())
+});
+
+conformance!(an_end_with_a_notice_is_an_end_and_one_without_is_a_cut, |rig| {
+    for (last, expected) in [(&[0u8][..], Reason::End), (&[], Reason::Truncated)] {
+        let (client, child) = raw(rig)?;
+        client.send([GREETING, &[1, !b'x'], last].concat())?;
+        rig.until_bytes(&child, b"x");
+        client.send_eof()?;
+        rig.until_line(&child, "connection broken by remote peer (closed)");
+        assert_eq!(child.exit(), Exit::Broken(expected));
+        rig.log.clear();
+        client.delete();
+        rig.settle();
+    }
+    Ok(())
+});
+
+conformance!(a_notice_alone_is_the_end_and_nothing_behind_it_is_read, |rig| {
+    let (client, child) = raw(rig)?;
+    client.send([GREETING, &[0, 1, !b'x']].concat())?;
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    assert_eq!((rig.log.len_of(&child), child.exit()), (0, Exit::Broken(Reason::End)));
+    // Its own notice came back.
+    rig.until_bytes(&client, &[GREETING, &[0]].concat());
+    Ok(())
+});
+
+conformance!(a_damaged_record_ends_the_connection_behind_what_was_good, |rig| {
+    let (client, child) = raw(rig)?;
+    let damaged = [&[2, !b'o', !b'k', 255][..], &[0; 255]].concat();
+    client.send([GREETING, &damaged].concat())?;
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    assert_eq!(rig.log.bytes_of(&child), b"ok");
+    assert_eq!(child.exit(), Exit::Broken(Reason::Corrupt));
+    Ok(())
+});
+
+conformance!(deleting_and_ending_say_goodbye_first, |rig| {
+    let (client, child) = pair(rig)?;
+    child.send("last words")?;
+    child.delete();
+    rig.until_line(&client, "connection broken by remote peer (closed)");
+    assert_eq!(rig.log.bytes_of(&client), b"last words");
+    assert_eq!(client.exit(), Exit::Broken(Reason::End), "with a notice");
+    let (client, child) = pair(rig)?;
+    client.send_eof()?;
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    assert_eq!(child.exit(), Exit::Broken(Reason::End));
+    Ok(())
+});
+
+conformance!(deleted_in_the_handshake_nothing_else_is_told, |rig| {
+    let (client, child) = raw(rig)?;
+    child.delete();
+    rig.until_line(&client, "connection broken by remote peer (closed)");
+    assert_eq!(rig.log.of(&child), ["deleted (closed)"]);
+    Ok(())
+});
+
+conformance!(pulled_events_come_in_order, |rig| {
+    let server = rig.rt.server("s").layers(Toys::default()).start()?;
+    let to = server.contact().local().clone();
+    let client = rig.rt.client("c").remote(to).layers(Toys::default()).nowait(true).start()?;
+    client.send("hello")?;
+    let mut opened = (false, false);
+    loop {
+        match rig.next() {
+            (process, Event::Open) if process == client => opened.0 = true,
+            (_, Event::OpenFrom(_)) => opened.1 = true,
+            (process, Event::Input(input)) => {
+                assert!(process != client && opened.1, "open before input");
+                assert_eq!(&input[..], b"hello");
+                break;
+            }
+            (process, event) => panic!("{process:?}: {event:?}"),
+        }
+    }
+    assert!(opened.0, "the client was told first: it had to finish first");
+    Ok(())
+});
+
+conformance!(an_open_connection_can_be_upgraded, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    client.send("in clear")?;
+    rig.until_bytes(&child, b"in clear");
+    child.upgrade(Toys::default())?;
+    child.send("queued")?;
+    rig.settle();
+    assert_eq!(rig.log.bytes_of(&client), GREETING, "what is sent waits for the handshake");
+    rig.log.clear();
+    client.send([GREETING, &[2, !b'h', !b'i']].concat())?;
+    rig.until_bytes(&child, b"hi");
+    assert_eq!(rig.log.of(&child), ["secured (open)", "\"hi\" (open)"]);
+    let queued: Vec<u8> = b"queued".iter().map(|byte| !byte).collect();
+    rig.until_bytes(&client, &[&[6], &queued[..]].concat());
+    assert_eq!(child.upgrade(Toys::default()), Err(UpgradeError::Unfit));
+    Ok(())
+});
+
+conformance!(an_upgrade_that_fails_ends_the_connection, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    child.upgrade(Toys::default())?;
+    client.send("plain talk")?;
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    assert_eq!(child.exit(), Exit::Broken(Reason::Corrupt));
+    assert_eq!(rig.log.len_of(&child), 0, "nothing in clear is read");
+    Ok(())
+});
+
+conformance!(unread_clear_text_refuses_an_upgrade, |rig| {
+    let server = rig.rt.server("s").start()?;
+    let client = rig.connect(&server)?;
+    let (child, event) = rig.next();
+    assert!(matches!(event, Event::OpenFrom(_)), "{event:?}");
+    client.send("clear")?;
+    // Without a filter it waits to be pulled.
+    assert!(rig.rt.accept_output(Some(&child), Some(netproc_tests::rig::PATIENCE), false)?);
+    assert_eq!(child.upgrade(Toys::default()), Err(UpgradeError::ClearText(5)));
+    let (_, event) = rig.next();
+    assert!(matches!(event, Event::Input(_)), "{event:?}");
+    assert_eq!(child.upgrade(Toys::default()), Ok(()));
+    Ok(())
+});
+
+conformance!(only_an_open_stream_can_be_upgraded, |rig| {
+    let (server, client, child) = rig.pair()?;
+    let packets = rig.rt.server("p").datagram().start()?;
+    assert_eq!(server.upgrade(Toys::default()), Err(UpgradeError::NotOpen(Status::Listen)));
+    assert_eq!(packets.upgrade(Toys::default()), Err(UpgradeError::Unfit));
+    client.send_eof()?;
+    assert_eq!(client.upgrade(Toys::default()), Err(UpgradeError::Finished));
+    child.delete();
+    assert_eq!(child.upgrade(Toys::default()), Err(UpgradeError::NotOpen(Status::Closed)));
+    Ok(())
+});
