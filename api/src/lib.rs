@@ -68,6 +68,8 @@ mod output;
 mod process;
 mod resolve;
 mod runtime;
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+mod tls;
 
 #[cfg(feature = "sim")]
 pub use netproc_core::sim;
@@ -80,6 +82,7 @@ pub use netproc_core::{
     contact::{Contact, Role},
     engine::{CredentialsError, DatagramAddressError, FinishError, SendError, SendTextError},
     event::{Event, Input, LogEntry, Reason},
+    layer::{Layer, LayerError, Layers},
     machine::Status,
     options::{OptionError, SockOption},
     output::{Buffer, BufferError, Buffers, Marker},
@@ -109,6 +112,13 @@ pub use crate::{
     lookup::{LookupError, network_lookup_address_info},
     process::{FilterError, Process},
     runtime::{Runtime, RuntimeBuilder, Timer},
+};
+
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+pub use crate::tls::{
+    CertificateProblem, HandshakeFailure, ServerNameProblem, TlsAlert, TlsClient, TlsClientBuilder,
+    TlsError, TlsFileProblem, TlsIdentity, TlsInfo, TlsServer, TlsServerBuilder, TlsTrust,
+    TlsVerification, TlsVersion,
 };
 
 /// The README's code compiles and runs as written.
