@@ -60,6 +60,10 @@ pub enum HandshakeFailure {
     /// A record was damaged, repeated or injected on its way: nothing of it was let through.
     #[error("a record was damaged on its way")]
     DamagedRecord,
+    /// The keys of a session of TLS 1.2 may seal no more records than its 2 to the 24th. Good-bye was
+    /// said; what was sent after is lost. Sessions of 1.3 take new keys instead.
+    #[error("the keys of the session are used up")]
+    KeysUsedUp,
     /// The peer broke the rules of the protocol.
     #[error("the peer broke the protocol: {0}")]
     Protocol(String),
@@ -102,6 +106,8 @@ impl HandshakeFailure {
         match why {
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+            // A hello of 1.0 or 1.1 names no signatures, and that is noticed before its version.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired
             | PeerIncompatible::SupportedVersionsExtensionRequired
             | PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled

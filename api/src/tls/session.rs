@@ -22,6 +22,9 @@ use super::{
 /// The most that rustls may hold of one direction. Twice it would be as fast, half of it is not.
 const BUFFER_LEN_MAX: usize = 64 * 1024;
 
+/// The first byte of a record with an alert.
+const ALERT: u8 = 21;
+
 /// What an idle connection keeps of its room for output.
 const OUTPUT_KEPT_MAX: usize = 4 * 1024;
 
@@ -44,6 +47,7 @@ pub(super) struct Session {
     server_name: Option<String>,
     output: Vec<u8>,
     is_finished: bool,
+    is_worn_out: bool,
     is_peer_finished: bool,
 }
 
@@ -60,6 +64,7 @@ impl Session {
             server_name,
             output: Vec::new(),
             is_finished: false,
+            is_worn_out: false,
             is_peer_finished: false,
         }
     }
@@ -125,6 +130,17 @@ impl Session {
     }
 }
 
+/// Whether an alert is among these whole records. In 1.3 alerts look like data, and are not seen.
+fn has_alert(mut records: &[u8]) -> bool {
+    while let [kind, _, _, high, low, rest @ ..] = records {
+        if *kind == ALERT {
+            return true;
+        }
+        records = rest.get(u16::from_be_bytes([*high, *low]).into()..).unwrap_or_default();
+    }
+    false
+}
+
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
@@ -133,6 +149,7 @@ impl fmt::Debug for Session {
             .field("server_name", &self.server_name)
             .field("output_len", &self.output.len())
             .field("is_finished", &self.is_finished)
+            .field("is_worn_out", &self.is_worn_out)
             .field("is_peer_finished", &self.is_peer_finished)
             .finish()
     }
@@ -148,11 +165,17 @@ impl Layer for Session {
             let read =
                 read.map_err(|err| LayerError::new(HandshakeFailure::Protocol(err.to_string())))?;
             debug_assert!(read > 0, "everything decrypted was taken, so there is room for more");
+            if read == 0 {
+                break;
+            }
             let state = self.link.process_new_packets();
             // Whole records before a bad one were sent by the peer, however the wire cut them.
             self.take_plain(plain);
             let state = state.map_err(|err| self.failure(err))?;
             self.is_peer_finished = state.peer_has_closed();
+        }
+        if self.is_worn_out {
+            return Err(LayerError::new(HandshakeFailure::KeysUsedUp));
         }
         Ok(())
     }
@@ -161,9 +184,15 @@ impl Layer for Session {
         debug_assert!(self.is_established(), "the engine sends once the handshake is done");
         let mut rest = plain;
         while !rest.is_empty() && !self.is_finished {
+            self.take_output();
+            let before = self.output.len();
             let taken = self.link.writer().write(rest).expect("a session takes what has room");
             rest = &rest[taken..];
             self.take_output();
+            // The library says good-bye, and drops the data, once the keys of 1.2 may seal no more.
+            if has_alert(&self.output[before..]) {
+                (self.is_worn_out, self.is_finished) = (true, true);
+            }
         }
     }
 

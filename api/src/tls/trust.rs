@@ -19,8 +19,8 @@ use super::{
 
 /// The authorities that one side trusts, and what they have revoked.
 ///
-/// Cheap to clone; reading the system's roots takes milliseconds, so several clients should share
-/// one.
+/// A root counts by its name and key, whatever its own dates say. Cheap to clone; reading the
+/// system's roots takes milliseconds, so several clients should share one.
 ///
 /// # Examples
 ///

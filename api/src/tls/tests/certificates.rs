@@ -265,6 +265,7 @@ fn good_certificates_of_every_kind_are_taken() {
     let root = Authority::new("root");
     let informed = root.trust().and_revocation_pem(revocation(&root, 66)).unwrap();
     let another = Authority::new("another");
+    let expired = Authority(CertifiedIssuer::self_signed(old_authority(), key()).unwrap());
     let cases = [
         ("a wildcard", "x.a.example", root.identity(&["*.a.example"]), root.trust()),
         ("one of several", "b.example", root.identity(&["a.example", "b.example"]), root.trust()),
@@ -274,7 +275,15 @@ fn good_certificates_of_every_kind_are_taken() {
         ("a closing dot", "a.example.", root.identity(&["a.example"]), root.trust()),
         ("an underscore", "_a.example", root.identity(&["_a.example"]), root.trust()),
         ("a chain", "a.example", below(&root, Authority::params("between")), root.trust()),
-        ("another revoked", "a.example", root.identity(&["a.example"]), informed),
+        ("another revoked", "a.example", root.identity(&["a.example"]), informed.clone()),
+        (
+            "no revocation list of the issuer",
+            "a.example",
+            below(&root, Authority::params("between")),
+            informed,
+        ),
+        // Who trusts a root trusts its key; the dates beside it are the authority's own affair.
+        ("an expired root", "a.example", expired.identity(&["a.example"]), expired.trust()),
         (
             "a second root",
             "a.example",

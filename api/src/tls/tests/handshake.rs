@@ -229,11 +229,18 @@ fn sides_without_a_version_in_common_part() {
     }
 }
 
-/// A hello made by hand: a version, cipher suites, and extensions that a client of TLS 1.2 sends.
-fn hello(version: [u8; 2], suites: &[u16]) -> Vec<u8> {
+/// Extensions of a client of TLS 1.2: signatures ECDSA and RSA with SHA-256, group secp256r1, points
+/// uncompressed.
+const EXTENSIONS: &[u8] = b"\x00\x0d\x00\x06\x00\x04\x04\x03\x04\x01\
+    \x00\x0a\x00\x04\x00\x02\x00\x17\
+    \x00\x0b\x00\x02\x01\x00";
+
+/// The same without signatures, as clients before 1.2 send it.
+const OLD_EXTENSIONS: &[u8] = b"\x00\x0a\x00\x04\x00\x02\x00\x17\x00\x0b\x00\x02\x01\x00";
+
+/// A hello made by hand: a version, cipher suites, and extensions.
+fn hello(version: [u8; 2], suites: &[u16], extensions: &[u8]) -> Vec<u8> {
     let long = |len: usize| u16::try_from(len).unwrap().to_be_bytes();
-    // Signatures ECDSA and RSA with SHA-256; group secp256r1; points uncompressed.
-    let extensions = b"\x00\x0d\x00\x06\x00\x04\x04\x03\x04\x01\x00\x0a\x00\x04\x00\x02\x00\x17\x00\x0b\x00\x02\x01\x00";
     let suites: Vec<u8> = suites.iter().flat_map(|it| it.to_be_bytes()).collect();
     let mut body = version.to_vec();
     body.extend([7; 32]);
@@ -255,30 +262,29 @@ fn hello(version: [u8; 2], suites: &[u16]) -> Vec<u8> {
 fn old_versions_and_suites_without_forward_secrecy_are_refused() {
     let server = Authority::new("root").server("a.example");
     let ecdhe: &[u16] = &[0xc02b, 0xc009, 0xc02f];
+    let tls_1_2 = |suites: &[u16]| hello([3, 3], suites, EXTENSIONS);
+    let (version, suite) = (HandshakeFailure::Version, HandshakeFailure::NoCommonSuite);
     let cases = [
-        ("SSL 3", hello([3, 0], ecdhe), HandshakeFailure::Version, 70),
-        ("TLS 1.0", hello([3, 1], ecdhe), HandshakeFailure::Version, 70),
-        ("TLS 1.1", hello([3, 2], ecdhe), HandshakeFailure::Version, 70),
-        (
-            "RSA key exchange",
-            hello([3, 3], &[0x9c, 0x9d, 0x2f]),
-            HandshakeFailure::NoCommonSuite,
-            40,
-        ),
-        ("finite fields", hello([3, 3], &[0x9e, 0x33]), HandshakeFailure::NoCommonSuite, 40),
-        ("CBC", hello([3, 3], &[0xc009, 0xc00a]), HandshakeFailure::NoCommonSuite, 40),
-        ("RC4, 3DES", hello([3, 3], &[0xc007, 0xc008]), HandshakeFailure::NoCommonSuite, 40),
-        ("anonymous", hello([3, 3], &[0xc018]), HandshakeFailure::NoCommonSuite, 40),
+        ("SSL 3", hello([3, 0], ecdhe, EXTENSIONS), &version, 70),
+        ("TLS 1.0", hello([3, 1], ecdhe, EXTENSIONS), &version, 70),
+        ("TLS 1.1", hello([3, 2], ecdhe, EXTENSIONS), &version, 70),
+        ("TLS 1.0 as it was sent", hello([3, 1], ecdhe, OLD_EXTENSIONS), &version, 40),
+        ("TLS 1.1 as it was sent", hello([3, 2], ecdhe, OLD_EXTENSIONS), &version, 40),
+        ("RSA key exchange", tls_1_2(&[0x9c, 0x9d, 0x2f]), &suite, 40),
+        ("finite fields", tls_1_2(&[0x9e, 0x33]), &suite, 40),
+        ("CBC", tls_1_2(&[0xc009, 0xc00a]), &suite, 40),
+        ("RC4, 3DES", tls_1_2(&[0xc007, 0xc008]), &suite, 40),
+        ("anonymous", tls_1_2(&[0xc018]), &suite, 40),
     ];
     for (case, hello, failure, alert) in cases {
         let mut end = End::new(&server);
         end.receive(&hello);
-        assert_eq!(end.failure, Some(failure), "{case}");
+        assert_eq!(end.failure.as_ref(), Some(failure), "{case}");
         assert_eq!(end.wire(), [21, 3, 3, 0, 2, 2, alert], "{case}: a fatal alert and no more");
     }
     // The same made by hand, but with a suite of ours, is answered.
     let mut end = End::new(&server);
-    end.receive(&hello([3, 3], ecdhe));
+    end.receive(&tls_1_2(ecdhe));
     assert_eq!(end.failure, None);
     assert_eq!(end.wire()[0], 22);
 }

@@ -214,3 +214,14 @@ fn no_provider_is_installed_for_the_process() {
     Pair::established(&root.client("a.example"), &root.server("a.example"));
     assert!(rustls::crypto::CryptoProvider::get_default().is_none());
 }
+
+#[test]
+fn what_makes_layers_may_go_to_other_threads() {
+    fn assert_shared<T: Clone + Send + Sync + 'static>() {}
+    assert_shared::<TlsClient>();
+    assert_shared::<TlsServer>();
+    assert_shared::<TlsIdentity>();
+    assert_shared::<TlsTrust>();
+    assert_shared::<TlsInfo>();
+    assert_shared::<HandshakeFailure>();
+}
