@@ -69,6 +69,8 @@ mod output;
 mod process;
 mod resolve;
 mod runtime;
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+mod tls;
 
 #[cfg(feature = "sim")]
 pub use netproc_core::sim;
@@ -116,6 +118,13 @@ pub use crate::{
     lookup::{LookupError, network_lookup_address_info},
     process::{FilterError, Process},
     runtime::{Runtime, RuntimeBuilder, Timer},
+};
+
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+pub use crate::tls::{
+    CertificateProblem, HandshakeFailure, ServerNameProblem, TlsAlert, TlsClient, TlsClientBuilder,
+    TlsError, TlsFileProblem, TlsIdentity, TlsInfo, TlsServer, TlsServerBuilder, TlsTrust,
+    TlsVerification, TlsVersion,
 };
 
 /// The README's code compiles and runs as written.

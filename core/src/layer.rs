@@ -4,12 +4,15 @@
 //! When to do either is the engine's affair, what the bytes mean the layer's. It never holds more
 //! than one record of the peer.
 
-use std::fmt;
+use std::{any::Any, fmt};
 
 use crate::shared_error::SharedError;
 
 /// Bytes in, bytes out, and a handshake before.
-pub trait Layer: fmt::Debug {
+///
+/// It is [`Any`], so that whoever made it finds its own type again in a `dyn Layer`, as TLS does to
+/// tell what was agreed upon.
+pub trait Layer: Any + fmt::Debug {
     /// Takes bytes off the wire, all of them; what they mean for the process is appended to `plain`.
     ///
     /// # Errors

@@ -1,0 +1,129 @@
+//! TLS by rustls: clients and servers as [`Layers`](netproc_core::layer::Layers) of the engine.
+//!
+//! Invariant: this module and those below it are the only place where a name of rustls stands, and
+//! none is in a public signature. Versions 1.2 and 1.3 only, forward secrecy only, names from
+//! subjectAltName only; a peer is believed only if its certificate leads to a trusted root, unless a
+//! constructor that begins with `dangerous_` said otherwise. No provider of cryptography is ever
+//! installed for the process. Sockets, deadlines and the STARTTLS dialogue are the engine's affair.
+
+mod authinfo;
+mod client;
+mod error;
+mod failure;
+mod files;
+mod identity;
+mod info;
+mod server;
+mod session;
+#[cfg(test)]
+mod tests;
+mod trust;
+mod verify;
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use rustls::{
+    SupportedProtocolVersion,
+    crypto::CryptoProvider,
+    pki_types::UnixTime,
+    time_provider::{DefaultTimeProvider, TimeProvider},
+    version::{TLS12, TLS13},
+};
+
+pub use self::{
+    client::{TlsClient, TlsClientBuilder},
+    error::{ServerNameProblem, TlsError, TlsFileProblem},
+    failure::{CertificateProblem, HandshakeFailure, TlsAlert},
+    identity::TlsIdentity,
+    info::{TlsInfo, TlsVerification, TlsVersion},
+    server::{TlsServer, TlsServerBuilder},
+    trust::TlsTrust,
+};
+
+/// The longest name of a protocol that fits its one byte of length.
+const ALPN_NAME_LEN_MAX: usize = 255;
+
+/// The longest list of protocols, which keeps a hello within one record whatever else is in it.
+const ALPN_LEN_MAX: usize = 8 * 1024;
+
+/// The cryptography that was compiled in, ring before AWS-LC.
+fn provider() -> CryptoProvider {
+    #[cfg(feature = "tls-ring")]
+    let provider = rustls::crypto::ring::default_provider();
+    #[cfg(not(feature = "tls-ring"))]
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider
+}
+
+/// What clients and servers have in common.
+#[derive(Clone, Debug)]
+struct Common {
+    alpn: Vec<Vec<u8>>,
+    versions: (TlsVersion, TlsVersion),
+    resumption: bool,
+    key_log: bool,
+    clock: Arc<dyn TimeProvider>,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            alpn: Vec::new(),
+            versions: (TlsVersion::V1_2, TlsVersion::V1_3),
+            resumption: true,
+            key_log: false,
+            clock: Arc::new(DefaultTimeProvider),
+        }
+    }
+}
+
+impl Common {
+    fn set_alpn<P: AsRef<[u8]>>(&mut self, protocols: impl IntoIterator<Item = P>) {
+        self.alpn = protocols.into_iter().map(|it| it.as_ref().to_vec()).collect();
+    }
+
+    fn set_clock(&mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) {
+        self.clock = Arc::new(Clock(clock));
+    }
+
+    /// The protocols, once they are known to fit on the wire.
+    fn alpn(&self) -> Result<Vec<Vec<u8>>, TlsError> {
+        for protocol in &self.alpn {
+            match protocol.len() {
+                0 => return Err(TlsError::AlpnEmpty),
+                1..=ALPN_NAME_LEN_MAX => {}
+                len => return Err(TlsError::AlpnTooLong(len)),
+            }
+        }
+        let len = self.alpn.iter().map(|it| it.len() + 1).sum();
+        if len > ALPN_LEN_MAX {
+            return Err(TlsError::AlpnTooMany(len));
+        }
+        Ok(self.alpn.clone())
+    }
+
+    /// The versions from the first to the last allowed.
+    fn versions(&self) -> Result<Vec<&'static SupportedProtocolVersion>, TlsError> {
+        let (min, max) = self.versions;
+        let known = [(TlsVersion::V1_2, &TLS12), (TlsVersion::V1_3, &TLS13)];
+        let allowed = known.into_iter().filter(|(version, _)| (min..=max).contains(version));
+        let versions: Vec<_> = allowed.map(|(_, version)| version).collect();
+        if versions.is_empty() { Err(TlsError::Versions { min, max }) } else { Ok(versions) }
+    }
+}
+
+/// A clock of the user's.
+struct Clock<F>(F);
+
+impl<F: Fn() -> SystemTime + Send + Sync> TimeProvider for Clock<F> {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since = (self.0)().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(UnixTime::since_unix_epoch(since))
+    }
+}
+
+impl<F> fmt::Debug for Clock<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}

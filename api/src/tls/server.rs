@@ -1,0 +1,244 @@
+//! The server's side: which certificate for which name, and what is asked of clients.
+//!
+//! Invariant: a [`TlsServer`] always has a certificate to show, the first if no other fits the name
+//! asked for. No data is taken before a handshake is done (no 0-RTT), so nothing can be replayed.
+
+use std::{collections::HashMap, fmt, sync::Arc, time::SystemTime};
+
+use netproc_core::{
+    layer::{Layer, Layers},
+    shared_error::SharedError,
+};
+use rustls::{
+    KeyLogFile, ServerConfig, ServerConnection,
+    client::verify_server_name,
+    pki_types::ServerName,
+    server::{
+        ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets, ResolvesServerCert,
+    },
+    sign::CertifiedKey,
+};
+
+use super::{
+    Common,
+    client::parse_name,
+    error::{ServerNameProblem, TlsError},
+    failure::{self, HandshakeFailure},
+    identity::TlsIdentity,
+    info::TlsVersion,
+    provider,
+    session::{Judgement, Session},
+    trust::TlsTrust,
+};
+
+/// TLS of one service; makes the layer of each connection that it accepts.
+///
+/// Cheap to clone; clones share the keys of the session tickets.
+///
+/// # Examples
+///
+/// ```
+/// use netproc::{Layers, TlsError, TlsIdentity, TlsServer};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pair = rcgen::generate_simple_self_signed(["a.example".to_owned()])?;
+/// let identity = TlsIdentity::from_pem(pair.cert.pem(), pair.signing_key.serialize_pem())?;
+/// let builder = TlsServer::builder(identity.clone()).alpn(["h2", "http/1.1"]);
+/// assert!(!builder.clone().build()?.make()?.is_established());
+///
+/// let error = builder.identity_for("b.example", identity).build().unwrap_err();
+/// assert!(matches!(error, TlsError::NotForName(name) if name == "b.example"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Source
+///
+/// Nothing of Emacs: its servers do not speak TLS.
+#[derive(Clone)]
+pub struct TlsServer {
+    config: Arc<ServerConfig>,
+}
+
+impl TlsServer {
+    /// Begins a server that shows `identity` to whoever asks for no other name.
+    pub fn builder(identity: TlsIdentity) -> TlsServerBuilder {
+        TlsServerBuilder {
+            identity,
+            by_name: Vec::new(),
+            clients: Clients::Ignored,
+            common: Common::default(),
+        }
+    }
+}
+
+impl Layers for TlsServer {
+    fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
+        let link = ServerConnection::new(Arc::clone(&self.config))
+            .map_err(|err| SharedError::new(HandshakeFailure::new(err, false)))?;
+        Ok(Box::new(Session::new(link.into(), Judgement::Strict, None)))
+    }
+}
+
+impl fmt::Debug for TlsServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsServer").finish_non_exhaustive()
+    }
+}
+
+/// What is asked of clients.
+#[derive(Clone, Debug)]
+enum Clients {
+    Ignored,
+    Asked(TlsTrust),
+    Demanded(TlsTrust),
+}
+
+/// What a [`TlsServer`] is to be; made by [`TlsServer::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is made before `build`"]
+pub struct TlsServerBuilder {
+    identity: TlsIdentity,
+    by_name: Vec<(String, TlsIdentity)>,
+    clients: Clients,
+    common: Common,
+}
+
+impl TlsServerBuilder {
+    /// Shows `identity` to clients that ask for `server_name`, which its certificate has to be for.
+    /// The last one given for a name counts.
+    pub fn identity_for(mut self, server_name: impl Into<String>, identity: TlsIdentity) -> Self {
+        self.by_name.push((server_name.into(), identity));
+        self
+    }
+
+    /// Asks clients for a certificate and takes those that show none. One that `trust` does not
+    /// vouch for is refused all the same. Default: clients are not asked.
+    pub fn ask_clients(mut self, trust: TlsTrust) -> Self {
+        self.clients = Clients::Asked(trust);
+        self
+    }
+
+    /// Takes only clients with a certificate that `trust` vouches for.
+    pub fn demand_clients(mut self, trust: TlsTrust) -> Self {
+        self.clients = Clients::Demanded(trust);
+        self
+    }
+
+    /// The application protocols, the best first, each of 1 to 255 bytes. A client that offers some,
+    /// but none of them, is refused. Default: none, and what clients offer is passed over.
+    pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
+        self.common.set_alpn(protocols);
+        self
+    }
+
+    /// The lowest and the highest version allowed. Default: 1.2 and 1.3.
+    pub const fn versions(mut self, min: TlsVersion, max: TlsVersion) -> Self {
+        self.common.versions = (min, max);
+        self
+    }
+
+    /// Whether clients get tickets with which to take a session up again. Default: true. The keys of
+    /// the tickets change by themselves and are never stored.
+    pub const fn tickets(mut self, is_wanted: bool) -> Self {
+        self.common.resumption = is_wanted;
+        self
+    }
+
+    /// Whether the secrets of each session are appended to the file that `SSLKEYLOGFILE` in the
+    /// environment names, for who has to read a capture. Default: false, whatever the environment.
+    pub const fn key_log(mut self, is_wanted: bool) -> Self {
+        self.common.key_log = is_wanted;
+        self
+    }
+
+    /// The clock by which certificates of clients, and tickets, expire. Default: the system's. A time
+    /// before 1970 fails every handshake that needs one.
+    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.common.set_clock(clock);
+        self
+    }
+
+    /// Makes the server. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// * [`TlsError::ServerName`]: a name that no client can ask for.
+    /// * [`TlsError::NotForName`]: an identity that is not for its name.
+    /// * [`TlsError::AlpnEmpty`], [`TlsError::AlpnTooLong`], [`TlsError::AlpnTooMany`].
+    /// * [`TlsError::Versions`]: the lowest is above the highest.
+    /// * [`TlsError::Crypto`]: no keys for tickets could be had.
+    pub fn build(self) -> Result<TlsServer, TlsError> {
+        let (alpn, versions) = (self.common.alpn()?, self.common.versions()?);
+        let mut by_name = HashMap::new();
+        for (name, identity) in self.by_name {
+            by_name.insert(checked_name(&name, &identity)?, Arc::clone(identity.certified()));
+        }
+        let resolver = Resolver { first: Arc::clone(self.identity.certified()), by_name };
+        let builder =
+            ServerConfig::builder_with_details(provider().into(), Arc::clone(&self.common.clock))
+                .with_protocol_versions(&versions)
+                .map_err(|err| TlsError::crypto(&err))?;
+        let builder = match &self.clients {
+            Clients::Ignored => builder.with_no_client_auth(),
+            Clients::Asked(trust) => {
+                builder.with_client_cert_verifier(trust.client_verifier(false)?)
+            }
+            Clients::Demanded(trust) => {
+                builder.with_client_cert_verifier(trust.client_verifier(true)?)
+            }
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = alpn;
+        if self.common.resumption {
+            config.ticketer = ticketer().map_err(|err| TlsError::crypto(&err))?;
+        } else {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        if self.common.key_log {
+            config.key_log = Arc::new(KeyLogFile::new());
+        }
+        Ok(TlsServer { config: Arc::new(config) })
+    }
+}
+
+/// Keys for session tickets, of the same cryptography as everything else.
+fn ticketer() -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
+    #[cfg(feature = "tls-ring")]
+    let ticketer = rustls::crypto::ring::Ticketer::new();
+    #[cfg(not(feature = "tls-ring"))]
+    let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new();
+    ticketer
+}
+
+/// `name` as clients send it, once `identity` is known to be for it.
+fn checked_name(name: &str, identity: &TlsIdentity) -> Result<String, TlsError> {
+    let parsed = parse_name(name)?;
+    if matches!(parsed, ServerName::IpAddress(_)) {
+        let problem = ServerNameProblem::Address;
+        return Err(TlsError::ServerName { name: name.into(), problem });
+    }
+    identity
+        .certified()
+        .end_entity_cert()
+        .and_then(ParsedCertificate::try_from)
+        .and_then(|certificate| verify_server_name(&certificate, &parsed))
+        .map_err(|_| TlsError::NotForName(name.into()))?;
+    Ok(failure::text(&parsed))
+}
+
+/// Picks the certificate by the name asked for.
+#[derive(Debug)]
+struct Resolver {
+    first: Arc<CertifiedKey>,
+    by_name: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let asked = hello.server_name().map(str::to_ascii_lowercase);
+        let found = asked.and_then(|name| self.by_name.get(&name));
+        Some(Arc::clone(found.unwrap_or(&self.first)))
+    }
+}
