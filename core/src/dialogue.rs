@@ -33,6 +33,7 @@
 //! ```
 
 mod binary;
+mod error;
 mod machine;
 mod params;
 mod protocol;
@@ -44,10 +45,10 @@ mod step;
 mod tests;
 
 pub use self::{
+    error::{CommandError, DialogueError, Parameter},
     machine::Dialogue,
     params::{
-        AfterTls, Check, CommandError, DialogueError, DialogueLimits, DialogueParams, End, Frame,
-        Parameter, StreamType, StreamTypeError,
+        AfterTls, Check, DialogueLimits, DialogueParams, End, Frame, StreamType, StreamTypeError,
     },
     protocol::{Protocol, ProtocolError},
     regexp::{Regexp, RegexpError, RegexpErrorKind},

@@ -7,10 +7,8 @@
 use std::{collections::VecDeque, fmt};
 
 use super::{
-    params::{
-        self, AfterTls, Checked, Command, DialogueError, DialogueParams, Parameter, ReadyEnd,
-        StreamType, Upgrade,
-    },
+    error::{DialogueError, Parameter, check_command},
+    params::{AfterTls, Checked, Command, DialogueParams, ReadyEnd, StreamType, Upgrade},
     response::{Fed, Response},
     step::{Failure, Outcome, Reason, Stage, Step, StreamKind, Unencrypted},
 };
@@ -342,7 +340,7 @@ impl Dialogue {
     fn send(&mut self, command: Vec<u8>, parameter: Parameter) -> bool {
         // A fixed command may be binary; it was looked at before the beginning.
         if parameter != Parameter::StarttlsCommand
-            && let Err(why) = params::check_command(&command)
+            && let Err(why) = check_command(&command)
         {
             self.fail(Reason::Command { parameter, why });
             return false;

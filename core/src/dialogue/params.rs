@@ -6,7 +6,10 @@
 
 use std::{fmt, rc::Rc, str::FromStr};
 
-use super::regexp::{Regexp, RegexpError};
+use super::{
+    error::{CommandError, DialogueError, Parameter, check_command},
+    regexp::Regexp,
+};
 
 /// What a stream shall become.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
@@ -146,7 +149,7 @@ impl Default for DialogueLimits {
 
 /// The parameters of a dialogue, named like the keywords of `open-network-stream`.
 ///
-/// Expressions are in Emacs's syntax; see [`Regexp`](super::Regexp).
+/// Expressions are in Emacs's syntax; see [`Regexp`].
 ///
 /// # Examples
 ///
@@ -478,112 +481,6 @@ fn compile_check(
         Some(Check::Function(function)) => Some(ReadyCheck::Function(function)),
         Some(Check::Regexp(text)) => Some(ReadyCheck::Regexp(compile(&text, parameter)?)),
     })
-}
-
-/// A command is one line: whatever else stood in it would be a second command.
-pub(super) fn check_command(command: &[u8]) -> Result<(), CommandError> {
-    let line = command.strip_suffix(b"\n").unwrap_or(command);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.is_empty() {
-        return Err(CommandError::Empty);
-    }
-    match line.iter().position(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
-        Some(position) if line[position] == 0 => Err(CommandError::Nul { position }),
-        Some(position) => Err(CommandError::LineBreak { position }),
-        None => Ok(()),
-    }
-}
-
-/// Which parameter of a dialogue.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Parameter {
-    /// [`DialogueParams::end_of_command`].
-    EndOfCommand,
-    /// [`DialogueParams::end_of_greeting`].
-    EndOfGreeting,
-    /// [`DialogueParams::end_of_capability`].
-    EndOfCapability,
-    /// [`DialogueParams::greeting`].
-    Greeting,
-    /// [`DialogueParams::capability_command`] or its function.
-    CapabilityCommand,
-    /// [`DialogueParams::starttls_function`].
-    StarttlsFunction,
-    /// [`DialogueParams::starttls_command`].
-    StarttlsCommand,
-    /// [`DialogueParams::success`].
-    Success,
-}
-
-impl fmt::Display for Parameter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::EndOfCommand => "end-of-command",
-            Self::EndOfGreeting => "end-of-greeting",
-            Self::EndOfCapability => "end-of-capability",
-            Self::Greeting => "greeting",
-            Self::CapabilityCommand => "capability-command",
-            Self::StarttlsFunction => "starttls-function",
-            Self::StarttlsCommand => "starttls-command",
-            Self::Success => "success",
-        })
-    }
-}
-
-/// Why a command is not sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommandError {
-    /// It says nothing, or nothing but a line end.
-    #[error("is empty")]
-    Empty,
-    /// It has a NUL.
-    #[error("has a NUL at {position}")]
-    Nul {
-        /// The place, counted in bytes.
-        position: usize,
-    },
-    /// It has a CR or LF that is not its end: two commands in one.
-    #[error("has a line break at {position}")]
-    LineBreak {
-        /// The place, counted in bytes.
-        position: usize,
-    },
-}
-
-/// Why there can be no dialogue with these parameters. Nothing was sent.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DialogueError {
-    /// An upgrade is wanted, and this is not there.
-    #[error("no upgrade to TLS without {0}")]
-    Missing(Parameter),
-    /// TLS is wanted, and there is none.
-    #[error("TLS is not available")]
-    NoTls,
-    /// An expression that cannot be read.
-    #[error("invalid regexp in {parameter}")]
-    Regexp {
-        /// Where it stands.
-        parameter: Parameter,
-        /// What is wrong.
-        source: RegexpError,
-    },
-    /// An expression that matches the empty string: every response would be one.
-    #[error("the regexp in {0} matches the empty string")]
-    MatchesNothing(Parameter),
-    /// An expression that matches, if ever, only when the connection has ended.
-    #[error("the regexp in {0} never matches while the connection is open")]
-    NeverMatches(Parameter),
-    /// A command that is none.
-    #[error("the command in {parameter} {why}")]
-    Command {
-        /// Where it stands.
-        parameter: Parameter,
-        /// What is wrong.
-        why: CommandError,
-    },
 }
 
 macro_rules! from_text {

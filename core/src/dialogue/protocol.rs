@@ -153,7 +153,7 @@ fn imap(params: DialogueParams) -> DialogueParams {
         .capability_command("C1 CAPABILITY\r\n")
         .end_of_capability("^C1 \\(?:OK\\|NO\\|BAD\\)\\b.*\r?\n")
         .end_of_command("^S1 \\(?:OK\\|NO\\|BAD\\)\\b.*\r?\n")
-        .success(r"^S1 OK\b");
+        .success("^S1 OK[ \r\n]");
     let offer = "^\\* CAPABILITY\\(?: [^ \r\n]+\\)* STARTTLS\\(?: .*\\)?\r?$";
     offered(params, offer, "S1 STARTTLS\r\n")
 }
@@ -164,7 +164,7 @@ fn pop3(params: DialogueParams) -> DialogueParams {
         .greeting(r"\`\+OK\b")
         .capability_command("CAPA\r\n")
         .end_of_capability("^\\.\r?\n\\|^-ERR\\b.*\r?\n")
-        .success(r"\`\+OK\b");
+        .success("\\`\\+OK[ \r\n]");
     offered(params, "^STLS[ \t]*\r?$", "STLS\r\n")
 }
 
@@ -174,7 +174,7 @@ fn nntp(params: DialogueParams) -> DialogueParams {
         .greeting(r"\`20[01]\b")
         .capability_command("CAPABILITIES\r\n")
         .end_of_capability("^\\.\r?\n\\|^[2345][0-9][0-9]\\b.*\r?\n")
-        .success(r"\`382\b");
+        .success("\\`382[ \r\n]");
     offered(params, "^STARTTLS[ \t]*\r?$", "STARTTLS\r\n")
 }
 
@@ -221,7 +221,7 @@ fn ftp(params: DialogueParams) -> DialogueParams {
         .end_of_command(REPLY)
         .greeting(r"\`220\b")
         .capability_command("FEAT\r\n")
-        .success(r"\`234\b");
+        .success("\\`\\(?:234-.*\r?\n\\)*234\\(?: .*\\)?\r?\n\\'");
     // A server that does not know FEAT may know AUTH all the same.
     let offer = "^ AUTH \\(?:[^ \r\n]*;\\)?TLS\\(?:[; ].*\\)?\r?$\\|\\`5[0-9][0-9]\\b";
     offered(params, offer, "AUTH TLS\r\n")
@@ -232,7 +232,7 @@ fn sieve(params: DialogueParams) -> DialogueParams {
         .end_of_command("^\\(?:OK\\|NO\\|BYE\\)\\b.*\r?\n")
         .greeting(r"^OK\b")
         .capability_command("CAPABILITY\r\n")
-        .success(r"\`OK\b")
+        .success("\\`OK[ \r\n]")
         .after_tls(AfterTls::Told);
     offered(params, "^\"STARTTLS\"[ \t]*\r?$", "STARTTLS\r\n")
 }

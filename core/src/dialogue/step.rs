@@ -3,7 +3,7 @@
 //! Invariant: nothing a peer sent after the answer that starts TLS is in any of these. Deciding is left
 //! to `machine`.
 
-use super::params::{CommandError, Parameter};
+use super::error::{CommandError, Parameter};
 
 /// What is to be done next. Every step is to be done before the next is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]

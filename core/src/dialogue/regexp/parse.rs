@@ -248,7 +248,7 @@ impl<'a> Parser<'a> {
         }
         let depth = last.depth + 1;
         if depth > DEPTH_MAX {
-            return Err(error(at, TooDeep));
+            return Err(error(at - 1, TooDeep));
         }
         let repetition = Repetition { min, max, greedy: true, sub: Box::new(last.hir) };
         let hir = Hir::repetition(repetition);

@@ -226,6 +226,12 @@ pub(super) const CONVERSATIONS: &[Conversation] = &[
         r"plain [220 hello\r\n] [250 STARTTLS\r\n] error TLS is not available",
     ),
     one(
+        "case is nothing",
+        || asking().end_of_command("^ok .*\r\n").end_of_capability("DONE\r\n"),
+        &[S("OK hello\r\n"), C("EHLO me\r\n"), S("fine done\r\n")],
+        r"plain [OK hello\r\n] [fine done\r\n]",
+    ),
+    one(
         "what follows the last answer in clear is the stream's",
         || manual(Network),
         &[S("220 hello\r\n"), C("EHLO me\r\n"), S("250 OK\r\nand more\r\n")],

@@ -160,6 +160,18 @@ const IMAP: &[Conversation] = &[
         r"failed: server refused to start TLS: * OK S1 OK\r\nC1 OK begin\r\nXS1 OK\r\nS1 NO S1 OK",
     ),
     one(
+        "imap: a yes with a tail",
+        || starttls(Imap),
+        &[
+            S("* OK hi\r\n"),
+            CAPABILITY,
+            S("* CAPABILITY STARTTLS\r\nC1 OK done\r\n"),
+            C("S1 STARTTLS\r\n"),
+            S("S1 OK-NOT\r\n"),
+        ],
+        "failed: server refused to start TLS: S1 OK-NOT",
+    ),
+    one(
         "imap: injected capabilities",
         || starttls(Imap),
         &[
@@ -233,6 +245,12 @@ const POP3: &[Conversation] = {
             r"failed: server refused to start TLS: +OKAY\r\n-ERR +OK",
         ),
         one(
+            "pop3: a yes with a tail",
+            || starttls(Pop3),
+            &[S("+OK ready\r\n"), CAPA, OFFER, C("STLS\r\n"), S("+OK-NOT\r\n")],
+            "failed: server refused to start TLS: +OK-NOT",
+        ),
+        one(
             "pop3: injected",
             || starttls(Pop3),
             &[S("+OK ready\r\n"), CAPA, OFFER, C("STLS\r\n"), S("+OK\r\n+OK logged in\r\n")],
@@ -283,6 +301,12 @@ const NNTP: &[Conversation] = {
             || starttls(Nntp),
             &[S("200 news\r\n"), ASK, S("101 x\r\nXSTARTTLS\r\nSASL STARTTLS\r\n.\r\n")],
             "failed: server does not support TLS",
+        ),
+        one(
+            "nntp: a yes with a tail",
+            || starttls(Nntp),
+            &[S("200 news\r\n"), ASK, OFFER, C("STARTTLS\r\n"), S("382-no\r\n")],
+            "failed: server refused to start TLS: 382-no",
         ),
         one(
             "nntp: injected",
@@ -361,6 +385,12 @@ const FTP: &[Conversation] = {
             "failed: server refused to start TLS: 534 234 no",
         ),
         one(
+            "ftp: a yes that becomes a no",
+            || starttls(Ftp),
+            &[S("220 hi\r\n"), FEAT, OFFER, C("AUTH TLS\r\n"), S("234-go\r\n534 no\r\n")],
+            "failed: server refused to start TLS: 234-go\\r\\n534 no",
+        ),
+        one(
             "ftp: injected",
             || starttls(Ftp),
             &[S("220 hi\r\n"), FEAT, OFFER, C("AUTH TLS\r\n"), S("234 go\r\n230 logged in\r\n")],
@@ -405,6 +435,12 @@ const SIEVE: &[Conversation] = {
             || starttls(Sieve),
             &[GREETING, ASK, S("\"NOTIFY\" \"STARTTLS\"\r\n\"XSTARTTLS\"\r\nOK\r\n")],
             "failed: server does not support TLS",
+        ),
+        one(
+            "sieve: a yes with a tail",
+            || starttls(Sieve),
+            &[GREETING, ASK, OFFER, C("STARTTLS\r\n"), S("OK-NOT\r\n")],
+            "failed: server refused to start TLS: OK-NOT",
         ),
         one(
             "sieve: injected capabilities",

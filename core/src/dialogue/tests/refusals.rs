@@ -1,7 +1,7 @@
 //! Parameters that are refused, before anything is sent, and commands that are not sent.
 
 use super::*;
-use crate::dialogue::params::check_command;
+use crate::dialogue::error::check_command;
 
 #[test]
 fn wrong_parameters_are_refused_at_once() {
