@@ -9,6 +9,8 @@
 pub mod address;
 pub mod coding;
 pub mod contact;
+#[cfg(feature = "starttls")]
+pub mod dialogue;
 pub mod engine;
 pub mod event;
 pub mod layer;

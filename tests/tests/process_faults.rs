@@ -83,7 +83,7 @@ conformance!(on (poll epoll uring): a_network_without_a_route_is_one_failure, |r
     let client = rig.client_at(nowhere).nowait(true).start()?;
     rig.until("the failure", || client.status() == Status::Failed);
     rig.settle();
-    let Exit::Failed(err) = client.exit() else { return Err("no failure".into()) };
+    let Exit::Failed(Failure::Sys(err)) = client.exit() else { return Err("no failure".into()) };
     assert_eq!(rig.log.of(&client), [format!("failed with code {} (failed)", err.errno)]);
     Ok(())
 });
