@@ -2,7 +2,9 @@
 
 use std::{cell::Cell, net::ToSocketAddrs as _, rc::Rc, time::Duration};
 
-use netproc::{Address, Exit, Family, Op, Process, SendError, Service, StartError, Status};
+use netproc::{
+    Address, Exit, Failure, Family, Op, Process, SendError, Service, StartError, Status,
+};
 use netproc_tests::conformance;
 
 conformance!(a_nowait_connect_is_open_once, |rig| {

@@ -3,7 +3,7 @@
 
 use std::{cell::Cell, net::TcpStream, rc::Rc, time::Duration};
 
-use netproc::{Address, Exit, StartError, Status};
+use netproc::{Address, Exit, Failure, StartError, Status};
 use netproc_tests::{
     child::{allow_all_descriptors, allow_descriptors},
     conformance,
