@@ -226,6 +226,22 @@ pub(super) const CONVERSATIONS: &[Conversation] = &[
         r"plain [220 hello\r\n] [250 STARTTLS\r\n] error TLS is not available",
     ),
     one(
+        "a response does not begin a line where the last one did not end one",
+        || asking().end_of_greeting("OK").end_of_capability("^x"),
+        &[S("OK"), C("EHLO me\r\n"), S("x\nx")],
+        r"plain [OK] [x\nx]",
+    ),
+    one(
+        "under TLS a line begins",
+        || {
+            let params = DialogueParams::new(StartTls).capability_command("EHLO me\r\n");
+            let params = params.end_of_command("go").end_of_capability("^x");
+            params.starttls_command("GO").success("go")
+        },
+        &[S("go"), C("EHLO me\r\n"), S("\nx"), C("GO"), S("go"), Tls, C("EHLO me\r\n"), S("x")],
+        "tls [go] [x]",
+    ),
+    one(
         "case is nothing",
         || asking().end_of_command("^ok .*\r\n").end_of_capability("DONE\r\n"),
         &[S("OK hello\r\n"), C("EHLO me\r\n"), S("fine done\r\n")],

@@ -216,6 +216,18 @@ fn a_failure_keeps_what_had_been_told_and_nothing_of_what_was_injected() {
 }
 
 #[test]
+fn capabilities_told_in_clear_are_void_under_tls() {
+    let mut dialogue = waiting_for(Stage::Handshake, DialogueLimits::default());
+    dialogue.tls_done();
+    assert_eq!(dialogue.poll(), Some(Step::Send(b"EHLO me\r\n".to_vec())));
+    dialogue.peer_closed();
+    let Some(Step::Failed(failure)) = dialogue.poll() else { panic!("no failure") };
+    assert_eq!(failure.reason, Reason::Closed(Stage::Capabilities));
+    assert_eq!(failure.greeting.as_deref(), Some(&b"220 hi\r\n"[..]));
+    assert_eq!(failure.capabilities, None);
+}
+
+#[test]
 fn clear_text_in_every_form_is_fatal() {
     let forms: [&[u8]; 6] =
         [b"\0", b"\n", b"\r\n", b"250 OK\r\n", b"\x16\x03\x03\0\x02", &[b'x'; 100_000]];
