@@ -69,6 +69,8 @@ mod output;
 mod process;
 mod resolve;
 mod runtime;
+#[cfg(feature = "starttls")]
+pub mod stream;
 #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 mod tls;
 

@@ -19,6 +19,7 @@ use netproc_core::{
     plist::{Plist, Value},
     process::{Exit, Limits, Shared},
     reactor::{CloseHow, Kind, Payload},
+    shared_error::SharedError,
     table::ProcessId,
 };
 
@@ -329,7 +330,17 @@ impl Process {
     /// [`UpgradeError`]; in particular when more has come in clear than the filter was given. Nothing has
     /// changed.
     pub fn upgrade(&self, layers: impl Layers + 'static) -> Result<(), UpgradeError> {
-        let upgraded = self.rt.engine_mut().upgrade(&self.shared, Rc::new(layers));
+        self.upgrade_by(Rc::new(layers))
+    }
+
+    /// Why its layer gave up, or could not be made.
+    #[must_use]
+    pub fn layer_error(&self) -> Option<SharedError> {
+        self.shared.borrow().layer_error().cloned()
+    }
+
+    pub(crate) fn upgrade_by(&self, layers: Rc<dyn Layers>) -> Result<(), UpgradeError> {
+        let upgraded = self.rt.engine_mut().upgrade(&self.shared, layers);
         self.rt.nudge();
         upgraded
     }

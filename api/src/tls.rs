@@ -22,6 +22,10 @@ mod verify;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
+use crate::{
+    builder::{ClientBuilder, ServerBuilder},
+    process::Process,
+};
 use rustls::{
     SupportedProtocolVersion,
     crypto::CryptoProvider,
@@ -125,5 +129,32 @@ impl<F: Fn() -> SystemTime + Send + Sync> TimeProvider for Clock<F> {
 impl<F> fmt::Debug for Clock<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
+    }
+}
+
+impl ClientBuilder {
+    /// TLS from the beginning: the process is connecting until the handshake is done.
+    pub fn tls(self, tls: TlsClient) -> Self {
+        self.layers(tls)
+    }
+}
+
+impl ServerBuilder {
+    /// TLS for every connection, from the beginning: each is connecting until its handshake is done.
+    pub fn tls(self, tls: TlsServer) -> Self {
+        self.layers(tls)
+    }
+}
+
+impl Process {
+    /// What TLS has agreed upon, and who the other one is; `None` before the handshake is done, and
+    /// without TLS.
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Network Security" (`gnutls-peer-status`).
+    #[must_use]
+    pub fn tls_info(&self) -> Option<TlsInfo> {
+        TlsInfo::of(self.shared().borrow().layer()?)
     }
 }

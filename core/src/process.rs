@@ -428,6 +428,18 @@ impl<H> Process<H> {
         !(self.stopped || self.is_deaf() || self.busy || self.holding)
     }
 
+    /// The layer between it and its wire, once it is connected.
+    #[must_use]
+    pub fn layer(&self) -> Option<&dyn Layer> {
+        self.layer.as_ref().map(|state| &*state.layer)
+    }
+
+    /// Why its layer gave up, or could not be made.
+    #[must_use]
+    pub const fn layer_error(&self) -> Option<&SharedError> {
+        self.layer_failed.as_ref()
+    }
+
     /// Whether the handshake of its layer is under way, which nothing stops.
     #[must_use]
     pub fn is_shaking(&self) -> bool {

@@ -28,7 +28,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
         if process.borrow().phase == Phase::Connect {
             let unknown = SysError { op: Op::Connect, errno: libc::ECONNABORTED };
-            let failed = process.borrow_mut().layer_failed.take();
+            let failed = process.borrow().layer_failed.clone();
             let failure = failed.map(Failure::Handshake);
             let failure = failure.unwrap_or_else(|| cause.unwrap_or(unknown).into());
             return self.handle_connect_failed(process, failure);

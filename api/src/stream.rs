@@ -1,0 +1,256 @@
+//! `open-network-stream`: a connection, the dialogue over it, and encryption, put together.
+//!
+//! Invariant: everything wrong with the parameters is refused before anybody is connected to; a stream
+//! that is not handed out is deleted; the whole takes no longer than its limit. What is said when is the
+//! dialogue's business (`netproc_core::dialogue`), what encryption is a layer's.
+
+use std::{rc::Rc, time::Duration};
+
+pub use netproc_core::dialogue::{
+    AfterTls, Check, CommandError, Dialogue, DialogueError, DialogueLimits, DialogueParams, End,
+    Failure as DialogueFailure, Frame, Outcome as DialogueOutcome, Parameter, Protocol,
+    ProtocolError, Reason as DialogueReason, Regexp, RegexpError, Stage, Step, StreamKind,
+    StreamType, StreamTypeError, Unencrypted,
+    server::{ClearText, ServerDialogue, ServerProtocol, ServerReason, ServerStep},
+};
+use netproc_core::{
+    engine::SendError,
+    event::Event,
+    layer::Layers,
+    reactor::{CloseHow, Reactor as _, Tick},
+};
+
+use crate::{
+    builder::Service,
+    error::{Error, StartError},
+    process::Process,
+    runtime::Runtime,
+};
+
+/// How long a whole opening may take unless told otherwise.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Why a stream was not opened. Nothing is left of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenStreamError {
+    /// The parameters make no dialogue; nobody was connected to.
+    #[error(transparent)]
+    Params(#[from] DialogueError),
+    /// A type that needs encryption was asked for without saying by what.
+    #[error("this type of stream needs encryption, and none was given")]
+    NoLayers,
+    /// No connection.
+    #[error("no connection")]
+    Start(#[from] StartError),
+    /// The dialogue failed: refused, cut off, too late, not safe.
+    #[error(transparent)]
+    Dialogue(#[from] DialogueFailure),
+    /// The dialogue could not be sent.
+    #[error("the dialogue could not be sent")]
+    Send(#[from] SendError),
+    /// The runtime could not wait.
+    #[error("the runtime could not wait")]
+    Runtime(#[from] Error),
+}
+
+/// A stream that is open.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Opened {
+    /// The connection. It has no filter yet: give it one, or pull its events.
+    pub process: Process,
+    /// What the server said first.
+    pub greeting: Option<Vec<u8>>,
+    /// What it can do, in its own words, as of the end of the dialogue.
+    pub capabilities: Option<Vec<u8>>,
+    /// Whether it is encrypted.
+    pub kind: StreamKind,
+    /// Why it is not, if it was to be if possible.
+    pub error: Option<Unencrypted>,
+    /// What came behind the dialogue already, in clear only.
+    pub leftover: Vec<u8>,
+}
+
+/// Opens a stream. Made by [`Runtime::open_stream`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing before `start`"]
+pub struct StreamBuilder {
+    rt: Runtime,
+    name: String,
+    host: String,
+    service: Service,
+    params: DialogueParams,
+    layers: Option<Rc<dyn Layers>>,
+    within: Duration,
+}
+
+impl Runtime {
+    /// Opens a stream named `name` to `service` of `host`: a connection, encrypted or not, perhaps after
+    /// a dialogue in clear that starts encryption.
+    ///
+    /// # Examples
+    ///
+    /// A server that speaks SMTP's beginning, and a client that may stay in clear:
+    ///
+    /// ```
+    /// use netproc::{Runtime, stream::{Protocol, StreamKind, StreamType}};
+    ///
+    /// let rt = Runtime::new()?;
+    /// let server = rt.server("mail").on_accept(|_, connection| connection.send("220 hello\r\n"))
+    ///     .filter(|connection, _| connection.send("250 at your service\r\n"))
+    ///     .start()?;
+    /// let port = server.contact().local().port().expect("a port");
+    /// let opened = rt.open_stream("s", "127.0.0.1", port)
+    ///     .dialogue(Protocol::Smtp.params(StreamType::Network, "me.example"))
+    ///     .start()?;
+    /// assert_eq!(opened.kind, StreamKind::Plain);
+    /// assert_eq!(opened.greeting.as_deref(), Some(&b"220 hello\r\n"[..]));
+    /// assert_eq!(opened.error.map(|err| err.to_string()).as_deref(), Some("TLS is not available"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Network" (`open-network-stream`). Differs: it has a time limit; clear text
+    /// behind the answer that starts TLS is fatal; a `starttls` that fails is an error.
+    pub fn open_stream(
+        &self,
+        name: &str,
+        host: &str,
+        service: impl Into<Service>,
+    ) -> StreamBuilder {
+        StreamBuilder {
+            rt: self.clone(),
+            name: name.into(),
+            host: host.into(),
+            service: service.into(),
+            params: DialogueParams::new(StreamType::Plain),
+            layers: None,
+            within: WITHIN,
+        }
+    }
+}
+
+impl StreamBuilder {
+    /// What is said, and of which type the stream is. Default: nothing, in clear.
+    pub fn dialogue(mut self, params: DialogueParams) -> Self {
+        self.params = params;
+        self
+    }
+
+    /// What encrypts: a `TlsClient`, for example. Without one nothing can be encrypted.
+    pub fn layers(mut self, layers: impl Layers + 'static) -> Self {
+        self.layers = Some(Rc::new(layers));
+        self
+    }
+
+    /// How long all of it may take: connecting, the dialogue, handshakes. Default 30 seconds.
+    pub const fn within(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
+
+    /// Connects and holds the dialogue, serving everybody else meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenStreamError`]; no process is left.
+    pub fn start(mut self) -> Result<Opened, OpenStreamError> {
+        let kind = self.params.kind();
+        if self.layers.is_none() {
+            if matches!(kind, StreamType::StartTls | StreamType::Tls) {
+                return Err(OpenStreamError::NoLayers);
+            }
+            self.params = self.params.tls_available(false);
+        }
+        let dialogue = Dialogue::new(self.params.clone())?;
+        let deadline = self.now().after(self.within);
+        let process = self.connect(deadline)?;
+        let mut under_way = UnderWay { builder: &self, dialogue, process, deadline };
+        let held = under_way.hold();
+        if held.is_err() {
+            under_way.process.delete_with(CloseHow::Now);
+        }
+        held
+    }
+
+    fn now(&self) -> Tick {
+        self.rt.engine().reactor().now()
+    }
+
+    fn connect(&self, deadline: Tick) -> Result<Process, StartError> {
+        let client = self.rt.client(&self.name).host(&*self.host).service(self.service.clone());
+        client.within(deadline.since(self.now())).start()
+    }
+}
+
+/// A dialogue under way.
+struct UnderWay<'a> {
+    builder: &'a StreamBuilder,
+    dialogue: Dialogue,
+    process: Process,
+    deadline: Tick,
+}
+
+impl UnderWay<'_> {
+    fn hold(&mut self) -> Result<Opened, OpenStreamError> {
+        let mut securing = false;
+        loop {
+            while let Some(step) = self.dialogue.poll() {
+                match step {
+                    Step::Send(bytes) => drop(self.process.send(bytes)?),
+                    Step::StartTls => securing = self.secure(),
+                    Step::Reconnect => {
+                        securing = false;
+                        self.process.delete_with(CloseHow::Now);
+                        self.process = self.builder.connect(self.deadline)?;
+                    }
+                    Step::Done(outcome) => return Ok(self.opened(outcome)),
+                    Step::Failed(failure) => return Err(failure.into()),
+                    _ => {}
+                }
+            }
+            self.listen(securing)?;
+        }
+    }
+
+    /// Begins the handshake; returns whether one is under way.
+    fn secure(&mut self) -> bool {
+        let upgraded = match self.builder.layers.clone() {
+            Some(layers) => self.process.upgrade_by(layers).map_err(|err| err.to_string()),
+            None => Err("no encryption was given".to_owned()),
+        };
+        if let Err(reason) = &upgraded {
+            self.dialogue.tls_failed(reason.as_str());
+        }
+        upgraded.is_ok()
+    }
+
+    /// Waits for what the dialogue waits for.
+    fn listen(&mut self, securing: bool) -> Result<(), OpenStreamError> {
+        let left = self.deadline.since(self.builder.now());
+        match self.builder.rt.next_event_of(&self.process, left)? {
+            Some(Event::Input(input)) => self.dialogue.receive(&input),
+            Some(Event::Secured) => self.dialogue.tls_done(),
+            Some(Event::Broken { .. } | Event::Deleted) => self.ended(securing),
+            Some(_) => {}
+            None if self.process.is_live() => self.dialogue.timed_out(),
+            None => self.ended(securing),
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, securing: bool) {
+        match self.process.layer_error() {
+            Some(err) if securing => self.dialogue.tls_failed(err.to_string()),
+            _ => self.dialogue.peer_closed(),
+        }
+    }
+
+    fn opened(&self, outcome: DialogueOutcome) -> Opened {
+        let DialogueOutcome { greeting, capabilities, kind, error, leftover, .. } = outcome;
+        let process = self.process.clone();
+        Opened { process, greeting, capabilities, kind, error, leftover }
+    }
+}
