@@ -4,9 +4,10 @@
 //! run only inside the waits of this file and in [`Runtime::tell`].
 
 #[cfg(unix)]
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 mod accept;
 mod deliver;
+mod foreign;
 mod names;
 mod send;
 
@@ -25,10 +26,7 @@ use netproc_core::{
     machine::Phase,
     output::Buffers,
     process::{self, Exit, Shared},
-    reactor::{
-        Caps, Config, ConfigError, Counters, Descriptors as _, Op, Reactor as _, SysError, Tick,
-        Wait, Wake as _,
-    },
+    reactor::{Caps, Config, ConfigError, Counters, Reactor as _, Tick, Wait},
     table::ProcessId,
     timer::{TimerId, Timers},
 };
@@ -599,48 +597,6 @@ impl Runtime {
                 return depth.leave(connecting());
             }
             self.poll(self.wait_until(Some(deadline)))?;
-        }
-    }
-
-    /// The descriptor a foreign loop can sleep on: readable exactly when [`turn`](Self::turn) has
-    /// something to do, timers included. Call `turn(Duration::ZERO)` whenever it is; and after dropping
-    /// received [`Input`](crate::Input)s that were kept while memory was short.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoDescriptor`] on poll(2), which has none; [`Error::Reactor`] when the system
-    /// refuses.
-    #[cfg(unix)]
-    pub fn as_fd(&self) -> Result<BorrowedFd<'_>> {
-        if let Some(fd) = self.inner.descriptor.get() {
-            return Ok(fd.as_fd());
-        }
-        let refused = |err| Error::Reactor(SysError::new(Op::Open, &err));
-        let own = self.engine().reactor().as_fd().map(|fd| fd.try_clone_to_owned());
-        let own = own.ok_or_else(|| Error::NoDescriptor(self.inner.choice.name()))?;
-        let own = own.map_err(refused)?;
-        let fd = self.inner.descriptor.get_or_init(|| own).as_fd();
-        self.arm()?;
-        Ok(fd)
-    }
-
-    /// Before a foreign loop sleeps: what is queued goes out, the next deadline is set.
-    fn arm(&self) -> Result<()> {
-        #[cfg(unix)]
-        if self.inner.descriptor.get().is_some() {
-            let pending = self.engine().has_pending();
-            let at =
-                if pending { Some(Tick::default()) } else { self.inner.timers.borrow().next_at() };
-            return self.engine_mut().reactor_mut().arm(at).map_err(Error::Reactor);
-        }
-        Ok(())
-    }
-
-    /// Something was asked of the engine outside of a wait: a foreign loop has to wake up for it.
-    pub(crate) fn nudge(&self) {
-        #[cfg(unix)]
-        if self.inner.depth.get() == 0 && self.inner.descriptor.get().is_some() {
-            self.inner.waker.wake();
         }
     }
 

@@ -22,12 +22,13 @@ const CRATES_MAX: usize = 14;
 const CRATES_ALL_FEATURES_MAX: usize = 30;
 
 /// Licences that ask for no more than their notice.
-const PERMISSIVE: [&str; 9] = [
+const PERMISSIVE: [&str; 10] = [
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",
     "BSD-3-Clause",
     "BSL-1.0",
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     "Unicode-3.0",

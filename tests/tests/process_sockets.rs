@@ -434,18 +434,6 @@ conformance!(local_sockets_of_every_kind_carry_under_paths_and_abstract_names, |
     Ok(())
 });
 
-conformance!(a_local_server_without_a_name_is_given_an_abstract_one, |rig| {
-    for kind in [Kind::Stream, Kind::Datagram, Kind::SeqPacket] {
-        let server = rig.server().kind(kind).local(Address::unnamed()).start()?;
-        let local = server.contact().local().clone();
-        assert!(matches!(&local, Address::Abstract(name) if name.len() == 5), "{local}");
-        rig.client(&server).kind(kind).start()?.send("x")?;
-        rig.until("it", || rig.log.lines().iter().any(|line| line.contains("\"x\"")));
-        rig.log.clear();
-    }
-    Ok(())
-});
-
 conformance!(a_local_path_has_107_bytes_at_most, |rig| {
     let folder = tempfile::tempdir()?;
     let base = folder.path().as_os_str().len() + 1;

@@ -1,0 +1,205 @@
+//! TLS and STARTTLS over real connections, both ends netproc's: handshakes, names, ends, dialogues.
+//!
+//! The protocol itself is tested in memory where it is spoken, in api/src/tls/tests; here it meets
+//! sockets, events and the process model. Emacs Lisp manual 28.2, "Network".
+
+use std::{cell::RefCell, rc::Rc};
+
+use netproc::{
+    CertificateProblem, Exit, Failure, HandshakeFailure, Process, Reason, ServerBuilder,
+    StartError, Status, TlsClient, TlsIdentity, TlsServer, TlsTrust, TlsVersion,
+    stream::{
+        OpenStreamError, Protocol, ServerDialogue, ServerProtocol, ServerStep, StreamKind,
+        StreamType,
+    },
+};
+use netproc_tests::{conformance, contract::pattern, rig::Rig};
+
+/// A server's certificate for `localhost` and what trusts it.
+struct Proof {
+    identity: TlsIdentity,
+    trust: TlsTrust,
+}
+
+impl Proof {
+    fn new() -> Result<Self, Box<dyn std::error::Error>> {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        let identity = TlsIdentity::from_pem(pair.cert.pem(), pair.signing_key.serialize_pem())?;
+        Ok(Self { identity, trust: TlsTrust::from_pem(pair.cert.pem())? })
+    }
+
+    fn server(&self) -> Result<TlsServer, netproc::TlsError> {
+        TlsServer::builder(self.identity.clone()).build()
+    }
+
+    fn client(&self, name: &str) -> Result<TlsClient, netproc::TlsError> {
+        TlsClient::builder(name).trust(self.trust.clone()).build()
+    }
+}
+
+conformance!(bytes_go_both_ways_encrypted, |rig| {
+    let proof = Proof::new()?;
+    let server = rig.server().tls(proof.server()?).start()?;
+    let client = rig.client(&server).tls(proof.client("localhost")?).start()?;
+    let child = rig.child(&server);
+    let bytes = pattern(3, 200_000);
+    client.send(bytes.clone())?;
+    rig.until_bytes(&child, &bytes);
+    child.send(bytes.clone())?;
+    rig.until_bytes(&client, &bytes);
+    assert_eq!(rig.log.of(&child)[0], "open from 127.0.0.1 (open)");
+    let info = client.tls_info().ok_or("the handshake is done")?;
+    assert_eq!((info.version(), info.server_name()), (TlsVersion::V1_3, Some("localhost")));
+    assert!(child.tls_info().is_some());
+    client.delete();
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    assert_eq!(child.exit(), Exit::Broken(Reason::End), "with a closing notice");
+    Ok(())
+});
+
+conformance!(a_server_of_another_name_is_refused, |rig| {
+    let proof = Proof::new()?;
+    let server = rig.server().tls(proof.server()?).start()?;
+    let refused = rig.client(&server).tls(proof.client("elsewhere.example")?).start();
+    let Err(StartError::Handshake { source, .. }) = refused else {
+        return Err(format!("{refused:?}").into());
+    };
+    let failure: &HandshakeFailure = source.downcast().ok_or("a failure of TLS")?;
+    let refused =
+        matches!(failure, HandshakeFailure::Certificate(CertificateProblem::WrongName { .. }));
+    assert!(refused, "{failure}");
+    rig.until("only the server is left", || rig.rt.process_list() == [server.clone()]);
+    Ok(())
+});
+
+conformance!(nobody_who_is_not_trusted_is_spoken_to, |rig| {
+    let (proof, other) = (Proof::new()?, Proof::new()?);
+    let server = rig.server().tls(proof.server()?).start()?;
+    let client = rig.client(&server).tls(other.client("localhost")?).nowait(true).start()?;
+    client.send("secret")?;
+    rig.until("failed", || client.status() == Status::Failed);
+    assert!(matches!(client.exit(), Exit::Failed(Failure::Handshake(_))));
+    rig.settle();
+    let inputs = rig.log.lines().iter().filter(|line| line.contains("secret")).count();
+    assert_eq!(inputs, 0, "{}", rig.log);
+    Ok(())
+});
+
+conformance!(clear_text_at_a_tls_server_ends_that_connection_only, |rig| {
+    let proof = Proof::new()?;
+    let server = rig.server().tls(proof.server()?).start()?;
+    let plain = rig.connect(&server)?;
+    plain.send("GET / HTTP/1.0\r\n\r\n")?;
+    rig.until_line(&plain, "connection broken by remote peer (closed)");
+    let client = rig.client(&server).tls(proof.client("localhost")?).start()?;
+    client.send("x")?;
+    rig.until("the good one is served", || rig.children(&server) == 1);
+    rig.until_bytes(&rig.child(&server), b"x");
+    Ok(())
+});
+
+/// A server that plays SMTP up to STARTTLS; `offers` says what stands in place of its own dialogue.
+fn smtp(
+    rig: &Rig,
+    proof: &Proof,
+    behind: &'static str,
+) -> Result<ServerBuilder, netproc::TlsError> {
+    let tls = proof.server()?;
+    Ok(rig.rt.server("mail").on_accept(move |_, connection| -> netproc::Result<()> {
+        let dialogue = RefCell::new(ServerDialogue::new(ServerProtocol::Smtp, "mail.example"));
+        let (tls, dialogue) = (tls.clone(), Rc::new(dialogue));
+        let play = move |connection: &Process, input: &[u8]| {
+            if connection.tls_info().is_some() {
+                return connection.send("250 inside\r\n").map(drop).map_err(netproc::Error::from);
+            }
+            dialogue.borrow_mut().receive(input);
+            loop {
+                let step = dialogue.borrow_mut().poll();
+                match step {
+                    Some(ServerStep::Send(bytes)) => drop(connection.send(bytes)?),
+                    Some(ServerStep::StartTls) => {
+                        if !behind.is_empty() {
+                            connection.send(behind)?;
+                        }
+                        drop(connection.upgrade(tls.clone()));
+                    }
+                    Some(_) => connection.delete(),
+                    None => return Ok(()),
+                }
+            }
+        };
+        play(connection, b"")?;
+        connection.set_filter(move |connection, input| play(connection, &input));
+        Ok(())
+    }))
+}
+
+conformance!(starttls_ends_encrypted_with_the_capabilities_told_inside, |rig| {
+    let proof = Proof::new()?;
+    let server = smtp(rig, &proof, "")?.start()?;
+    let port = server.contact().local().port().ok_or("a port")?;
+    let opened = rig.rt.open_stream("s", "127.0.0.1", port);
+    let opened = opened.dialogue(Protocol::Smtp.params(StreamType::StartTls, "me.example"));
+    let opened = opened.layers(proof.client("localhost")?).start()?;
+    assert_eq!(opened.kind, StreamKind::Tls);
+    assert!(opened.greeting.is_some_and(|greeting| greeting.starts_with(b"220 ")));
+    assert_eq!(opened.capabilities.as_deref(), Some(&b"250 inside\r\n"[..]));
+    assert!(opened.process.tls_info().is_some());
+    Ok(())
+});
+
+conformance!(text_in_clear_behind_the_answer_is_fatal, |rig| {
+    let proof = Proof::new()?;
+    let server = smtp(rig, &proof, "250 injected\r\n")?.start()?;
+    let port = server.contact().local().port().ok_or("a port")?;
+    for kind in [StreamType::StartTls, StreamType::Network] {
+        let opened = rig.rt.open_stream("s", "127.0.0.1", port);
+        let opened = opened.dialogue(Protocol::Smtp.params(kind, "me.example"));
+        let refused = opened.layers(proof.client("localhost")?).start();
+        assert!(matches!(refused, Err(OpenStreamError::Dialogue(_))), "{refused:?}");
+        rig.until("nothing is left of it", || rig.rt.get_process("s").is_none());
+    }
+    Ok(())
+});
+
+conformance!(a_server_that_cannot_be_proved_is_not_told_anything, |rig| {
+    let (proof, other) = (Proof::new()?, Proof::new()?);
+    let server = smtp(rig, &proof, "")?.start()?;
+    let port = server.contact().local().port().ok_or("a port")?;
+    let dialogue = |kind| Protocol::Smtp.params(kind, "me.example");
+    let open = || rig.rt.open_stream("s", "127.0.0.1", port);
+    let refused = open().dialogue(dialogue(StreamType::StartTls));
+    let refused = refused.layers(other.client("localhost")?).start();
+    assert!(matches!(refused, Err(OpenStreamError::Dialogue(_))), "{refused:?}");
+    // Opportunistic: in clear, and it says so.
+    let opened = open().dialogue(dialogue(StreamType::Network));
+    let opened = opened.layers(other.client("localhost")?).start()?;
+    assert_eq!(opened.kind, StreamKind::Plain);
+    assert!(opened.error.is_some_and(|err| err.to_string().contains("handshake")));
+    Ok(())
+});
+
+conformance!(tls_from_the_start_is_a_stream_too, |rig| {
+    let proof = Proof::new()?;
+    let server = rig.server().tls(proof.server()?).start()?;
+    let port = server.contact().local().port().ok_or("a port")?;
+    let params = netproc::stream::DialogueParams::new(StreamType::Tls);
+    let opened = rig.rt.open_stream("s", "127.0.0.1", port).dialogue(params);
+    let opened = opened.layers(proof.client("localhost")?).start()?;
+    opened.process.send("inside")?;
+    let child = rig.child(&server);
+    rig.until_bytes(&child, b"inside");
+    assert_eq!(opened.kind, StreamKind::Tls);
+    Ok(())
+});
+
+conformance!(a_silent_server_costs_no_more_than_the_time_given, |rig| {
+    let server = rig.rt.server("silent").filter(|_, _| {}).start()?;
+    let port = server.contact().local().port().ok_or("a port")?;
+    let opened = rig.rt.open_stream("s", "127.0.0.1", port);
+    let opened = opened.dialogue(Protocol::Smtp.params(StreamType::Network, "me.example"));
+    let refused = opened.within(std::time::Duration::from_millis(50)).start();
+    assert!(matches!(refused, Err(OpenStreamError::Dialogue(_))), "{refused:?}");
+    assert_eq!(rig.rt.get_process("s"), None);
+    Ok(())
+});
