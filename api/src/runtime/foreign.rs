@@ -6,7 +6,7 @@
 #[cfg(unix)]
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use netproc_core::reactor::{Descriptors as _, Op, Reactor as _, SysError, Tick, Wake as _};
+use netproc_core::reactor::{Descriptors as _, Op, SysError, Tick, Wake as _};
 
 use super::Runtime;
 use crate::error::{Error, Result};
