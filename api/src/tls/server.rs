@@ -194,7 +194,6 @@ impl TlsServerBuilder {
             config.ticketer = ticketer().map_err(|err| TlsError::crypto(&err))?;
         } else {
             config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.send_tls13_tickets = 0;
         }
         if self.common.key_log {
             config.key_log = Arc::new(KeyLogFile::new());

@@ -228,7 +228,7 @@ fn an_identity_is_found_in_authinfo_and_netrc() {
         ("machine mail.example key key.pem".into(), false),
         (format!("machine mail.example login a password b\nmachine mail.example {files}"), true),
         (format!("machine mail.example\n  port imap\n  {files}\n"), true),
-        (format!("# machine mail.example {files}"), false),
+        (format!("# once: machine mail.example {files}"), false),
         (format!("macdef init\nmachine mail.example {files}\n\n"), false),
         (format!("macdef init\ncd /\n\nmachine mail.example {files}\n"), true),
         (format!("machine other.example password machine {files}"), false),
