@@ -139,7 +139,9 @@ impl Runtime {
 
     fn run_posted(&self) {
         // A job that waits serves those behind it, nested, but never so deep that they would fail.
-        if self.inner.depth.get() > (self.inner.depth_max / 2).max(1) {
+        if self.is_too_deep_for_jobs() {
+            let left = self.inner.mailbox.len() > 0;
+            self.inner.jobs_left.set(left);
             return;
         }
         // Those there now, not those they post: who posts itself again lets others go on.
@@ -150,6 +152,10 @@ impl Runtime {
         if self.inner.mailbox.len() > 0 {
             // A deeper wait may have heard of them and left them.
             self.inner.waker.wake();
+        // They call nobody, and whoever waits for one may be deep down.
+        while let Some(answer) = self.inner.mailbox.pop_answer() {
+            answer(self);
+        }
         }
     }
 
@@ -165,6 +171,10 @@ impl Runtime {
             Filter::Own(filter) => {
                 Engine::<AnyReactor, _>::set_filtering(process.shared(), true);
                 self.engine_mut().set_busy(process.shared(), true);
+    pub(super) fn is_too_deep_for_jobs(&self) -> bool {
+        self.inner.depth.get() > (self.inner.depth_max / 2).max(1)
+    }
+
                 // Busy processes are given nothing, so nobody else has it borrowed.
                 let call = || filter.borrow_mut()(&process, input);
                 let failed = contained(CallbackKind::Filter, Some(&process), call);
