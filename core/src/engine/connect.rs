@@ -341,6 +341,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         mut failure: Failure,
     ) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
+        p.unsent = p.unsent.max(p.early_len());
         if p.layer.is_some() {
             // Whoever answered was the one to talk to.
             p.connecting = None;
