@@ -82,13 +82,18 @@ impl Runtime {
         process: Process,
         from: Option<Address>,
     ) -> Option<(Process, Event)> {
+        let shakes = process.shared().borrow().is_connecting();
         process.shared().borrow_mut().handlers.announcing = true;
         self.give_buffer(server, &process);
         self.on_accept(server, &process);
         self.log(server, Some(&process), &LogEntry::Accepted { from: from.clone() });
         process.shared().borrow_mut().handlers.announcing = false;
-        if process.shared().borrow().is_connecting() {
-            // Its handshake is under way; `open from` comes when that is done.
+        let ended = (process.status() == Status::Closed).then(|| process.clone());
+        if shakes {
+            // `open from` comes when its handshake is done, which a wait of the log may have seen already.
+            if let Some(process) = ended {
+                drop_handlers(&process);
+            }
             return None;
         }
         let sentinel = process.shared().borrow().handlers.sentinel.clone();
