@@ -97,7 +97,6 @@ impl Runtime {
             return None;
         }
         let sentinel = process.shared().borrow().handlers.sentinel.clone();
-        let ended = (process.status() == Status::Closed).then(|| process.clone());
         let untaken = self.call_sentinel(sentinel, process, Event::OpenFrom(from));
         if let Some(process) = ended {
             drop_handlers(&process);
@@ -128,6 +127,14 @@ impl Runtime {
         process.shared().borrow_mut().handlers.handshake_timer = Some(timer.id());
     }
 
+    /// Its handshake is over, one way or the other.
+    pub(crate) fn lift_handshake_limit(&self, process: &Process) {
+        let timer = process.shared().borrow_mut().handlers.handshake_timer.take();
+        // Taken out of the borrow before it is dropped, as every closure.
+        let job = timer.and_then(|id| self.inner.timers.borrow_mut().cancel(id));
+        drop(job);
+    }
+
     fn run_due_timer(&self) -> bool {
         if self.inner.timers_held.get() || self.inner.timers.borrow().is_empty() {
             return false;
@@ -143,6 +150,10 @@ impl Runtime {
     }
 
     fn run_posted(&self) {
+        // They call nobody, and whoever waits for one may be deep down.
+        while let Some(answer) = self.inner.mailbox.pop_answer() {
+            answer(self);
+        }
         // A job that waits serves those behind it, nested, but never so deep that they would fail.
         if self.is_too_deep_for_jobs() {
             let left = self.inner.mailbox.len() > 0;
@@ -157,11 +168,11 @@ impl Runtime {
         if self.inner.mailbox.len() > 0 {
             // A deeper wait may have heard of them and left them.
             self.inner.waker.wake();
-        // They call nobody, and whoever waits for one may be deep down.
-        while let Some(answer) = self.inner.mailbox.pop_answer() {
-            answer(self);
         }
-        }
+    }
+
+    pub(super) fn is_too_deep_for_jobs(&self) -> bool {
+        self.inner.depth.get() > (self.inner.depth_max / 2).max(1)
     }
 
     fn filter(&self, process: Process, input: Input) -> Option<(Process, Event)> {
@@ -176,10 +187,6 @@ impl Runtime {
             Filter::Own(filter) => {
                 Engine::<AnyReactor, _>::set_filtering(process.shared(), true);
                 self.engine_mut().set_busy(process.shared(), true);
-    pub(super) fn is_too_deep_for_jobs(&self) -> bool {
-        self.inner.depth.get() > (self.inner.depth_max / 2).max(1)
-    }
-
                 // Busy processes are given nothing, so nobody else has it borrowed.
                 let call = || filter.borrow_mut()(&process, input);
                 let failed = contained(CallbackKind::Filter, Some(&process), call);
@@ -194,10 +201,7 @@ impl Runtime {
 
     fn sentinel(&self, process: Process, event: Event) -> Option<(Process, Event)> {
         if !matches!(event, Event::Drained | Event::Trouble(_)) {
-            let timer = process.shared().borrow_mut().handlers.handshake_timer.take();
-            // Taken out of the borrow before it is dropped, as every closure.
-            let job = timer.and_then(|id| self.inner.timers.borrow_mut().cancel(id));
-            drop(job);
+            self.lift_handshake_limit(&process);
         }
         let sentinel = process.shared().borrow().handlers.sentinel.clone();
         // A connection that was accepted and never stood is over as well; nobody could delete it.
