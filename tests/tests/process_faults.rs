@@ -84,7 +84,7 @@ conformance!(on (poll epoll uring): a_network_without_a_route_is_one_failure, |r
     rig.until("the failure", || client.status() == Status::Failed);
     rig.settle();
     let Exit::Failed(err) = client.exit() else { return Err("no failure".into()) };
-    assert_eq!(rig.log.of(&client), [format!("failed with code {} (failed)", err.errno)]);
+    assert_eq!(rig.log.of(&client), [format!("failed with code {} (failed)", err.code())]);
     Ok(())
 });
 
