@@ -2,7 +2,9 @@
 
 use std::{cell::Cell, net::ToSocketAddrs as _, rc::Rc, time::Duration};
 
-use netproc::{Address, Exit, Family, Op, Process, SendError, Service, StartError, Status};
+use netproc::{
+    Address, Exit, Failure, Family, Op, Process, SendError, Service, StartError, Status,
+};
 use netproc_tests::conformance;
 
 conformance!(a_nowait_connect_is_open_once, |rig| {
@@ -23,7 +25,7 @@ conformance!(a_nowait_connect_fails_once_with_its_code, |rig| {
     rig.until_line(&client, "failed with code 111 (failed)");
     rig.settle();
     assert_eq!(rig.log.of(&client), ["failed with code 111 (failed)"]);
-    let Exit::Failed(err) = client.exit() else { return Err("no failure".into()) };
+    let Exit::Failed(Failure::Sys(err)) = client.exit() else { return Err("no failure".into()) };
     assert_eq!((err.op, err.errno, client.exit().status()), (Op::Connect, 111, 111));
     assert!(!client.status().is_live());
     assert_eq!(client.contact().remote(), Some(&address));
