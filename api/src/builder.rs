@@ -162,6 +162,10 @@ impl Common {
     fn start(mut self, asked: Plist, reuse_port: bool) -> Result<Start<Handlers>, StartError> {
         self.limits.check()?;
         self.options.iter().try_for_each(SockOption::check)?;
+        if self.layers.is_some() && self.kind != Kind::Stream {
+            // Ignored, it would send in clear what was to be encrypted.
+            return Err(StartError::Incompatible("only streams have layers"));
+        }
         let mut coding = self.coding.transpose()?;
         if self.unibyte {
             let coding = coding.get_or_insert_default();
@@ -344,7 +348,7 @@ macro_rules! common_methods {
         }
 
         /// What lies between each connection and its wire, such as TLS: the process is connecting until
-        /// its handshake is done. Streams only.
+        /// its handshake is done. For streams only: others are refused.
         pub fn layers(mut self, layers: impl Layers + 'static) -> Self {
             self.common.layers = Some(Rc::new(layers));
             self

@@ -48,34 +48,49 @@ pub enum PostedSendError {
     },
 }
 
-/// What other threads have posted; `None` once the runtime is gone.
+/// What to do with an answer of the resolver: nothing that could call anybody.
+type AnswerJob = Box<dyn FnOnce(&Runtime) + Send>;
+
+/// What waits for the runtime's thread.
 #[derive(Default)]
+struct Mail {
+    jobs: VecDeque<Job>,
+    answers: VecDeque<AnswerJob>,
+}
+
+/// What other threads have posted; `None` once the runtime is gone.
 pub(crate) struct Mailbox {
-    jobs: Mutex<Option<VecDeque<Job>>>,
+    mail: Mutex<Option<Mail>>,
 }
 
 impl Mailbox {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { jobs: Mutex::new(Some(VecDeque::new())) })
+        Arc::new(Self { mail: Mutex::new(Some(Mail::default())) })
     }
 
     /// A panic cannot happen under this lock: only moves are done there.
-    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Job>>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Mail>> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The oldest job. One at a time, so that a job that waits lets those behind it run in order.
     pub(crate) fn pop(&self) -> Option<Job> {
-        self.lock().as_mut()?.pop_front()
+        self.lock().as_mut()?.jobs.pop_front()
     }
 
+    /// The oldest answer.
+    pub(crate) fn pop_answer(&self) -> Option<AnswerJob> {
+        self.lock().as_mut()?.answers.pop_front()
+    }
+
+    /// How many jobs there are.
     pub(crate) fn len(&self) -> usize {
-        self.lock().as_ref().map_or(0, VecDeque::len)
+        self.lock().as_ref().map_or(0, |mail| mail.jobs.len())
     }
 
     pub(crate) fn close(&self) {
-        let jobs = self.lock().take();
-        drop(jobs);
+        let mail = self.lock().take();
+        drop(mail);
     }
 }
 
@@ -118,15 +133,12 @@ impl Postbox {
         Self { mailbox: Arc::downgrade(mailbox), waker }
     }
 
-    /// Has `job` run on the runtime's thread, if there is a runtime.
+    /// Has `job` run on the runtime's thread, if there is a runtime, in a wait however deep: so it must
+    /// not call anybody.
     pub(crate) fn post(&self, job: impl FnOnce(&Runtime) + Send + 'static) {
-        let job: Job = Box::new(move |rt| {
-            job(rt);
-            None
-        });
         let Some(mailbox) = self.mailbox.upgrade() else { return };
-        if let Some(jobs) = mailbox.lock().as_mut() {
-            jobs.push_back(job);
+        if let Some(mail) = mailbox.lock().as_mut() {
+            mail.answers.push_back(Box::new(job));
         }
         // Before the wake: `run` counts who holds the mailbox.
         drop(mailbox);
@@ -162,7 +174,7 @@ impl Handle {
     }
 
     fn push(&self, job: Job) -> Result<(), Gone> {
-        self.mailbox.lock().as_mut().ok_or(Gone)?.push_back(job);
+        self.mailbox.lock().as_mut().ok_or(Gone)?.jobs.push_back(job);
         self.waker.0.wake();
         Ok(())
     }

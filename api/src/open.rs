@@ -144,6 +144,8 @@ pub(crate) fn client(
 /// Hands out `process` if it is connected after the wait, or takes it back.
 fn connected(process: Process, waited: Result<bool, Error>) -> Result<Process, StartError> {
     let rt = process.runtime().clone();
+    // Nobody is told of the end of its handshake but the caller.
+    rt.lift_handshake_limit(&process);
     let address = process.contact().remote().cloned().unwrap_or_else(Address::unnamed);
     let problem = match (waited, process.exit()) {
         (Err(err), _) => StartError::Runtime(Box::new(err)),

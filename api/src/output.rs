@@ -168,7 +168,9 @@ impl Runtime {
     ///
     /// Emacs Lisp manual 28.2, "Process Buffers".
     pub fn kill_buffer(&self, buffer: &Buffer) {
-        while let Some(process) = self.buffer_process(buffer) {
+        // Those there now: a sentinel may make the next one, and so may that one's.
+        let has_it = |process: &Process| process.buffer().as_ref() == Some(buffer);
+        for process in self.process_list().iter().filter(|process| has_it(process)) {
             process.delete();
         }
         buffer.kill();

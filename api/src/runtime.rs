@@ -7,6 +7,7 @@
 use std::os::fd::OwnedFd;
 mod accept;
 mod deliver;
+mod depth;
 mod foreign;
 mod names;
 mod send;
@@ -31,6 +32,7 @@ use netproc_core::{
     timer::{TimerId, Timers},
 };
 
+use self::depth::Depth;
 use crate::{
     backend::{self, AnyReactor, AnyWaker, Backend, Choice},
     builder::{ClientBuilder, ServerBuilder},
@@ -75,6 +77,8 @@ struct Inner {
     /// Deletions whose sentinels wait for one of those to return.
     untold: RefCell<VecDeque<(Process, Event)>>,
     shutdown: Cell<bool>,
+    /// A wait too deep for posted calls has heard of some.
+    jobs_left: Cell<bool>,
     /// A wait under way holds the timers.
     timers_held: Cell<bool>,
     /// Which coding systems a process gets that names none.
@@ -254,6 +258,7 @@ impl Runtime {
             telling: Cell::new(0),
             untold: RefCell::default(),
             shutdown: Cell::new(false),
+            jobs_left: Cell::new(false),
             timers_held: Cell::new(false),
             coding_defaults: RefCell::default(),
             #[cfg(unix)]
@@ -635,32 +640,4 @@ impl Runtime {
 /// the rest may serve it.
 const fn has_takers(p: &Inside, input: bool) -> bool {
     p.handlers.take_input(p.phase()) || !input && p.handlers.sentinel.is_some()
-}
-
-/// Counts nested waits, and ends the count however a wait ends.
-struct Depth<'a>(&'a Runtime);
-
-impl<'a> Depth<'a> {
-    fn enter(rt: &'a Runtime) -> Result<Self> {
-        let depth = rt.inner.depth.get();
-        if depth >= rt.inner.depth_max {
-            return Err(Error::TooDeep(depth));
-        }
-        rt.inner.depth.set(depth + 1);
-        Ok(Self(rt))
-    }
-
-    /// The regular end of a wait: after the outermost one a foreign loop may sleep.
-    fn leave<T>(self, value: T) -> Result<T> {
-        if self.0.inner.depth.get() == 1 {
-            self.0.arm()?;
-        }
-        Ok(value)
-    }
-}
-
-impl Drop for Depth<'_> {
-    fn drop(&mut self) {
-        self.0.inner.depth.set(self.0.inner.depth.get() - 1);
-    }
 }

@@ -98,7 +98,7 @@ impl Runtime {
     ///
     /// let rt = Runtime::new()?;
     /// let server = rt.server("mail").on_accept(|_, connection| connection.send("220 hello\r\n"))
-    ///     .filter(|connection, _| connection.send("250 at your service\r\n"))
+    ///     .filter(|connection, _| connection.send("250 at your service\r\n")) // no STARTTLS
     ///     .start()?;
     /// let port = server.contact().local().port().expect("a port");
     /// let opened = rt.open_stream("s", "127.0.0.1", port)
@@ -106,7 +106,7 @@ impl Runtime {
     ///     .start()?;
     /// assert_eq!(opened.kind, StreamKind::Plain);
     /// assert_eq!(opened.greeting.as_deref(), Some(&b"220 hello\r\n"[..]));
-    /// assert_eq!(opened.error.map(|err| err.to_string()).as_deref(), Some("TLS is not available"));
+    /// assert_eq!(opened.error.map(|err| err.to_string()).as_deref(), Some("server does not support TLS"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -356,6 +356,11 @@ impl<H> Process<H> {
             || self.inbox.front().is_some_and(|event| end(event) && self.admits_next(event))
     }
 
+    /// Bytes accepted by `send` that wait for its connection, or for its handshake.
+    pub(crate) fn early_len(&self) -> u64 {
+        self.connecting.as_ref().map_or(0, |connecting| connecting.early_len)
+    }
+
     /// How its connection ended and how many bytes were not sent, if that waits to be delivered.
     pub(crate) fn end_in_store(&self) -> Option<(Reason, u64)> {
         self.inbox.iter().find_map(|event| {

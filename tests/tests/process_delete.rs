@@ -1,8 +1,13 @@
 //! Deleting: what is told, what is thrown away, what lives on, from wherever it is done.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
-use netproc::{CloseHow, Event, Exit, FinishError, Process, SendError, Status};
+use netproc::{
+    Address, Buffer, CloseHow, Event, Exit, FinishError, Process, Runtime, SendError, Status,
+};
 use netproc_tests::{conformance, contract::pattern, rig::Rig};
 
 /// The lines of `process` after the first, which tells how it began.
@@ -276,5 +281,29 @@ conformance!(callbacks_go_with_the_last_event_even_if_they_keep_their_process, |
     assert_eq!(Rc::strong_count(&kept), 2, "deleted");
     rig.until_line(&child, "connection broken by remote peer (closed)");
     assert_eq!(Rc::strong_count(&kept), 1, "broken");
+    Ok(())
+});
+
+/// A client that connects again, with the same buffer, whatever its sentinel hears.
+fn faithful(rt: &Runtime, to: &Address, buffer: &Buffer, made: &Rc<Cell<u32>>) {
+    made.set(made.get() + 1);
+    assert!(made.get() < 10, "there is no end to it");
+    let client = rt.client("c").remote(to.clone()).buffer(buffer.clone()).nowait(true);
+    let (to, buffer, made) = (to.clone(), buffer.clone(), Rc::clone(made));
+    let client = client.sentinel(move |process, _| {
+        faithful(process.runtime(), &to, &buffer, &made);
+    });
+    client.start().expect("it connects later");
+}
+
+// As in Emacs, where the one made meanwhile lives on with a dead buffer.
+conformance!(a_sentinel_that_connects_again_does_not_keep_a_buffer_alive, |rig| {
+    let server = rig.server().start()?;
+    let buffer = rig.rt.buffers().get_or_create("out");
+    let made = Rc::default();
+    faithful(&rig.rt, server.contact().local(), &buffer, &made);
+    rig.rt.kill_buffer(&buffer);
+    assert_eq!((buffer.is_live(), made.get()), (false, 2));
+    rig.rt.close();
     Ok(())
 });

@@ -4,12 +4,21 @@
 //! The layer here is a toy with the shape of TLS: a greeting both ways, records whose bytes are turned
 //! upside down behind their length, an empty record as the closing notice.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use netproc::{
-    Event, Exit, Failure, Layer, Layers, Limits, Process, Reason, SharedError, Status, UpgradeError,
+    Event, Exit, Failure, Layer, Layers, Limits, Process, Reason, SendWaitError, SharedError,
+    Status, UpgradeError,
 };
-use netproc_tests::{conformance, contract::pattern, rig::Rig};
+use netproc_tests::{
+    conformance,
+    contract::pattern,
+    rig::{PATIENCE, Rig},
+};
 
 const GREETING: &[u8] = b"TOY1";
 
@@ -342,7 +351,7 @@ conformance!(unread_clear_text_refuses_an_upgrade, |rig| {
     assert!(matches!(event, Event::OpenFrom(_)), "{event:?}");
     client.send("clear")?;
     // Without a filter it waits to be pulled.
-    assert!(rig.rt.accept_output(Some(&child), Some(netproc_tests::rig::PATIENCE), false)?);
+    assert!(rig.rt.accept_output(Some(&child), Some(PATIENCE), false)?);
     assert_eq!(child.upgrade(Toys::default()), Err(UpgradeError::ClearText(5)));
     let (_, event) = rig.next();
     assert!(matches!(event, Event::Input(_)), "{event:?}");
@@ -359,5 +368,89 @@ conformance!(only_an_open_stream_can_be_upgraded, |rig| {
     assert_eq!(client.upgrade(Toys::default()), Err(UpgradeError::Finished));
     child.delete();
     assert_eq!(child.upgrade(Toys::default()), Err(UpgradeError::NotOpen(Status::Closed)));
+    Ok(())
+});
+
+conformance!(the_end_of_sending_comes_behind_the_handshake_of_an_upgrade, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    for process in [&client, &child] {
+        process.upgrade(Toys::default())?;
+    }
+    client.send("last")?;
+    client.send_eof()?;
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    assert_eq!(rig.log.bytes_of(&child), b"last");
+    assert_eq!(child.exit(), Exit::Broken(Reason::End));
+    Ok(())
+});
+
+conformance!(open_from_is_told_once_though_the_log_waits_for_the_handshake, |rig| {
+    let server = rig.server().layers(Toys::default()).log(|_, process, _| {
+        while process.is_some_and(|process| process.status() == Status::Connect) {
+            process.expect("it was just there").runtime().turn(PATIENCE)?;
+        }
+        Ok::<_, netproc::Error>(())
+    });
+    let server = server.start()?;
+    let client = rig.client(&server).layers(Toys::default()).nowait(true).start()?;
+    rig.until_line(&client, "open (open)");
+    let child = rig.child(&server);
+    rig.settle();
+    assert_eq!(rig.log.of(&child), ["open from 127.0.0.1 (open)"]);
+    Ok(())
+});
+
+conformance!(what_waited_for_a_handshake_that_fails_is_told_as_lost, |rig| {
+    let cuts: [fn(&Process, &Process); 2] =
+        [|client, _| assert!(client.send("plain talk").is_ok()), |_, child| child.delete()];
+    for cut in cuts {
+        let (_server, client, child) = rig.pair()?;
+        child.upgrade(Toys::default())?;
+        let ends = (client, child.clone());
+        rig.rt.run_after(Duration::from_millis(1), move |_| cut(&ends.0, &ends.1));
+        let sent = child.send_wait("12345", Some(PATIENCE));
+        let lost = match sent {
+            Err(SendWaitError::Broken { unsent, .. } | SendWaitError::Deleted { unsent }) => unsent,
+            other => return Err(format!("{other:?}").into()),
+        };
+        assert_eq!((lost, child.status()), (5, Status::Closed));
+    }
+    Ok(())
+});
+
+conformance!(on (poll epoll uring): a_start_that_fails_leaves_no_limit_of_its_handshake, |rig| {
+    let rude = rig.rt.server("rude").filter(|_, _| {}).sentinel(|process, event| {
+        if matches!(event, Event::OpenFrom(_)) {
+            process.delete();
+        }
+    });
+    let rude = rude.start()?;
+    let refused = rig.client(&rude).layers(Toys::default()).start();
+    assert!(refused.is_err(), "it hung up");
+    rude.delete();
+    let begin = Instant::now();
+    rig.rt.run()?;
+    assert!(begin.elapsed() < Duration::from_secs(5), "nothing was left to wait for");
+    Ok(())
+});
+
+conformance!(only_streams_have_layers, |rig| {
+    let to = rig.server().datagram().start()?.contact().local().clone();
+    let refused = [
+        rig.rt.server("s").datagram().layers(Toys::default()).start(),
+        rig.rt.client("c").datagram().remote(to).layers(Toys::default()).start(),
+        rig.rt
+            .client("c")
+            .datagram()
+            .host("localhost")
+            .service(7)
+            .nowait(true)
+            .layers(Toys::default())
+            .start(),
+    ];
+    for refused in refused {
+        let refused = refused.expect_err("its packets would go out in clear");
+        assert!(matches!(refused, netproc::StartError::Incompatible(_)), "{refused:?}");
+    }
     Ok(())
 });

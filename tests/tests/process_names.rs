@@ -4,12 +4,17 @@
 //! The forms and the words are the oracle's: `service-forms`, `server-host-forms` and what
 //! `bad-arguments-errors` says of hosts. Port 53 is only resolved, never bound or spoken to.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    cell::Cell,
+    net::{IpAddr, Ipv4Addr},
+    rc::Rc,
+    time::Duration,
+};
 
 use netproc::{
-    Address, Exit, Failure, Family, HostProblem, Kind, Process, ResolverErrorKind, SendError,
-    ServerBuilder, Service, ServiceProblem, StartError, Status, Value, network_interface_list,
-    network_lookup_address_info,
+    Address, Exit, Failure, Family, HostProblem, Kind, Process, ResolverErrorKind, Runtime,
+    SendError, ServerBuilder, Service, ServiceProblem, StartError, Status, Value,
+    network_interface_list, network_lookup_address_info,
 };
 use netproc_tests::{conformance, rig::Rig};
 
@@ -327,5 +332,46 @@ conformance!(run_waits_for_a_look_up, |rig| {
     let client = client.sentinel(rig.log.sentinel()).start()?;
     rig.rt.run()?;
     assert_eq!(client.status(), Status::Failed);
+    Ok(())
+});
+
+conformance!(a_packet_client_by_name_is_connected_unless_told_not_to, |rig| {
+    let server = rig.server().datagram().start()?;
+    let stranger = rig.server().datagram().start()?;
+    for connected in [true, false] {
+        let client = rig.rt.client("client").datagram().host("localhost").family(Family::Ipv4);
+        let client = client.service(port(&server)).connected(connected).nowait(true);
+        let client = client.filter(rig.log.filter()).sentinel(rig.log.sentinel()).start()?;
+        client.send("early")?;
+        rig.until_line(&client, "open (open)");
+        client.send("late")?;
+        rig.until("its packets", || rig.log.bytes_of(&server) == b"earlylate");
+        rig.log.clear();
+        stranger.send_to("strange", client.contact().local())?;
+        server.send("familiar")?;
+        rig.settle();
+        let heard = rig.log.bytes_of(&client);
+        let has = |packet: &[u8]| heard.windows(packet.len()).any(|bytes| bytes == packet);
+        assert_eq!((has(b"strange"), has(b"familiar")), (!connected, true), "{connected}");
+        rig.log.clear();
+        client.delete();
+    }
+    Ok(())
+});
+
+conformance!(on (poll epoll uring): a_name_is_looked_up_however_deep_the_wait_is, |rig| {
+    let builder = Runtime::builder().depth_max(2);
+    let rt = rig.subject.build(builder, netproc::Config::default()).ok_or("it was there")?;
+    let server = rig.server().start()?;
+    let service = port(&server);
+    let found = Rc::new(Cell::new(false));
+    let seen = Rc::clone(&found);
+    rt.run_after(Duration::ZERO, move |rt| {
+        let client = rt.client("c").host("localhost").family(Family::Ipv4).service(service);
+        seen.set(client.within(Duration::from_secs(3)).start().is_ok());
+    });
+    rt.turn(Duration::from_secs(5))?;
+    assert!(found.get(), "it was not answered");
+    rt.close();
     Ok(())
 });

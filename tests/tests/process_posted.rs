@@ -1,8 +1,13 @@
 //! What other threads ask of a process by its id: sending, stopping, going on, deleting.
 
-use std::{cell::RefCell, rc::Rc, thread};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    thread,
+    time::Duration,
+};
 
-use netproc::{CallbackKind, Gone, Handle, PostedSendError, ProcessId, SendError, Status};
+use netproc::{CallbackKind, Gone, Handle, PostedSendError, ProcessId, Runtime, SendError, Status};
 use netproc_tests::conformance;
 
 /// Has `job` done by another thread, which is over when this returns.
@@ -101,5 +106,27 @@ conformance!(without_its_runtime_a_handle_says_so, |rig| {
     drop((rt, server));
     let asked = [handle.send(id, "x"), handle.stop(id), handle.resume(id), handle.delete(id)];
     assert!(asked.iter().all(Result::is_err), "{asked:?}");
+    Ok(())
+});
+
+conformance!(a_call_posted_to_a_deep_wait_runs_when_that_is_over, |rig| {
+    let builder = Runtime::builder().depth_max(2);
+    let rt = rig.subject.build(builder, netproc::Config::default()).ok_or("it was there")?;
+    // The last handle to go would wake the runtime.
+    let (handle, _other) = (rt.handle(), rt.handle());
+    rt.run_after(Duration::ZERO, move |rt| {
+        let posted = handle.shutdown();
+        drop(handle);
+        assert_eq!((posted, rt.turn(Duration::ZERO).is_ok()), (Ok(()), true));
+    });
+    let late = Rc::new(Cell::new(false));
+    let seen = Rc::clone(&late);
+    rt.run_after(Duration::from_secs(2), move |rt| {
+        seen.set(true);
+        rt.shutdown();
+    });
+    rt.run()?;
+    assert!(!late.get(), "the call was forgotten");
+    rt.close();
     Ok(())
 });

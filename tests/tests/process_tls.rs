@@ -121,7 +121,7 @@ fn smtp(
                         if !behind.is_empty() {
                             connection.send(behind)?;
                         }
-                        drop(connection.upgrade(tls.clone()));
+                        connection.upgrade(tls.clone()).unwrap_or_default();
                     }
                     Some(_) => connection.delete(),
                     None => return Ok(()),

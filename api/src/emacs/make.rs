@@ -99,8 +99,8 @@ impl Runtime {
     ///
     /// Emacs Lisp manual 28.2, "Network Processes". Differs: numbers out of range, NULs and paths that
     /// do not fit are refused, not cut; filters that are no functions are refused at once, as is
-    /// `:tls-parameters`, which cannot be honoured yet. A name is looked up before this returns, with
-    /// `:nowait` as well, and one that there is not is an error then, not a process that fails.
+    /// `:tls-parameters`, which cannot be honoured yet. With `:nowait` a name that leads nowhere is told by
+    /// an event.
     pub fn make_network_process(&self, args: &Plist) -> Result<Option<Process>, StartError> {
         if args.is_empty() {
             return Ok(None);

@@ -82,17 +82,21 @@ impl Runtime {
         process: Process,
         from: Option<Address>,
     ) -> Option<(Process, Event)> {
+        let shakes = process.shared().borrow().is_connecting();
         process.shared().borrow_mut().handlers.announcing = true;
         self.give_buffer(server, &process);
         self.on_accept(server, &process);
         self.log(server, Some(&process), &LogEntry::Accepted { from: from.clone() });
         process.shared().borrow_mut().handlers.announcing = false;
-        if process.shared().borrow().is_connecting() {
-            // Its handshake is under way; `open from` comes when that is done.
+        let ended = (process.status() == Status::Closed).then(|| process.clone());
+        if shakes {
+            // `open from` comes when its handshake is done, which a wait of the log may have seen already.
+            if let Some(process) = ended {
+                drop_handlers(&process);
+            }
             return None;
         }
         let sentinel = process.shared().borrow().handlers.sentinel.clone();
-        let ended = (process.status() == Status::Closed).then(|| process.clone());
         let untaken = self.call_sentinel(sentinel, process, Event::OpenFrom(from));
         if let Some(process) = ended {
             drop_handlers(&process);
@@ -123,6 +127,14 @@ impl Runtime {
         process.shared().borrow_mut().handlers.handshake_timer = Some(timer.id());
     }
 
+    /// Its handshake is over, one way or the other.
+    pub(crate) fn lift_handshake_limit(&self, process: &Process) {
+        let timer = process.shared().borrow_mut().handlers.handshake_timer.take();
+        // Taken out of the borrow before it is dropped, as every closure.
+        let job = timer.and_then(|id| self.inner.timers.borrow_mut().cancel(id));
+        drop(job);
+    }
+
     fn run_due_timer(&self) -> bool {
         if self.inner.timers_held.get() || self.inner.timers.borrow().is_empty() {
             return false;
@@ -138,8 +150,14 @@ impl Runtime {
     }
 
     fn run_posted(&self) {
+        // They call nobody, and whoever waits for one may be deep down.
+        while let Some(answer) = self.inner.mailbox.pop_answer() {
+            answer(self);
+        }
         // A job that waits serves those behind it, nested, but never so deep that they would fail.
-        if self.inner.depth.get() > (self.inner.depth_max / 2).max(1) {
+        if self.is_too_deep_for_jobs() {
+            let left = self.inner.mailbox.len() > 0;
+            self.inner.jobs_left.set(left);
             return;
         }
         // Those there now, not those they post: who posts itself again lets others go on.
@@ -151,6 +169,10 @@ impl Runtime {
             // A deeper wait may have heard of them and left them.
             self.inner.waker.wake();
         }
+    }
+
+    pub(super) fn is_too_deep_for_jobs(&self) -> bool {
+        self.inner.depth.get() > (self.inner.depth_max / 2).max(1)
     }
 
     fn filter(&self, process: Process, input: Input) -> Option<(Process, Event)> {
@@ -179,10 +201,7 @@ impl Runtime {
 
     fn sentinel(&self, process: Process, event: Event) -> Option<(Process, Event)> {
         if !matches!(event, Event::Drained | Event::Trouble(_)) {
-            let timer = process.shared().borrow_mut().handlers.handshake_timer.take();
-            // Taken out of the borrow before it is dropped, as every closure.
-            let job = timer.and_then(|id| self.inner.timers.borrow_mut().cancel(id));
-            drop(job);
+            self.lift_handshake_limit(&process);
         }
         let sentinel = process.shared().borrow().handlers.sentinel.clone();
         // A connection that was accepted and never stood is over as well; nobody could delete it.

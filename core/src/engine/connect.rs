@@ -197,9 +197,11 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     pub fn look_up(&mut self, start: Start<H>, local: Option<Address>) -> Shared<H> {
         let (name, linger) = (start.name.clone(), start.linger());
         let options = start.options.clone();
+        let connected = start.connected && start.kind == Kind::Datagram;
         let process = self.list_new(&name, start.birth(Role::Client, Phase::Connect, None));
         let mut p = process.borrow_mut();
         p.linger = linger;
+        p.connected = connected;
         let looking_up = true;
         let connecting = Connecting { looking_up, local, options, ..Connecting::default() };
         p.connecting = Some(Box::new(connecting));
@@ -221,7 +223,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return;
         }
         let nowhere = SysError { op: Op::Connect, errno: libc::EDESTADDRREQ };
-        let told = if process.borrow().kind == Kind::Datagram {
+        let told = if process.borrow().kind == Kind::Datagram && !to.is_empty() {
             self.open_found(process, to)
         } else {
             if let Some(connecting) = &mut process.borrow_mut().connecting {
@@ -266,13 +268,17 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             reading: p.wants_reading(),
             ..OpenSpec::default()
         };
-        match self.reactor.datagram(&spec, None) {
+        match self.reactor.datagram(&spec, Some(&to).filter(|_| p.connected)) {
             Ok(sock) => {
                 p.sock = Some(sock);
                 p.reading = p.wants_reading();
                 p.apply(machine::Event::Connected);
                 for packet in connecting.early {
-                    self.reactor.send_to(sock, packet, &to);
+                    if p.connected {
+                        self.reactor.send(sock, packet);
+                    } else {
+                        self.reactor.send_to(sock, packet, &to);
+                    }
                 }
                 p.contact.set_remote(Some(to));
                 p.contact.set_local(self.reactor.local_addr(sock).ok());
@@ -335,6 +341,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         mut failure: Failure,
     ) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
+        p.unsent = p.unsent.max(p.early_len());
         if p.layer.is_some() {
             // Whoever answered was the one to talk to.
             p.connecting = None;

@@ -20,6 +20,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         unsent: u64,
     ) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
+        let unsent = unsent.saturating_add(p.early_len());
         p.unsent = unsent;
         let sock = p.sock.take();
         drop(p);
@@ -71,16 +72,19 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
         self.looking_up -= usize::from(looked_up);
         p.exit = exit;
-        p.connecting = None;
+        let early = p.connecting.take().map_or(0, |connecting| connecting.early_len);
         let (id, counted_by) = (p.id, p.counted_by.take());
         let inbox = std::mem::take(&mut p.inbox);
         p.inbox_len = 0;
         let sock = p.sock.take();
         if let Some(sock) = sock {
-            p.unsent = self.reactor.queued(sock);
+            p.unsent = self.reactor.queued(sock).saturating_add(early);
             if !matches!(how, Some(CloseHow::Now | CloseHow::Reset)) && p.linger != Some(0) {
                 Self::say_goodbye(&mut self.reactor, &mut p, sock);
             }
+        }
+        if looked_up {
+            p.unsent = early;
         }
         if let (Some(file), Some(_)) = (p.file.take(), sock)
             && event == machine::Event::Deleted

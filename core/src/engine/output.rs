@@ -331,6 +331,11 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 p.finished = p.kind != Kind::Datagram;
                 Ok(())
             }
+            // The handshake of an upgrade needs the sending direction, and so does what waits for it.
+            (Phase::Open, _) if p.connecting.is_some() => {
+                p.finished = true;
+                Ok(())
+            }
             (Phase::Open | Phase::Draining, Some(sock)) => {
                 p.finished = true;
                 Self::finish_sending(&mut self.reactor, &mut p, sock);
