@@ -296,7 +296,7 @@ fn faithful(rt: &Runtime, to: &Address, buffer: &Buffer, made: &Rc<Cell<u32>>) {
     client.start().expect("it connects later");
 }
 
-// As in Emacs, where the one made meanwhile lives on with a dead buffer.
+// Only those there at the start are deleted at once; one made meanwhile is left with a dead buffer.
 conformance!(a_sentinel_that_connects_again_does_not_keep_a_buffer_alive, |rig| {
     let server = rig.server().start()?;
     let buffer = rig.rt.buffers().get_or_create("out");

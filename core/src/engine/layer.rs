@@ -38,6 +38,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Puts a layer between an open connection and its wire, which begins with its handshake; `Secured`
     /// is told when that is done. What is sent meanwhile waits for it.
     ///
+    /// A layer that cannot be made ends the connection, as a handshake that fails does.
+    ///
     /// # Errors
     ///
     /// [`UpgradeError`]; nothing has changed.
