@@ -492,7 +492,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Opens the socket and lists the process. Never blocks, unless a host name has to be looked up.
+    /// Opens the socket and lists the process. Waits only for a host's name to be looked up, 60 seconds
+    /// at most, and serves everybody meanwhile.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! From a host and a service to addresses.
 //!
 //! Invariant: text that only looks like an address or a port is refused before anything is asked,
-//! the service first. Numeric hosts and `localhost`'s stand-in `local` need no look-up; a name is
-//! looked up by the system, which blocks the calling thread for as long as its resolver takes. The
-//! call itself is [`system`]'s.
+//! the service first. Numeric hosts and `localhost`'s stand-in `local` need no look-up, and services
+//! are known to the system itself; a host's name is left as a question, for the threads of
+//! [`threads`] to ask. The call itself is [`system`]'s.
 
 mod system;
 mod threads;
