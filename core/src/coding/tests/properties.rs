@@ -83,6 +83,10 @@ proptest! {
             if system.is_binary() || ["raw-text", "lao"].contains(&system.base()) {
                 continue;
             }
+            // Adobe's one table with two characters on a code: what reads it cannot tell them apart.
+            if system.base() == "adobe-standard-encoding" && text.contains('\u{AD}') {
+                continue;
+            }
             let mut bytes = Vec::new();
             // What cannot be expressed is refused whole; what can comes back.
             if Encoder::new(system).try_encode(&text, &mut bytes).is_ok() {
@@ -118,8 +122,11 @@ proptest! {
         }
         let system = decoder.system();
         decoder.finish(&mut text);
+        // A mark is no text, and is written before the first only: where nothing follows it, none comes.
+        let only_a_mark = text.is_empty() && matches!(&bytes[..], [0xFF, 0xFE] | [0xFE, 0xFF]);
+        let expected = if only_a_mark { Vec::new() } else { bytes };
         let (again, replaced) = encode(system, &text);
-        prop_assert_eq!((again, replaced), (bytes, 0), "{}", system);
+        prop_assert_eq!((again, replaced), (expected, 0), "{}", system);
     }
 
     #[test]
