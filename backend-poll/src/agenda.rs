@@ -9,7 +9,10 @@ use std::{
     collections::{BinaryHeap, VecDeque},
 };
 
-use netproc_core::reactor::{SockId, SysError, Tick};
+use netproc_core::{
+    queue::EventQueue,
+    reactor::{SockId, SysError, Tick},
+};
 
 use crate::sock::Sock;
 
@@ -27,6 +30,8 @@ pub(crate) struct Agenda {
     pub(crate) resting: Vec<SockId>,
     /// Packets refused, not told yet.
     pub(crate) troubles: VecDeque<(SockId, SysError)>,
+    /// Packets that came joined with others and found the batch full.
+    pub(crate) pieces: EventQueue,
     deadlines: BinaryHeap<Reverse<(Tick, SockId)>>,
 }
 
@@ -96,6 +101,7 @@ impl Agenda {
             && self.dirty.is_empty()
             && self.ended.is_empty()
             && self.sent.is_empty()
-            && self.troubles.is_empty())
+            && self.troubles.is_empty()
+            && self.pieces.is_empty())
     }
 }

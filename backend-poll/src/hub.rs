@@ -8,6 +8,7 @@ use netproc_core::{
     queue::EventQueue,
     reactor::{Config, Counters, Event, SockId, SysError, Tick},
     reserve::Reserve,
+    socket::Burst,
 };
 
 use crate::{agenda::Agenda, intake::Intake, sock::Sock};
@@ -26,6 +27,8 @@ pub(crate) struct Hub {
     /// Where input goes that nobody wants; made when there is some.
     scratch: Vec<u8>,
     pub(crate) reserve: Reserve,
+    /// Sends packets of UDP.
+    pub(crate) burst: Burst,
     epoch: Instant,
 }
 
@@ -41,6 +44,7 @@ impl Hub {
             counters: Counters::default(),
             scratch: Vec::new(),
             reserve: Reserve::new(config.reserve_descriptor),
+            burst: Burst::default(),
             epoch: Instant::now(),
             config,
         })
@@ -65,6 +69,15 @@ impl Hub {
 
     pub(crate) fn intakes_mut(&mut self) -> impl Iterator<Item = &mut Intake> {
         [Some(&mut self.streams), self.packets.as_mut()].into_iter().flatten()
+    }
+
+    /// Puts a packet into the batch, or behind those that wait for the next.
+    pub(crate) fn deliver(&mut self, batch: &mut Batch<'_>, event: Event) {
+        if batch.is_full() || !self.agenda.pieces.is_empty() {
+            self.agenda.pieces.push(event);
+        } else {
+            batch.push(event);
+        }
     }
 
     /// Room for input that nobody wants.

@@ -1,7 +1,8 @@
 //! Packets and records: one call each, one event each, never split and never joined.
 //!
 //! Invariant: a packet socket is not ended by an error; the packet concerned is gone and the owner
-//! told. A record connection is. Batched calls (`recvmmsg`, segmentation offload) would go here.
+//! told. A record connection is. Packets of UDP may come joined and go many in one call, with their
+//! bounds; how is in core's `socket`.
 
 use std::{
     io::{self, IoSliceMut},
@@ -14,7 +15,7 @@ use netproc_core::{
     outbox::{Packet, Queue},
     pool::Slot,
     reactor::{Event, Op, SockId, SysError},
-    socket::{from_sockaddr, to_sockaddr},
+    socket::{Pieces, from_sockaddr, to_sockaddr},
 };
 use nix::{
     errno::Errno,
@@ -23,7 +24,7 @@ use nix::{
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{setsockopt, sockopt},
+    sys::socket::{ControlMessageOwned, setsockopt, sockopt},
 };
 use socket2::Socket;
 
@@ -38,6 +39,8 @@ use crate::{
 const PACKETS_PER_READ: u32 = 8;
 /// Packets sent from one socket before the next gets its turn.
 const SENDS_PER_TURN: u32 = 64;
+/// The same where one call takes many.
+const BURSTS_PER_TURN: u32 = 4;
 
 /// With this flag Linux says how long a packet was, not how much of it fit.
 const RECV_FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_TRUNC);
@@ -66,9 +69,12 @@ pub(crate) fn read(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch
                 hub.counters.received += buf.len() as u64;
                 batch.push(Event::Data { id, buf, lost });
             }
-            Ok(Received { buf, from, lost }) => {
+            Ok(Received { buf, from, lost, joined }) => {
                 hub.counters.received += buf.len() as u64;
-                batch.push(Event::Datagram { id, buf, from, lost });
+                for (buf, last) in Pieces::new(buf, joined) {
+                    let lost = if last { lost } else { 0 };
+                    hub.deliver(batch, Event::Datagram { id, buf, from: from.clone(), lost });
+                }
             }
             Err(Errno::EAGAIN) => return life::input_dry(id, sock, hub),
             Err(Errno::EINTR) => continue,
@@ -94,6 +100,8 @@ struct Received {
     buf: netproc_core::pool::Buf,
     from: Option<Address>,
     lost: u32,
+    /// How long each of several packets is.
+    joined: Option<usize>,
 }
 
 /// How long a packet waits that found the receiver's queue full. Each try makes the kernel call our
@@ -102,7 +110,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 /// Receives one packet or record into a slot that has room for the longest.
 fn receive(sock: &Sock, slot: &mut Slot) -> nix::Result<Received> {
-    let (mut from, mut lost) = (None, 0);
+    let (mut from, mut lost, mut joined) = (None, 0, None);
     let read = |room: &mut [u8]| -> nix::Result<usize> {
         let room_len = room.len();
         let (len, cut);
@@ -111,7 +119,7 @@ fn receive(sock: &Sock, slot: &mut Slot) -> nix::Result<Received> {
                 receive_from::<UnixAddr>(&sock.socket, room, local_name)?
             }
             (Class::Packets, Family::Ipv4 | Family::Ipv6) => {
-                receive_from::<SockaddrStorage>(&sock.socket, room, internet_name)?
+                receive_joined(&sock.socket, room, &mut joined)?
             }
             (Class::Packets, _) => {
                 // A family without a type of its own: its sender is asked for first.
@@ -127,7 +135,40 @@ fn receive(sock: &Sock, slot: &mut Slot) -> nix::Result<Received> {
         Ok(len.min(room_len))
     };
     let buf = slot.fill(usize::MAX, read)?;
-    Ok(Received { buf, from, lost })
+    Ok(Received { buf, from, lost, joined })
+}
+
+/// One receiving call of a socket of UDP; `joined` is set if it brought several packets.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn receive_joined(
+    socket: &Socket,
+    room: &mut [u8],
+    joined: &mut Option<usize>,
+) -> nix::Result<(usize, bool, Option<Address>)> {
+    /// Room for what the system says beside the bytes, where its structures may lie.
+    #[repr(align(8))]
+    struct Control([u8; 64]);
+    let mut parts = [IoSliceMut::new(room)];
+    let mut control = Control([0; 64]);
+    let control = Some(&mut control.0[..]);
+    let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, control, RECV_FLAGS)?;
+    for said in message.cmsgs()? {
+        if let ControlMessageOwned::UdpGroSegments(len) = said {
+            *joined = usize::try_from(len).ok();
+        }
+    }
+    let cut = message.flags.contains(MsgFlags::MSG_TRUNC);
+    Ok((message.bytes, cut, message.address.and_then(internet_name)))
+}
+
+/// The same where packets come one by one.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn receive_joined(
+    socket: &Socket,
+    room: &mut [u8],
+    _: &mut Option<usize>,
+) -> nix::Result<(usize, bool, Option<Address>)> {
+    receive_from::<SockaddrStorage>(socket, room, internet_name)
 }
 
 /// One receiving call: the length, whether the packet was cut, and its sender as `name` reads it.
@@ -196,6 +237,9 @@ pub(crate) fn peer_ended(sock: &Sock, hub: &mut Hub) -> bool {
 ///
 /// A local receiver whose queue is full holds up only what is for it.
 pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
+    if sock.class == Class::Packets && matches!(sock.family, Family::Ipv4 | Family::Ipv6) {
+        return flush_bursts(id, sock, hub);
+    }
     // The last so many found their receiver full; whether anything left the queue at all.
     let (mut deferred, mut progress) = (0, false);
     for _ in 0..SENDS_PER_TURN {
@@ -235,6 +279,36 @@ pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
         hub.agenda.troubles.push_back((id, err));
     }
     rest_or_go_on(id, sock, hub, deferred, progress);
+}
+
+/// The same for UDP, where one call takes many.
+fn flush_bursts(id: SockId, sock: &mut Sock, hub: &mut Hub) {
+    for _ in 0..BURSTS_PER_TURN {
+        let Queue::Packets(packets) = &mut sock.out else { return };
+        let Some(first) = packets.front() else { return };
+        let len = first.payload.len();
+        hub.counters.syscalls += 1;
+        let err = match hub.burst.send(&sock.socket, packets) {
+            Ok(taken) => {
+                hub.note_sent(id, sock, taken.bytes);
+                continue;
+            }
+            Err(err) => err,
+        };
+        if err.kind() == io::ErrorKind::WouldBlock {
+            sock.can_write = false;
+            return;
+        }
+        if err.kind() != io::ErrorKind::Interrupted {
+            packets.pop();
+            // Told as trouble, and gone as far as sums go.
+            hub.note_gone(id, sock, len);
+            hub.agenda.troubles.push_back((id, SysError::new(Op::Send, &err)));
+        }
+    }
+    if !sock.out.is_empty() {
+        hub.agenda.ready(id, sock);
+    }
 }
 
 /// After a turn that the kernel did not end: another one soon, or a rest.

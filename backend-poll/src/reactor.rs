@@ -210,6 +210,7 @@ impl Reactor for PollReactor {
 
     fn datagram(&mut self, spec: &OpenSpec<'_>, to: Option<&Address>) -> Result<SockId, SysError> {
         let socket = prepared(socket::datagram(spec, to)?)?;
+        socket::join_input(&socket, self.hub.config.packet_len);
         let mut sock = Sock::new(socket, Class::Packets, family(spec, to), Phase::Open);
         sock.reading = spec.reading;
         self.insert(sock)

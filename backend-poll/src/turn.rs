@@ -13,6 +13,7 @@ use netproc_core::{
 use nix::errno::Errno;
 
 use crate::{
+    agenda::Agenda,
     hub::Batch,
     life, packets,
     reactor::PollReactor,
@@ -25,6 +26,7 @@ impl PollReactor {
     pub(crate) fn one_poll(&mut self, wait: Wait, batch: &mut Batch<'_>) -> Result<(), SysError> {
         // What the last batch's callbacks have queued goes out before anything else.
         self.flush_dirty();
+        self.tell_pieces(batch);
         self.tell_troubles(batch);
         self.close_ended(batch);
         self.feed_starving();
@@ -209,6 +211,18 @@ impl PollReactor {
         }
     }
 
+    /// Packets that the last batch had no room for; those of a socket its owner has closed are nobody's.
+    fn tell_pieces(&mut self, batch: &mut Batch<'_>) {
+        while !batch.is_full()
+            && let Some(event) = self.hub.agenda.pieces.pop()
+        {
+            let owner = event.owner().and_then(|id| self.socks.get(id.0));
+            if owner.is_some_and(|sock| sock.close.is_none()) {
+                batch.push(event);
+            }
+        }
+    }
+
     fn tell_troubles(&mut self, batch: &mut Batch<'_>) {
         while !batch.is_full()
             && let Some((id, err)) = self.hub.agenda.troubles.pop_front()
@@ -234,7 +248,9 @@ impl PollReactor {
 
     /// Closes what is over and tells it, as the last word of each id.
     fn close_ended(&mut self, batch: &mut Batch<'_>) {
-        while !batch.is_full() && self.hub.agenda.troubles.is_empty() {
+        // Whatever else there is to tell of them comes first.
+        let told = |agenda: &Agenda| agenda.troubles.is_empty() && agenda.pieces.is_empty();
+        while !batch.is_full() && told(&self.hub.agenda) {
             let Some(&id) = self.hub.agenda.ended.front() else { return };
             if let Some(sock) = self.socks.get_mut(id.0)
                 && sock.sent > 0

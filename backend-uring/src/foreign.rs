@@ -89,8 +89,10 @@ impl Descriptors for UringReactor {
             // Such a close would block the whole thread.
             socket.set_linger(None).map_err(|err| SysError::new(Op::Option, &err))?;
         }
+        // Whoever else holds it has not asked for joined packets; they are understood all the same.
+        let udp = kind == Kind::Datagram && socket::speaks_udp(&socket);
         let key = self.insert(socket, role, kind, reading);
-        self.with(key, |sock, _| sock.adopted = true);
+        self.with(key, |sock, _| (sock.adopted, sock.udp) = (true, udp));
         Ok(SockId(key))
     }
 

@@ -14,6 +14,7 @@ use netproc_core::{
     reactor::{Config, Counters, Op, SysError, Tick},
     reserve::Reserve,
     slots::Key,
+    socket::Burst,
 };
 
 use crate::{
@@ -39,7 +40,15 @@ pub(crate) enum Alarm {
 /// The second group of buffers, made with the first packet socket.
 pub(crate) struct Packets {
     pub(crate) group: BufferGroup,
-    pub(crate) header: PacketHeader,
+    pub(crate) narrow: PacketHeader,
+    pub(crate) wide: PacketHeader,
+}
+
+impl Packets {
+    /// The template for a socket that speaks UDP or does not.
+    pub(crate) fn header(&self, udp: bool) -> &PacketHeader {
+        if udp { &self.wide } else { &self.narrow }
+    }
 }
 
 /// See the head of this file. The ring goes before the buffers: fields drop in order.
@@ -60,6 +69,8 @@ pub(crate) struct Io {
     own: u64,
     pub(crate) counters: Counters,
     pub(crate) reserve: Reserve,
+    /// Sends packets of UDP.
+    pub(crate) burst: Burst,
     /// Why the ring is unusable, once it is.
     pub(crate) broken: Option<SysError>,
     epoch: Instant,
@@ -80,6 +91,7 @@ impl Io {
             own: 0,
             counters: Counters::default(),
             reserve: Reserve::new(config.reserve_descriptor),
+            burst: Burst::default(),
             broken: None,
             epoch: Instant::now(),
         }
@@ -146,7 +158,8 @@ impl Io {
         let pool = Pool::new(self.config.packet_slots, len).map_err(|_| no_memory)?;
         let group = BufferGroup::register(&self.ring, PACKET_GROUP, pool, false);
         let group = group.map_err(|err| SysError::new(Op::Open, &err))?;
-        self.packets = Some(Packets { group, header: PacketHeader::new() });
+        let (narrow, wide) = (PacketHeader::narrow(), PacketHeader::wide());
+        self.packets = Some(Packets { group, narrow, wide });
         Ok(())
     }
 

@@ -6,28 +6,45 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use io_uring::types::RecvMsgOut;
-use netproc_core::{address::Address, pool::Buf};
+use netproc_core::{address::Address, pool::Buf, socket::Pieces};
 use nix::sys::socket::{setsockopt, sockopt::ReceiveTimestamp};
 use socket2::Socket;
 
 use crate::ring::empty_header;
 
-/// `struct io_uring_recvmsg_out` and the room for an address and a control message's head in front of every packet.
-pub(crate) const HEADER_LEN: u32 = 16 + NAME_LEN + TIME_LEN as u32;
+/// The most that stands in front of a packet: `struct io_uring_recvmsg_out`, an address, what is said
+/// beside.
+pub(crate) const HEADER_LEN: u32 = OUT_LEN + NAME_LEN + JOINED_LEN as u32;
+/// `struct io_uring_recvmsg_out`.
+const OUT_LEN: u32 = 16;
 const NAME_LEN: u32 = 128;
-/// The head of one control message and nothing behind it: the time of arrival is cut off, and that
-/// one was there is all we want to know. With more room the kernel would put the descriptors there
-/// that a local peer passes, opened for us; so it closes them.
-const TIME_LEN: u8 = if size_of::<libc::cmsghdr>() == 12 { 12 } else { 16 };
+/// The head of one control message.
+const HEAD_LEN: u8 = if size_of::<libc::cmsghdr>() == 12 { 12 } else { 16 };
+/// One control message of a number: how long the packets are that came joined.
+const JOINED_LEN: u8 = HEAD_LEN + if HEAD_LEN == 12 { 4 } else { 8 };
 
-/// The template of every packet receive: how much room address and control message have.
+/// The template of every packet receive: how much room address and control messages have.
 pub(crate) struct PacketHeader(Box<libc::msghdr>);
 
 impl PacketHeader {
-    pub(crate) fn new() -> Self {
+    /// For records and local packets: room for the head of one control message and nothing behind it.
+    /// The time of arrival is cut off, and that one was there is all we want to know. With more room
+    /// the kernel would put the descriptors there that a local peer passes, opened for us; so it
+    /// closes them.
+    pub(crate) fn narrow() -> Self {
+        Self::new(HEAD_LEN)
+    }
+
+    /// For packets of UDP, which pass no descriptors, and may come joined.
+    pub(crate) fn wide() -> Self {
+        Self::new(JOINED_LEN)
+    }
+
+    fn new(control_len: u8) -> Self {
         let mut header = Box::new(empty_header());
-        header.msg_namelen = NAME_LEN;
-        header.msg_controllen = TIME_LEN.into();
+        // What one has less for control messages goes to the name, so that packets find the same room.
+        header.msg_namelen = HEADER_LEN - OUT_LEN - u32::from(control_len);
+        header.msg_controllen = control_len.into();
         Self(header)
     }
 
@@ -43,9 +60,20 @@ impl PacketHeader {
         let had = parts.incoming_payload_len();
         let lost = had.saturating_sub(u32::try_from(len).unwrap_or(u32::MAX));
         let start = HEADER_LEN as usize;
-        let stamped = !parts.control_data().is_empty();
-        Some(Received { bytes: filled.slice(start..start + len), from, lost, stamped })
+        let said = parts.control_data();
+        let (stamped, joined) = (!said.is_empty(), joined(said));
+        Some(Received { bytes: filled.slice(start..start + len), from, lost, stamped, joined })
     }
+}
+
+/// The length of the packets that came joined, if this control message says one (`UDP_GRO`).
+fn joined(said: &[u8]) -> Option<usize> {
+    let (_len, rest) = said.split_first_chunk::<{ size_of::<libc::size_t>() }>()?;
+    let (level, rest) = rest.split_first_chunk::<4>()?;
+    let (kind, rest) = rest.split_first_chunk::<4>()?;
+    let ours = [libc::SOL_UDP, libc::UDP_GRO].map(i32::to_ne_bytes) == [*level, *kind];
+    let len = i32::from_ne_bytes(*rest.first_chunk::<4>()?);
+    usize::try_from(len).ok().filter(|_| ours)
 }
 
 /// One packet or record.
@@ -56,6 +84,15 @@ pub(crate) struct Received {
     /// Whether the kernel said when it came; it always does after [`stamp_records`], except of the
     /// end of the connection, which without this is just like a record of no bytes.
     pub(crate) stamped: bool,
+    /// How long each of several packets is.
+    pub(crate) joined: Option<usize>,
+}
+
+impl Received {
+    /// The packets it is.
+    pub(crate) fn pieces(self) -> Pieces {
+        Pieces::new(self.bytes, self.joined)
+    }
 }
 
 /// Has the kernel say of every record when it came, also of those that wait already.
@@ -93,6 +130,21 @@ fn address(raw: &[u8]) -> Option<Address> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_length_of_joined_packets_counts() {
+        let said = |level: i32, kind: i32, len: i32| {
+            let head = [24usize.to_ne_bytes().as_slice(), &level.to_ne_bytes()].concat();
+            [head, kind.to_ne_bytes().into(), len.to_ne_bytes().into(), vec![0; 4]].concat()
+        };
+        assert_eq!(joined(&said(libc::SOL_UDP, libc::UDP_GRO, 1_200)), Some(1_200));
+        assert_eq!(joined(&said(libc::SOL_UDP, libc::UDP_GRO, -1)), None);
+        assert_eq!(joined(&said(libc::SOL_SOCKET, libc::UDP_GRO, 1_200)), None);
+        assert_eq!(joined(&said(libc::SOL_UDP, libc::UDP_SEGMENT, 1_200)), None);
+        for cut in 0..16 {
+            assert_eq!(joined(&said(libc::SOL_UDP, libc::UDP_GRO, 1_200)[..cut]), None);
+        }
+    }
 
     #[test]
     fn every_family_is_read_from_its_bytes() {

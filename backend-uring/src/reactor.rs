@@ -354,7 +354,11 @@ impl Reactor for UringReactor {
         self.usable(Op::Open)?;
         self.io.need_packets()?;
         let fd = socket::datagram(spec, to)?;
-        Ok(SockId(self.insert(fd, Role::Datagram, Kind::Datagram, spec.reading)))
+        let udp = socket::speaks_udp(&fd);
+        socket::join_input(&fd, self.io.config.packet_len);
+        let key = self.insert(fd, Role::Datagram, Kind::Datagram, spec.reading);
+        self.with(key, |sock, _| sock.udp = udp);
+        Ok(SockId(key))
     }
 
     fn set_reading(&mut self, id: SockId, on: bool) {

@@ -121,6 +121,8 @@ pub(crate) struct Sock {
     pub(crate) reset: bool,
     /// It came from elsewhere, where others may still listen on it.
     pub(crate) adopted: bool,
+    /// Its packets are UDP's: they may come joined, and go many in one call.
+    pub(crate) udp: bool,
     /// A listener found no descriptor when it last accepted, and none of ours came free since.
     pub(crate) short: bool,
     /// The kernel has been told to stop.
@@ -159,6 +161,7 @@ impl Sock {
             muted: false,
             reset: false,
             adopted: false,
+            udp: false,
             short: false,
             stopped: false,
             marked: false,
@@ -270,6 +273,9 @@ impl Sock {
 
     /// Starts the one send that may be in flight, over as much of the queue as it can take.
     fn send_more(&mut self, io: &mut Io, out: &mut Batch<'_>) {
+        if self.udp {
+            return self.send_bursts(io, out);
+        }
         let sending = matches!(self.phase, Phase::Open | Phase::Flushing);
         while sending && self.output == Output::Idle && !self.queue.is_empty() {
             let Some((sqe, len)) = self.next_send() else {
@@ -281,6 +287,29 @@ impl Sock {
                 return;
             }
             self.output = Output::Sending(len);
+        }
+    }
+
+    /// Sends packets of UDP: by calls of their own, since one takes as many packets as wait, where an
+    /// entry of the ring takes one and the next has to wait for it.
+    fn send_bursts(&mut self, io: &mut Io, out: &mut Batch<'_>) {
+        let sending = matches!(self.phase, Phase::Open | Phase::Flushing);
+        while sending && self.output == Output::Idle && !self.queue.is_empty() {
+            let Queue::Packets(packets) = &mut self.queue else { return };
+            io.counters.syscalls += 1;
+            let err = match io.burst.send(&self.fd, packets) {
+                Ok(taken) => {
+                    io.counters.sent += taken.bytes as u64;
+                    self.note_gone(taken.bytes, io);
+                    continue;
+                }
+                Err(err) => err,
+            };
+            match SysError::new(Op::Send, &err).errno {
+                libc::EAGAIN => self.await_room(io),
+                libc::EINTR => {}
+                errno => self.packet_refused(errno, io, out),
+            }
         }
     }
 
@@ -448,7 +477,9 @@ impl Sock {
         } else {
             let id = io.group(takes_packets).id();
             match &io.packets {
-                Some(own) if takes_packets => sqe::recv_packets(fd, &own.header, id, token),
+                Some(own) if takes_packets => {
+                    sqe::recv_packets(fd, own.header(self.udp), id, token)
+                }
                 _ => sqe::recv(fd, id, token),
             }
         };
@@ -525,21 +556,24 @@ impl Sock {
     }
 
     fn on_packet(&mut self, filled: &Buf, io: &mut Io, out: &mut Batch<'_>) {
-        let parsed = io.packets.as_ref().and_then(|own| own.header.parse(filled));
-        let Some(received) = parsed else { return self.fail(Op::Recv, libc::EIO) };
-        let (id, buf, lost) = (self.id(), received.bytes, received.lost);
-        if self.role == Role::Connection && buf.is_empty() && !received.stamped {
+        let parsed = io.packets.as_ref().and_then(|own| own.header(self.udp).parse(filled));
+        let Some(mut received) = parsed else { return self.fail(Op::Recv, libc::EIO) };
+        if self.role == Role::Connection && received.bytes.is_empty() && !received.stamped {
             return self.on_end(out);
         }
-        io.counters.received += buf.len() as u64;
+        io.counters.received += received.bytes.len() as u64;
         if self.muted {
             return;
         }
-        out.push(if self.role == Role::Connection {
-            Event::Data { id, buf, lost }
-        } else {
-            Event::Datagram { id, buf, from: received.from, lost }
-        });
+        let (id, lost) = (self.id(), received.lost);
+        if self.role == Role::Connection {
+            return out.push(Event::Data { id, buf: received.bytes, lost });
+        }
+        let from = received.from.take();
+        for (buf, last) in received.pieces() {
+            let lost = if last { lost } else { 0 };
+            out.push(Event::Datagram { id, buf, from: from.clone(), lost });
+        }
     }
 
     fn on_end(&mut self, out: &mut Batch<'_>) {

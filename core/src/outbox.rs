@@ -121,10 +121,18 @@ pub struct Packet {
 }
 
 /// The outgoing packets or records of a socket, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Packets {
     queue: VecDeque<Packet>,
     bytes: u64,
+    /// Longer packets are not joined for the system to cut apart: it has refused that once.
+    pub(crate) joined_len_max: usize,
+}
+
+impl Default for Packets {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), bytes: 0, joined_len_max: usize::MAX }
+    }
 }
 
 impl Packets {

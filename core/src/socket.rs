@@ -6,7 +6,9 @@
 //! be a server's is asked in `socket/adopt.rs`.
 
 mod adopt;
+mod burst;
 mod file;
+mod joined;
 mod peer;
 
 use std::{
@@ -26,7 +28,9 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 pub use self::{
     adopt::{AdoptError, check_server, describe},
+    burst::{Burst, Taken},
     file::BoundFile,
+    joined::{Pieces, join_input, speaks_udp},
     peer::{connect_packets, peer_credentials},
 };
 

@@ -204,8 +204,9 @@ contract!(
     |rig| {
         let ((a, _), (b, at_b)) = (bound(rig)?, bound(rig)?);
         rig.hold();
-        for _ in 0..10 {
-            rig.send_to(a, "packet", &at_b);
+        for len in 1..=10 {
+            // Ever longer: the system joins none with the one before, which would share its slot.
+            rig.send_to(a, pattern(6, len), &at_b);
         }
         rig.settle();
         assert!(rig.world[b].records.len() < 10, "two slots, both held");

@@ -1,0 +1,83 @@
+//! Packets of one sender that the system hands over as one, and how they come apart again.
+//!
+//! Invariant: every packet keeps its bounds. All pieces of a joined packet are of the length the system
+//! names, but for a shorter last one.
+
+use socket2::{Domain, Socket, Type};
+
+use crate::pool::Buf;
+
+/// Whether `socket` sends and receives packets of UDP.
+#[must_use]
+pub fn speaks_udp(socket: &Socket) -> bool {
+    let internet = matches!(socket.domain(), Ok(Domain::IPV4 | Domain::IPV6));
+    internet && matches!(socket.r#type(), Ok(Type::DGRAM))
+}
+
+/// The longest that joined packets can be.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const JOINED_LEN_MAX: u32 = 64 * 1024 - 1;
+
+/// Has the system join packets of one sender that come together (`UDP_GRO`), if whoever reads has room
+/// for as many bytes as that can be; the reader then has to look for the length of each.
+///
+/// # Source
+///
+/// udp(7).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn join_input(socket: &Socket, room: u32) {
+    use nix::sys::socket::{setsockopt, sockopt::UdpGroSegment};
+    if room >= JOINED_LEN_MAX && speaks_udp(socket) {
+        // A kernel before 5.0 has no such thing, and then each comes by itself.
+        let _refused = setsockopt(socket, UdpGroSegment, &true);
+    }
+}
+
+/// Nothing: there is no such thing here.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub const fn join_input(_: &Socket, _room: u32) {}
+
+/// The packets in what one receive brought.
+///
+/// # Examples
+///
+/// ```
+/// use netproc_core::{pool::Buf, socket::Pieces};
+///
+/// let lens = |bytes: &[u8], len| Pieces::new(Buf::copied(bytes), len).map(|(buf, _)| buf.len()).collect::<Vec<_>>();
+/// assert_eq!(lens(b"abcdefgh", Some(3)), [3, 3, 2]);
+/// assert_eq!(lens(b"abcdefgh", None), [8], "not joined");
+/// assert_eq!(lens(b"", None), [0], "an empty packet is one, too");
+/// ```
+#[derive(Debug)]
+pub struct Pieces {
+    joined: Buf,
+    len: usize,
+    at: usize,
+    done: bool,
+}
+
+impl Pieces {
+    /// The packets in `joined`, each `len` bytes long but for the last, if the system named a length.
+    #[must_use]
+    pub fn new(joined: Buf, len: Option<usize>) -> Self {
+        // A length of nothing would never come to an end.
+        let len = len.filter(|&len| len > 0).unwrap_or(usize::MAX);
+        Self { joined, len, at: 0, done: false }
+    }
+}
+
+impl Iterator for Pieces {
+    /// A packet, and whether it is the last.
+    type Item = (Buf, bool);
+
+    fn next(&mut self) -> Option<(Buf, bool)> {
+        if self.done {
+            return None;
+        }
+        let end = self.at.saturating_add(self.len).min(self.joined.len());
+        let piece = self.joined.slice(self.at..end);
+        (self.at, self.done) = (end, end == self.joined.len());
+        Some((piece, self.done))
+    }
+}
