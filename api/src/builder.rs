@@ -27,9 +27,9 @@ use netproc_core::{
 use self::places::Places;
 use crate::{
     error::{ServiceProblem, StartError},
-    handlers::{Filter, Handlers, Outcome, Output},
+    handlers::{Filter, Handlers, Outcome, Output, Packets},
     open::{self, Patience},
-    process::{Process, shared_filter},
+    process::{Process, batch_filter, shared_filter},
     resolve::{Place, Wanted, resolve},
     runtime::Runtime,
 };
@@ -273,6 +273,18 @@ macro_rules! common_methods {
             filter: impl Fn(&Process, Input) -> O + 'static,
         ) -> Self {
             self.common.handlers.filter = Filter::Shared(shared_filter(filter));
+            self
+        }
+
+        /// In place of a filter: called with the packets that have come together, each with its sender;
+        /// at most 256 at a time. A record, and what a stream brings, comes by itself.
+        ///
+        /// See [`Process::set_batch_filter`]. Not in Emacs.
+        pub fn batch_filter<O: Outcome>(
+            mut self,
+            filter: impl Fn(&Process, Packets<'_>) -> O + 'static,
+        ) -> Self {
+            self.common.handlers.filter = Filter::Batch(batch_filter(filter));
             self
         }
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use netproc_core::{
-    event::{Event, Input, LogEntry},
+    event::{Event, Input, LogEntry, Packet},
     machine::Phase,
     output::{Buffer, Marker},
     plist::Value,
@@ -50,6 +50,7 @@ impl<T, E: Into<BoxError>> Outcome for Result<T, E> {
 
 pub(crate) type SharedFilter = Rc<dyn Fn(&Process, Input) -> Option<BoxError>>;
 pub(crate) type OwnFilter = Rc<RefCell<dyn FnMut(&Process, Input) -> Option<BoxError>>>;
+pub(crate) type BatchFilter = Rc<dyn Fn(&Process, Packets<'_>) -> Option<BoxError>>;
 pub(crate) type Sentinel = Rc<dyn Fn(&Process, &Event) -> Option<BoxError>>;
 pub(crate) type Log = Rc<dyn Fn(&Process, Option<&Process>, &LogEntry) -> Option<BoxError>>;
 pub(crate) type OnAccept = Rc<dyn Fn(&Process, &Process) -> Option<BoxError>>;
@@ -64,7 +65,40 @@ pub(crate) enum Filter {
     Shared(SharedFilter),
     /// With state of its own: input waits while it runs.
     Own(OwnFilter),
+    /// Takes packets as many at a time as have come.
+    Batch(BatchFilter),
 }
+
+/// Packets that came together, oldest first; never none. What is left of them when a filter returns is
+/// dropped.
+///
+/// # Examples
+///
+/// See [`ServerBuilder::batch_filter`](crate::ServerBuilder::batch_filter).
+#[derive(Debug)]
+pub struct Packets<'a>(pub(crate) std::vec::Drain<'a, Packet>);
+
+impl Packets<'_> {
+    /// Those that were not taken yet.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Packet] {
+        self.0.as_slice()
+    }
+}
+
+impl Iterator for Packets<'_> {
+    type Item = Packet;
+
+    fn next(&mut self) -> Option<Packet> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Packets<'_> {}
 
 /// The callbacks of one process; a connection starts with its server's.
 #[derive(Clone, Default)]
@@ -143,6 +177,7 @@ impl fmt::Debug for Handlers {
             Filter::None => "none",
             Filter::Shared(_) => "shared",
             Filter::Own(_) => "own",
+            Filter::Batch(_) => "batch",
         };
         f.debug_struct("Handlers")
             .field("filter", &filter)

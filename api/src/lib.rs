@@ -86,7 +86,7 @@ pub use netproc_core::{
     engine::{
         CredentialsError, DatagramAddressError, FinishError, SendError, SendTextError, UpgradeError,
     },
-    event::{Event, Failure, Input, LogEntry, Reason},
+    event::{Event, Failure, Input, LogEntry, Packet, Reason},
     layer::{Layer, Layers},
     machine::Status,
     options::{OptionError, SockOption},
@@ -112,7 +112,7 @@ pub use crate::{
         ServiceProblem, StartError,
     },
     handle::{Gone, Handle, PostedSendError},
-    handlers::{CallbackError, CallbackKind, Outcome},
+    handlers::{CallbackError, CallbackKind, Outcome, Packets},
     interfaces::{
         HardwareAddress, Interface, InterfaceError, InterfaceFlag, InterfaceInfo,
         network_interface_info, network_interface_list,

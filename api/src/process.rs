@@ -25,7 +25,7 @@ use netproc_core::{
 
 use crate::{
     backend::AnyReactor,
-    handlers::{Filter, Handlers, Outcome, Sentinel, SharedFilter},
+    handlers::{BatchFilter, Filter, Handlers, Outcome, Packets, Sentinel, SharedFilter},
     runtime::Runtime,
 };
 
@@ -413,6 +413,44 @@ impl Process {
         self.install_filter(Filter::Shared(shared_filter(filter)), false, Value::Nil);
     }
 
+    /// Sets a filter that takes packets as many at a time as have come together, each with its sender,
+    /// 256 at most. A record, and what a stream brings, comes by itself.
+    ///
+    /// [`datagram_address`](Self::datagram_address) is that of the last packet of the batch: answer each
+    /// with [`send_to`](Self::send_to). Not in Emacs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{cell::Cell, net::UdpSocket, rc::Rc, time::Duration};
+    /// use netproc::{Packets, Process, Runtime, SendError};
+    ///
+    /// let rt = Runtime::new()?;
+    /// let echo = |process: &Process, packets: Packets<'_>| {
+    ///     for packet in packets {
+    ///         let Some(from) = packet.from else { continue };
+    ///         process.send_to(packet.input, &from)?;
+    ///     }
+    ///     Ok::<_, SendError>(())
+    /// };
+    /// let server = rt.server("echo").datagram().batch_filter(echo).start()?;
+    /// let peer = UdpSocket::bind("127.0.0.1:0")?;
+    /// peer.connect(server.contact().local().socket_addr().expect("an address of IP"))?;
+    /// for n in 0..3 {
+    ///     peer.send(&[n])?;
+    /// }
+    /// while rt.turn(Duration::from_millis(100))? {}
+    /// let mut echo = [0];
+    /// for n in 0..3 {
+    ///     peer.recv(&mut echo)?;
+    ///     assert_eq!(echo, [n]);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_batch_filter<O: Outcome>(&self, filter: impl Fn(&Self, Packets<'_>) -> O + 'static) {
+        self.install_filter(Filter::Batch(batch_filter(filter)), false, Value::Nil);
+    }
+
     /// Sets a filter with state of its own: input waits while it runs.
     ///
     /// # Errors
@@ -484,4 +522,10 @@ pub(crate) fn shared_filter<O: Outcome>(
     filter: impl Fn(&Process, Input) -> O + 'static,
 ) -> SharedFilter {
     Rc::new(move |process: &Process, input: Input| filter(process, input).into_error())
+}
+
+pub(crate) fn batch_filter<O: Outcome>(
+    filter: impl Fn(&Process, Packets<'_>) -> O + 'static,
+) -> BatchFilter {
+    Rc::new(move |process: &Process, packets: Packets<'_>| filter(process, packets).into_error())
 }

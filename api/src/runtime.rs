@@ -23,7 +23,7 @@ use std::{
 
 use netproc_core::{
     engine::{Admit, Engine},
-    event::Event,
+    event::{Event, Packet},
     machine::Phase,
     output::Buffers,
     process::{self, Exit, Shared},
@@ -72,6 +72,8 @@ struct Inner {
     connections_max: Option<usize>,
     /// Inputs delivered so far.
     inputs: Cell<u64>,
+    /// Where batches are put together; empty in between.
+    batch: RefCell<Vec<Packet>>,
     /// Sentinels that deletions run now, one inside the other.
     telling: Cell<u32>,
     /// Deletions whose sentinels wait for one of those to return.
@@ -255,6 +257,7 @@ impl Runtime {
             depth_max,
             connections_max,
             inputs: Cell::new(0),
+            batch: RefCell::default(),
             telling: Cell::new(0),
             untold: RefCell::default(),
             shutdown: Cell::new(false),

@@ -94,6 +94,24 @@ impl From<Input> for Payload {
     }
 }
 
+/// One packet of a batch, with who sent it.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Packet {
+    /// What it holds.
+    pub input: Input,
+    /// Whose it is; `None` for a local sender without a name.
+    pub from: Option<Address>,
+}
+
+impl Packet {
+    /// Puts input and sender together.
+    #[must_use]
+    pub const fn new(input: Input, from: Option<Address>) -> Self {
+        Self { input, from }
+    }
+}
+
 /// Why a connection did not come about.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]

@@ -43,6 +43,12 @@ impl EventQueue {
         self.events.pop_front()
     }
 
+    /// The oldest event, where it is.
+    #[must_use]
+    pub fn front(&self) -> Option<&Event> {
+        self.events.front()
+    }
+
     /// How many events wait.
     #[must_use]
     pub fn len(&self) -> usize {

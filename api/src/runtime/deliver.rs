@@ -15,7 +15,7 @@ use std::{
 use netproc_core::{
     address::Address,
     engine::{Admit, Delivery, Engine},
-    event::{Event, Input, LogEntry},
+    event::{Event, Input, LogEntry, Packet},
     machine::Status,
     reactor::Wake as _,
     shared_error::SharedError,
@@ -24,9 +24,14 @@ use netproc_core::{
 use super::{Report, Runtime};
 use crate::{
     backend::AnyReactor,
-    handlers::{CallbackError, CallbackKind, Filter, Handlers, Sentinel, contained},
+    handlers::{
+        BatchFilter, CallbackError, CallbackKind, Filter, Handlers, Packets, Sentinel, contained,
+    },
     process::Process,
 };
+
+/// Packets that one call of a batch filter gets at most.
+const BATCH_LEN_MAX: usize = 256;
 
 /// Failures of callbacks that the default report shows in a second.
 const REPORTS_PER_SECOND: u32 = 10;
@@ -184,6 +189,10 @@ impl Runtime {
                 Engine::<AnyReactor, _>::set_filtering(process.shared(), true);
                 contained(CallbackKind::Filter, Some(&process), || filter(&process, input))
             }
+            Filter::Batch(filter) => {
+                Engine::<AnyReactor, _>::set_filtering(process.shared(), true);
+                self.filter_batch(&process, &filter, input)
+            }
             Filter::Own(filter) => {
                 Engine::<AnyReactor, _>::set_filtering(process.shared(), true);
                 self.engine_mut().set_busy(process.shared(), true);
@@ -197,6 +206,28 @@ impl Runtime {
         Engine::<AnyReactor, _>::set_filtering(process.shared(), false);
         self.report(failed);
         None
+    }
+
+    /// Hands over `input` and the packets that came with it.
+    fn filter_batch(
+        &self,
+        process: &Process,
+        filter: &BatchFilter,
+        input: Input,
+    ) -> Option<CallbackError> {
+        // A wait inside the filter finds none here and makes its own.
+        let mut batch = self.inner.batch.take();
+        let from = process.shared().borrow().contact().remote().cloned();
+        batch.push(Packet::new(input, from));
+        while batch.len() < BATCH_LEN_MAX {
+            let next = self.engine_mut().next_packet(process.shared());
+            let Some(packet) = next else { break };
+            batch.push(packet);
+        }
+        let call = || filter(process, Packets(batch.drain(..)));
+        let failed = contained(CallbackKind::Filter, Some(process), call);
+        self.inner.batch.replace(batch);
+        failed
     }
 
     fn sentinel(&self, process: Process, event: Event) -> Option<(Process, Event)> {

@@ -8,7 +8,7 @@ use super::{Delivery, Engine, event_len, spilled};
 use crate::{
     address::Address,
     coding::Coding,
-    event::{Event, Input},
+    event::{Event, Input, Packet},
     machine::{self, Phase},
     pool::Buf,
     process::{Shared, TextState},
@@ -42,6 +42,32 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     ) -> Option<Delivery<H>> {
         process.borrow_mut().contact.set_remote(from);
         Self::handle_data(process, input)
+    }
+
+    /// The next packet of `process`, if that is what comes next anyway and it may take it: the rest of a
+    /// batch whose first was delivered.
+    pub fn next_packet(&mut self, process: &Shared<H>) -> Option<Packet> {
+        let p = process.borrow();
+        let event = self.queue.front()?;
+        let next = matches!(event, reactor::Event::Datagram { id, .. } if p.sock == Some(*id))
+            && p.admits(event);
+        drop(p);
+        if !next {
+            return None;
+        }
+        let event = self.queue.pop()?;
+        match self.handle(process, event)? {
+            Delivery::Input { input, .. } => {
+                Some(Packet::new(input, process.borrow().contact.remote().cloned()))
+            }
+            other @ (Delivery::Event { .. }
+            | Delivery::Accepted { .. }
+            | Delivery::Log { .. }
+            | Delivery::Woken) => {
+                self.notices.push_back(other);
+                None
+            }
+        }
     }
 
     /// The peer's end is the end of the process, once what was queued has gone out; a half-open
