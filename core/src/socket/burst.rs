@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     fn queued(lens: &[usize], to: &UdpSocket) -> Packets {
-        let to = to.local_addr().unwrap().into();
+        let to = to.local_addr().expect("it is bound").into();
         let mut packets = Packets::default();
         for &len in lens {
             packets.push(Packet { payload: vec![7; len].into(), to: Some(Clone::clone(&to)) });
@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn received(socket: &UdpSocket, count: usize) -> Vec<usize> {
-        (0..count).map(|_| socket.recv(&mut [0; 2_000]).unwrap()).collect()
+        (0..count).map(|_| socket.recv(&mut [0; 2_000]).expect("it was sent")).collect()
     }
 
     #[test]
