@@ -40,6 +40,7 @@ pub struct Input {
 impl Input {
     /// Wraps received bytes, of which `lost` more did not fit.
     #[must_use]
+    #[inline]
     pub const fn new(buf: Buf, lost: u32) -> Self {
         Self { buf, lost, text: None }
     }
@@ -63,6 +64,7 @@ impl Input {
     /// It keeps receive memory that all processes share: whoever collects input for long copies it
     /// (`to_vec`), or everybody waits for memory.
     #[must_use]
+    #[inline]
     pub fn into_buf(self) -> Buf {
         self.buf
     }
@@ -77,6 +79,7 @@ impl Input {
 impl Deref for Input {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         &self.buf
     }
@@ -89,6 +92,7 @@ impl AsRef<[u8]> for Input {
 }
 
 impl From<Input> for Payload {
+    #[inline]
     fn from(input: Input) -> Self {
         Self::Buf(input.buf)
     }

@@ -27,7 +27,11 @@ use crate::{
 /// ```
 #[derive(Debug, Default)]
 pub struct Outbox {
-    payloads: VecDeque<Payload>,
+    /// What goes next. It has a place of its own, for most of the time there is no other: so a
+    /// connection that sends one thing at a time needs no memory besides, and no queue is turned.
+    first: Option<Payload>,
+    /// What goes after that.
+    rest: VecDeque<Payload>,
     /// How much of the first payload has gone.
     offset: usize,
     bytes: u64,
@@ -37,7 +41,7 @@ impl Outbox {
     /// Queues `payload` behind the rest; an empty one is dropped, since a stream cannot carry it.
     ///
     /// A stored receive slot is copied first when slots are scarce.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, mut payload: Payload) {
         let len = payload.len();
         if len == 0 {
@@ -47,7 +51,11 @@ impl Outbox {
             buf.spill_if_scarce();
         }
         self.bytes += len as u64;
-        self.payloads.push_back(payload);
+        if self.first.is_none() {
+            self.first = Some(payload);
+        } else {
+            self.rest.push_back(payload);
+        }
     }
 
     /// Bytes that wait.
@@ -67,13 +75,22 @@ impl Outbox {
     /// How many payloads wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.payloads.len()
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    /// All that waits, if that is one payload, without the part that has gone.
+    #[must_use]
+    #[inline]
+    pub fn sole_chunk(&self) -> Option<&[u8]> {
+        let first = self.first.as_ref().filter(|_| self.rest.is_empty())?;
+        Some(&first.as_slice()[self.offset..])
     }
 
     /// What waits, payload by payload; the first without the part that has gone.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
         let mut offset = self.offset;
-        self.payloads.iter().map(move |payload| &payload.as_slice()[std::mem::take(&mut offset)..])
+        let payloads = self.first.iter().chain(&self.rest);
+        payloads.map(move |payload| &payload.as_slice()[std::mem::take(&mut offset)..])
     }
 
     /// Appends at most `max` chunks to `out`, for one gathered write.
@@ -90,21 +107,32 @@ impl Outbox {
     pub fn advance(&mut self, sent: usize) {
         assert!(sent as u64 <= self.bytes, "{sent} bytes sent of {} queued", self.bytes);
         self.bytes -= sent as u64;
+        if self.bytes == 0 && self.rest.is_empty() {
+            // All is gone, as almost every time.
+            (self.first, self.offset) = (None, 0);
+            return;
+        }
+        self.advance_within(sent);
+    }
+
+    #[inline(never)]
+    fn advance_within(&mut self, sent: usize) {
         let mut passed = self.offset + sent;
-        while let Some(first) = self.payloads.front() {
+        while let Some(first) = &self.first {
             let len = first.len();
             if passed < len {
                 break;
             }
             passed -= len;
-            self.payloads.pop_front();
+            self.first = self.rest.pop_front();
         }
         self.offset = passed;
     }
 
     /// Throws everything away and returns how many bytes that was.
     pub fn clear(&mut self) -> u64 {
-        self.payloads.clear();
+        self.first = None;
+        self.rest.clear();
         self.offset = 0;
         std::mem::take(&mut self.bytes)
     }
@@ -226,7 +254,7 @@ impl Queue {
     }
 
     /// Queues `payload` behind the rest, for `to` where packets go to several.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, payload: Payload, to: Option<&Address>) {
         match self {
             Self::Bytes(outbox) => outbox.push(payload),
@@ -375,6 +403,8 @@ mod tests {
                 let mut slices = Vec::new();
                 outbox.gather(&mut slices, 2);
                 prop_assert_eq!(slices.len(), outbox.len().min(2));
+                let sole = (outbox.len() == 1).then(|| outbox.chunks().next()).flatten();
+                prop_assert_eq!(outbox.sole_chunk(), sole);
             }
         }
     }

@@ -42,10 +42,12 @@ struct Inner {
 }
 
 impl Inner {
+    #[inline]
     fn count(&self, slot: u16) -> &Cell<u32> {
         &self.counts[usize::from(slot)]
     }
 
+    #[inline]
     fn add_guard(&self, slot: u16) {
         let count = self.count(slot);
         let old = count.get();
@@ -59,15 +61,22 @@ impl Inner {
         count.set(old + 1);
     }
 
+    #[inline]
     fn drop_guard(&self, slot: u16) {
         let count = self.count(slot);
         let left = count.get() - 1;
         count.set(left);
         if left & !HELD == 0 {
-            self.guarded.set(self.guarded.get() - 1);
-            if left == 0 {
-                self.free.borrow_mut().push(slot);
-            }
+            self.unguarded(slot, left);
+        }
+    }
+
+    /// The last guard of a slot has gone: once for all the messages that lay in it.
+    #[inline(never)]
+    fn unguarded(&self, slot: u16, left: u32) {
+        self.guarded.set(self.guarded.get() - 1);
+        if left == 0 {
+            self.free.borrow_mut().push(slot);
         }
     }
 
@@ -245,12 +254,14 @@ pub struct Slot {
 impl Slot {
     /// Which slot of its pool this is.
     #[must_use]
+    #[inline]
     pub fn index(&self) -> u16 {
         self.index
     }
 
     /// How many bytes are still to be filled.
     #[must_use]
+    #[inline]
     pub fn room(&self) -> u32 {
         self.pool.slot_len - self.filled
     }
@@ -258,6 +269,7 @@ impl Slot {
     /// Starts again at the front if no guard is left; returns whether it did.
     ///
     /// For a backend whose kernel does not hold the slot: the same warm memory, again.
+    #[inline]
     pub fn rewind(&mut self) -> bool {
         let sole = self.pool.count(self.index).get() == HELD;
         if sole {
@@ -275,6 +287,7 @@ impl Slot {
     /// # Panics
     ///
     /// Panics when `read` claims more bytes than it was given room for.
+    #[inline]
     pub fn fill<E>(
         &mut self,
         len_max: usize,
@@ -293,6 +306,7 @@ impl Slot {
 
     /// Where the room left begins: what a backend tells its kernel.
     #[must_use]
+    #[inline]
     pub fn room_ptr(&mut self) -> NonNull<u8> {
         let offset = usize::from(self.index) * self.pool.slot_len as usize + self.filled as usize;
         debug_assert!(offset + PAGE <= self.pool.layout.size(), "inside the pool");
@@ -312,6 +326,7 @@ impl Slot {
     ///
     /// Panics when `len` passes the room, which only a wrong completion could cause.
     #[must_use]
+    #[inline]
     pub unsafe fn guard(&mut self, len: u32) -> Buf {
         assert!(len <= self.room(), "{len} bytes do not fit the {} left", self.room());
         let start = self.room_ptr();
@@ -352,6 +367,7 @@ impl Clone for Mem {
 }
 
 impl Drop for Mem {
+    #[inline]
     fn drop(&mut self) {
         // No system call and no touch of the memory: the number goes back to the pool's list.
         if let Self::Slot(pool, slot) = self {
@@ -432,13 +448,21 @@ impl Buf {
     ///
     /// Whoever *stores* a `Buf` calls this: without it one reader that never reads would pin the
     /// whole pool, and every other connection would starve.
+    #[inline]
     pub fn spill_if_scarce(&mut self) {
         if let Mem::Slot(pool, _) = &self.mem
             && usize::from(pool.guarded.get()) * 2 > pool.counts.len()
         {
-            pool.spilled.set(pool.spilled.get() + 1);
-            *self = Self::copied(self);
+            self.spill();
         }
+    }
+
+    #[cold]
+    fn spill(&mut self) {
+        if let Mem::Slot(pool, _) = &self.mem {
+            pool.spilled.set(pool.spilled.get() + 1);
+        }
+        *self = Self::copied(self);
     }
 
     /// Whether the bytes are in a pool slot, not in a copy.

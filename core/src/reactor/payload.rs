@@ -21,7 +21,14 @@ pub enum Payload {
 impl Payload {
     /// The bytes.
     #[must_use]
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
+        if let Self::Buf(buf) = self { buf } else { self.slice_of_other() }
+    }
+
+    /// Apart from what an echo has, which is one comparison then instead of a jump through a table.
+    #[inline(never)]
+    fn slice_of_other(&self) -> &[u8] {
         match self {
             Self::Buf(buf) => buf,
             Self::Owned(bytes) => bytes,
@@ -32,6 +39,7 @@ impl Payload {
 
     /// How many bytes there are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.as_slice().len()
     }
@@ -44,6 +52,7 @@ impl Payload {
 }
 
 impl From<Buf> for Payload {
+    #[inline]
     fn from(buf: Buf) -> Self {
         Self::Buf(buf)
     }
