@@ -2,7 +2,11 @@
 //!
 //! Invariant: order of arrival, whatever the cap; once something waits, everything behind it does.
 
-use netproc_core::{queue::EventQueue, reactor::Event};
+use netproc_core::{
+    pool::Buf,
+    queue::EventQueue,
+    reactor::{Event, SockId},
+};
 
 /// The caller's queue and what does not go there yet.
 pub(crate) struct Batch<'a> {
@@ -30,13 +34,21 @@ impl<'a> Batch<'a> {
     }
 
     pub(crate) fn push(&mut self, event: Event) {
-        if self.early.is_empty() && !self.is_full() {
-            self.out.push(event);
-        } else {
-            self.early.push(event);
-        }
+        self.place().push(event);
     }
 
+    /// Pushes an [`Event::Data`] of a stream.
+    #[inline]
+    pub(crate) fn push_data(&mut self, id: SockId, buf: Buf) {
+        self.place().push_data(id, buf, 0);
+    }
+
+    #[inline]
+    fn place(&mut self) -> &mut EventQueue {
+        if self.early.is_empty() && !self.is_full() { self.out } else { self.early }
+    }
+
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.out.len() >= self.len_max
     }
@@ -50,7 +62,7 @@ impl<'a> Batch<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netproc_core::{reactor::SockId, slots::Key};
+    use netproc_core::slots::Key;
 
     #[test]
     fn no_event_passes_another_and_none_the_cap() {

@@ -196,18 +196,26 @@ impl BufferGroup {
     /// Guards what a completion brought, and takes the slot back if the kernel is done with it.
     ///
     /// `None` for a completion without a buffer, and for one that names a buffer it cannot mean.
+    #[inline(always)]
     pub(crate) fn complete(&mut self, completion: &Completion) -> Option<Buf> {
-        let place = self.slots.get_mut(usize::from(completion.buffer()?))?;
-        let slot = place.as_mut()?;
-        let len = completion.count().unwrap_or(0);
+        let slot = self.slots.get_mut(usize::from(completion.buffer()?))?.as_mut()?;
+        let len = completion.result.max(0).unsigned_abs();
         // SAFETY: the kernel has completed writing these bytes; in a ring of incremental buffers
         // it goes on behind them, in any other it is done with the slot.
         let buf = (len <= slot.room()).then(|| unsafe { slot.guard(len) });
         if !(self.incremental && completion.buffer_more()) {
-            *place = None;
-            self.held -= 1;
+            self.take_back(completion);
         }
         buf
+    }
+
+    /// The kernel is done with a slot: once for all the messages in it.
+    #[inline(never)]
+    fn take_back(&mut self, completion: &Completion) {
+        if let Some(index) = completion.buffer() {
+            self.slots[usize::from(index)] = None;
+            self.held -= 1;
+        }
     }
 
     /// Takes the ring back from the kernel; its slots return to the pool.

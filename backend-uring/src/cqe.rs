@@ -17,6 +17,7 @@ pub(crate) struct Completion {
 }
 
 impl Completion {
+    #[inline]
     pub(crate) fn new(entry: &cqueue::Entry) -> Self {
         Self { token: Token(entry.user_data()), result: entry.result(), flags: entry.flags() }
     }

@@ -102,6 +102,7 @@ impl Io {
     }
 
     /// Queues one operation and counts it.
+    #[inline]
     pub(crate) fn submit(&mut self, sqe: &Sqe) -> bool {
         match self.ring.push(sqe) {
             Ok(()) => self.in_flight += 1,
@@ -120,6 +121,7 @@ impl Io {
     }
 
     /// Counts `count` operations out, the reactor's `own` or a socket's.
+    #[inline]
     pub(crate) fn ended(&mut self, count: u64, own: bool) {
         debug_assert!(self.in_flight >= count || cfg!(test), "every operation was counted in");
         self.in_flight = self.in_flight.saturating_sub(count);
@@ -129,6 +131,7 @@ impl Io {
     }
 
     /// Puts `sock` on the list of those to settle.
+    #[inline]
     pub(crate) fn mark(&mut self, sock: &mut Sock) {
         if !sock.marked {
             sock.marked = true;

@@ -122,6 +122,7 @@ impl UringReactor {
     }
 
     /// Runs `change` on the socket, if it lives.
+    #[inline]
     pub(crate) fn with<T>(
         &mut self,
         key: Key,
@@ -153,13 +154,19 @@ impl UringReactor {
         self.io.marked.clear();
     }
 
+    #[inline(always)]
     fn settle(&mut self, key: Key, out: &mut Batch<'_>) {
         let Some(sock) = self.sockets.get_mut(key) else { return };
         if sock.settle(&mut self.io, out) {
-            let sock = self.sockets.remove(key).expect("looked at above");
-            sock.bury(&mut self.io, out);
-            self.wake_resting();
+            self.bury(key, out);
         }
+    }
+
+    #[inline(never)]
+    fn bury(&mut self, key: Key, out: &mut Batch<'_>) {
+        let sock = self.sockets.remove(key).expect("its caller has looked at it");
+        sock.bury(&mut self.io, out);
+        self.wake_resting();
     }
 
     fn ring_timers(&mut self) {
@@ -214,9 +221,9 @@ impl UringReactor {
     }
 
     /// Whether there is something to do before the kernel says more.
-    pub(crate) fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&mut self) -> bool {
         let packets = self.io.packets.as_ref().is_some_and(|own| own.group.has_turns());
-        self.io.ring.has_reaped() || self.io.streams.has_turns() || packets
+        self.io.ring.has_completions() || self.io.streams.has_turns() || packets
     }
 
     pub(crate) fn enter(&mut self, sleep: Sleep) -> Result<(), SysError> {
@@ -226,56 +233,82 @@ impl UringReactor {
         self.io.broken.map_or(Ok(()), Err)
     }
 
-    /// Turns completions into events, until there are none or the caller has enough.
-    pub(crate) fn drain(&mut self, out: &mut Batch<'_>) {
+    /// Turns completions into events, until there are none or the caller has enough; returns how many
+    /// there were.
+    pub(crate) fn drain(&mut self, out: &mut Batch<'_>) -> usize {
+        let mut count = 0;
         while !out.is_full()
             && let Some(completion) = self.io.ring.next()
         {
+            count += 1;
             self.complete(completion, out);
         }
+        count
     }
 
+    /// Bytes received and bytes sent, which is almost every completion, take the short way.
+    #[inline]
     fn complete(&mut self, completion: Completion, out: &mut Batch<'_>) {
-        let more = completion.more();
-        if !more {
-            let own = matches!(completion.token.kind(), Some(OpKind::Wake | OpKind::Timeout));
-            self.io.ended(1, own);
-        }
         let token = completion.token;
+        if let Some(kind @ (OpKind::Recv | OpKind::Send)) = token.kind()
+            && let Some((key, sock)) = self.sockets.at_mut(token.index())
+            && token.belongs_to(key)
+        {
+            if kind == OpKind::Send {
+                sock.on_send(&completion, &mut self.io, out);
+            } else if completion.more() {
+                return sock.on_recv(&completion, &mut self.io, out);
+            } else {
+                sock.on_last_recv(&completion, &mut self.io, out);
+            }
+            if sock.is_over() {
+                self.settle_if_over(key, out);
+            }
+            return;
+        }
+        self.complete_other(completion, out);
+    }
+
+    #[inline(never)]
+    fn complete_other(&mut self, completion: Completion, out: &mut Batch<'_>) {
+        let (token, more) = (completion.token, completion.more());
+        let own = matches!(token.kind(), Some(OpKind::Wake | OpKind::Timeout));
+        self.io.ended(u64::from(!more), own);
         match token.kind() {
             Some(OpKind::Wake) => return self.on_wake(more, out),
             Some(OpKind::Timeout) => return self.foreign.on_timeout(token),
             _ => {}
         }
-        let key = self.sockets.key_at(token.index()).filter(|key| token.belongs_to(*key));
-        let Some((key, sock)) = key.and_then(|key| Some((key, self.sockets.get_mut(key)?))) else {
+        let tenant = self.sockets.at_mut(token.index());
+        let Some((key, sock)) = tenant.filter(|(key, _)| token.belongs_to(*key)) else {
             return self.on_stale(completion);
         };
-        if !more {
-            sock.in_flight = sock.in_flight.saturating_sub(1);
-        }
+        sock.in_flight = sock.in_flight.saturating_sub(u16::from(!more));
         match token.kind() {
-            Some(OpKind::Recv | OpKind::RecvPacket) => sock.on_recv(&completion, &mut self.io, out),
-            Some(OpKind::Send) => sock.on_send(&completion, &mut self.io, out),
+            Some(OpKind::RecvPacket) => sock.on_recv_packet(&completion, &mut self.io, out),
             Some(OpKind::Connect) => sock.on_connect(&completion, &mut self.io, out),
             Some(OpKind::Readable) => sock.on_readable(&mut self.io),
             Some(OpKind::Writable) => sock.on_writable(&mut self.io),
             Some(OpKind::Accept) => return self.on_accept(key, completion, out),
             // Only the last completion of what was cancelled counts.
-            Some(OpKind::Cancel | OpKind::Wake | OpKind::Timeout) | None => {}
+            Some(OpKind::Cancel) | None => {}
+            Some(OpKind::Recv | OpKind::Send | OpKind::Wake | OpKind::Timeout) => {
+                debug_assert!(false, "dealt with before");
+            }
         }
         self.settle_if_over(key, out);
     }
 
     /// Spares a socket whose last completion came the wait for the next poll.
+    #[inline(never)]
     pub(crate) fn settle_if_over(&mut self, key: Key, out: &mut Batch<'_>) {
-        let over = |sock: &Sock| sock.phase == Phase::Ending && sock.in_flight == 0;
-        if self.sockets.get(key).is_some_and(over) {
+        if self.sockets.get(key).is_some_and(Sock::is_over) {
             self.settle(key, out);
         }
     }
 
     /// A completion for nobody: its descriptor is closed, its buffer goes back.
+    #[cold]
     fn on_stale(&mut self, completion: Completion) {
         self.io.counters.stale += 1;
         match completion.token.kind() {
@@ -369,7 +402,8 @@ impl Reactor for UringReactor {
     }
 
     fn send(&mut self, id: SockId, data: Payload) -> u64 {
-        self.with(id.0, |sock, io| sock.send(data, None, io)).unwrap_or(0)
+        let Some(sock) = self.sockets.get_mut(id.0) else { return 0 };
+        sock.send(data, None, &mut self.io)
     }
 
     fn send_to(&mut self, id: SockId, data: Payload, to: &Address) -> u64 {
@@ -463,10 +497,9 @@ impl UringReactor {
             self.prepare(out);
             let idle = out.is_empty() && !self.has_work();
             self.enter(if idle { self.sleep(wait) } else { Sleep::No })?;
-            let reaped = self.io.ring.reap();
-            self.drain(out);
+            let completions = self.drain(out);
             let happened = !out.is_empty() || !self.io.reporting.is_empty();
-            if happened || wait == Wait::No || self.is_over(wait, reaped) {
+            if happened || wait == Wait::No || self.is_over(wait, completions) {
                 break;
             }
         }
@@ -475,11 +508,11 @@ impl UringReactor {
     }
 
     /// Whether a wait that brought no event ends: its time has come, or a signal cut it short.
-    fn is_over(&self, wait: Wait, reaped: usize) -> bool {
+    fn is_over(&self, wait: Wait, completions: usize) -> bool {
         let now = self.io.now();
         let ran_out = matches!(wait, Wait::Until(at) if now >= at);
         let timer_due = self.io.next_timer().is_some_and(|at| at <= now);
-        ran_out || (reaped == 0 && !timer_due)
+        ran_out || (completions == 0 && !timer_due)
     }
 }
 

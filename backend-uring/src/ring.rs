@@ -60,6 +60,7 @@ pub(crate) struct Ring {
     enter_fd: RawFd,
     enter_flags: EnterFlags,
     mark: ForkMark,
+    /// Moved out of the shared queue before their time, to make room there.
     reaped: VecDeque<Completion>,
     pub(crate) counters: RingCounters,
 }
@@ -87,8 +88,7 @@ impl Ring {
             enter_fd = index;
             enter_flags |= EnterFlags::REGISTERED_RING;
         }
-        let reaped = VecDeque::with_capacity(64);
-        let counters = RingCounters::default();
+        let (reaped, counters) = (VecDeque::new(), RingCounters::default());
         Ok(Self { uring: ManuallyDrop::new(uring), enter_fd, enter_flags, mark, reaped, counters })
     }
 
@@ -103,8 +103,8 @@ impl Ring {
     }
 
     /// Whether completions wait to be taken.
-    pub(crate) fn has_reaped(&self) -> bool {
-        !self.reaped.is_empty()
+    pub(crate) fn has_completions(&mut self) -> bool {
+        !(self.reaped.is_empty() && self.uring.completion().is_empty())
     }
 
     /// Queues `entry`; when the queue is full, the kernel gets what is there first.
@@ -112,15 +112,26 @@ impl Ring {
     /// # Errors
     ///
     /// The ring is unusable; the entry was not queued.
+    #[inline]
     pub(crate) fn push(&mut self, entry: &Sqe) -> io::Result<()> {
+        if self.try_push(entry) { Ok(()) } else { self.push_into_full(entry) }
+    }
+
+    #[inline]
+    fn try_push(&mut self, entry: &Sqe) -> bool {
+        // SAFETY: `sqe` makes entries only over descriptors and memory whose owner keeps them
+        // until the operation's last completion, see the head of this file.
+        unsafe { self.uring.submission().push(entry.entry()) }.is_ok()
+    }
+
+    #[cold]
+    fn push_into_full(&mut self, entry: &Sqe) -> io::Result<()> {
         for _ in 0..ROOM_ATTEMPTS {
-            // SAFETY: `sqe` makes entries only over descriptors and memory whose owner keeps them
-            // until the operation's last completion, see the head of this file.
-            if unsafe { self.uring.submission().push(entry.entry()) }.is_ok() {
-                return Ok(());
-            }
             self.enter(Sleep::No)?;
             self.reap();
+            if self.try_push(entry) {
+                return Ok(());
+            }
         }
         Err(io::Error::from_raw_os_error(libc::EBUSY))
     }
@@ -157,29 +168,29 @@ impl Ring {
                 size_of::<SubmitArgs<'_, '_>>(),
             )
         };
-        if result >= 0 {
-            return Ok(());
+        let failed = (result < 0).then(io::Error::last_os_error);
+        if self.uring.submission().cq_overflow() {
+            self.counters.overflows += 1;
         }
-        let err = io::Error::last_os_error();
+        let Some(err) = failed else { return Ok(()) };
         match err.raw_os_error() {
             Some(libc::EINTR | libc::ETIME | libc::EBUSY | libc::EAGAIN) => Ok(()),
             _ => Err(err),
         }
     }
 
-    /// Moves every completion there is out of the shared queue; returns how many.
-    pub(crate) fn reap(&mut self) -> usize {
-        if self.uring.submission().cq_overflow() {
-            self.counters.overflows += 1;
-        }
-        let before = self.reaped.len();
+    /// Moves every completion there is out of the shared queue, which thereby has room again.
+    pub(crate) fn reap(&mut self) {
         self.reaped.extend(self.uring.completion().map(|entry| Completion::new(&entry)));
-        self.reaped.len() - before
     }
 
-    /// Takes the oldest reaped completion.
+    /// Takes the oldest completion, straight from the shared queue unless others were reaped before.
+    #[inline]
     pub(crate) fn next(&mut self) -> Option<Completion> {
-        self.reaped.pop_front()
+        if !self.reaped.is_empty() {
+            return self.reaped.pop_front();
+        }
+        self.uring.completion().next().map(|entry| Completion::new(&entry))
     }
 
     /// Throws the reaped completions of `kind` away; returns how many operations they ended.

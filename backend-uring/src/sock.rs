@@ -195,13 +195,22 @@ impl Sock {
         self.kind != Kind::Stream
     }
 
+    #[inline]
     pub(crate) fn submit(&mut self, io: &mut Io, sqe: &Sqe) -> bool {
         let pushed = io.submit(sqe);
         self.in_flight += u16::from(pushed);
         pushed
     }
 
+    /// One of its operations is over.
+    #[inline]
+    fn completed(&mut self, io: &mut Io) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        io.ended(1, false);
+    }
+
     /// Queues `payload` unless the sending side is over; returns the bytes that wait.
+    #[inline(always)]
     pub(crate) fn send(&mut self, payload: Payload, to: Option<&Address>, io: &mut Io) -> u64 {
         let open = matches!(self.phase, Phase::Connecting | Phase::Open) && !self.muted;
         if open && self.finish == Finish::No && self.role != Role::Listener {
@@ -212,20 +221,30 @@ impl Sock {
     }
 
     /// Brings what the kernel does in line with what is wanted; returns whether the socket is over.
+    #[inline(always)]
     pub(crate) fn settle(&mut self, io: &mut Io, out: &mut Batch<'_>) -> bool {
         self.marked = false;
-        self.dial(io);
+        if self.phase == Phase::Connecting {
+            self.dial(io);
+        }
         self.send_more(io, out);
-        self.half_close(io);
-        self.advance_close(io);
+        if self.finish == Finish::Wanted {
+            self.half_close(io);
+        }
+        if self.phase != Phase::Open {
+            self.advance_close(io);
+        }
         self.adjust_input(io);
+        self.is_over()
+    }
+
+    /// Whether nothing is left but to close its descriptor.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
         self.phase == Phase::Ending && self.in_flight == 0
     }
 
     fn dial(&mut self, io: &mut Io) {
-        if self.phase != Phase::Connecting {
-            return;
-        }
         let (fd, token) = (self.raw(), self.token(OpKind::Connect));
         let Some(dialing) = &mut self.dialing else { return };
         if dialing.state == Dial::Ready {
@@ -272,12 +291,36 @@ impl Sock {
     }
 
     /// Starts the one send that may be in flight, over as much of the queue as it can take.
+    #[inline(always)]
     fn send_more(&mut self, io: &mut Io, out: &mut Batch<'_>) {
         if self.udp {
             return self.send_bursts(io, out);
         }
         let sending = matches!(self.phase, Phase::Open | Phase::Flushing);
-        while sending && self.output == Output::Idle && !self.queue.is_empty() {
+        if !sending || self.output != Output::Idle {
+            return;
+        }
+        // Almost every time there is one payload of a stream.
+        if let Queue::Bytes(outbox) = &self.queue
+            && let Some(chunk) = outbox.sole_chunk()
+        {
+            let chunk = &chunk[..chunk.len().min(sqe::SEND_LEN_MAX)];
+            let len = chunk.len();
+            let sqe = sqe::send(self.raw(), chunk, self.token(OpKind::Send));
+            if self.submit(io, &sqe) {
+                self.output = Output::Sending(len);
+            }
+            return;
+        }
+        if !self.queue.is_empty() {
+            self.send_several(io, out);
+        }
+    }
+
+    /// The same for a gathered send, and for packets.
+    #[inline(never)]
+    fn send_several(&mut self, io: &mut Io, out: &mut Batch<'_>) {
+        while self.output == Output::Idle && !self.queue.is_empty() {
             let Some((sqe, len)) = self.next_send() else {
                 // Its destination fits no address structure, so no kernel can be asked.
                 self.packet_refused(libc::EINVAL, io, out);
@@ -316,11 +359,6 @@ impl Sock {
     fn next_send(&mut self) -> Option<(Sqe, usize)> {
         let (fd, token) = (self.raw(), self.token(OpKind::Send));
         match &self.queue {
-            Queue::Bytes(outbox) if outbox.len() == 1 => {
-                let chunk = outbox.chunks().next()?;
-                let chunk = &chunk[..chunk.len().min(sqe::SEND_LEN_MAX)];
-                Some((sqe::send(fd, chunk, token), chunk.len()))
-            }
             Queue::Bytes(outbox) => {
                 let message = self.message.get_or_insert_with(Message::boxed);
                 let len = message.gather(outbox);
@@ -335,22 +373,44 @@ impl Sock {
         }
     }
 
+    #[inline]
     pub(crate) fn on_send(&mut self, completion: &Completion, io: &mut Io, out: &mut Batch<'_>) {
-        io.mark(self);
+        self.completed(io);
         let Output::Sending(asked) = std::mem::replace(&mut self.output, Output::Idle) else {
-            return;
+            return io.mark(self);
         };
         match completion.count() {
-            Ok(count) => self.took((count as usize).min(asked), asked, io),
-            Err(libc::EINTR | libc::ECANCELED) => {}
-            Err(libc::EAGAIN) if self.phase == Phase::Ending => {}
-            Err(libc::EAGAIN) => self.await_room(io),
-            Err(errno) if self.role == Role::Datagram => self.packet_refused(errno, io, out),
+            Ok(count) => {
+                self.took((count as usize).min(asked), asked, io);
+                if self.awaits_output() {
+                    io.mark(self);
+                }
+            }
+            Err(errno) => self.on_send_error(errno, io, out),
+        }
+    }
+
+    /// Whether something is to be done now that no send is under way: an open socket with nothing
+    /// queued and nothing to follow needs no settling.
+    #[inline]
+    fn awaits_output(&self) -> bool {
+        let idle = self.phase == Phase::Open && self.finish != Finish::Wanted;
+        !(idle && self.queue.is_empty())
+    }
+
+    #[cold]
+    fn on_send_error(&mut self, errno: i32, io: &mut Io, out: &mut Batch<'_>) {
+        io.mark(self);
+        match errno {
+            libc::EINTR | libc::ECANCELED => {}
+            libc::EAGAIN if self.phase == Phase::Ending => {}
+            libc::EAGAIN => self.await_room(io),
+            _ if self.role == Role::Datagram => self.packet_refused(errno, io, out),
             // A record too long is refused alone; the connection goes on.
-            Err(libc::EMSGSIZE) if self.takes_packets() => {
+            libc::EMSGSIZE if self.takes_packets() => {
                 self.packet_refused(libc::EMSGSIZE, io, out);
             }
-            Err(errno) => self.fail(Op::Send, errno),
+            _ => self.fail(Op::Send, errno),
         }
     }
 
@@ -377,6 +437,7 @@ impl Sock {
         }
     }
 
+    #[inline]
     fn took(&mut self, count: usize, asked: usize, io: &mut Io) {
         match &mut self.queue {
             Queue::Bytes(outbox) => outbox.advance(count),
@@ -388,6 +449,7 @@ impl Sock {
     }
 
     /// Counts bytes that left the queue, for whoever watches.
+    #[inline]
     fn note_gone(&mut self, count: usize, io: &mut Io) {
         if self.watched && count > 0 {
             if self.sent == 0 {
@@ -420,7 +482,7 @@ impl Sock {
 
     fn half_close(&mut self, io: &mut Io) {
         let sent = self.queue.is_empty() && self.output == Output::Idle;
-        if self.finish == Finish::Wanted && sent && self.phase == Phase::Open {
+        if sent && self.phase == Phase::Open {
             self.shut_sending(io);
         }
     }
@@ -440,7 +502,16 @@ impl Sock {
         }
     }
 
+    #[inline]
     fn adjust_input(&mut self, io: &mut Io) {
+        if self.input == Input::Armed && self.phase == Phase::Open && self.reading && !self.eof {
+            return;
+        }
+        self.change_input(io);
+    }
+
+    #[inline(never)]
+    fn change_input(&mut self, io: &mut Io) {
         let wanted = self.wants_input();
         match self.input {
             Input::Idle if wanted => self.arm_input(io),
@@ -533,26 +604,63 @@ impl Sock {
         }
     }
 
+    /// A receive brought something and goes on.
+    #[inline]
     pub(crate) fn on_recv(&mut self, completion: &Completion, io: &mut Io, out: &mut Batch<'_>) {
+        match io.streams.complete(completion) {
+            Some(buf) if completion.result > 0 => {
+                io.counters.received += buf.len() as u64;
+                if !self.muted {
+                    out.push_data(self.id(), buf);
+                }
+            }
+            _ => self.on_no_bytes(completion, io, out),
+        }
+    }
+
+    #[inline(never)]
+    fn on_no_bytes(&mut self, completion: &Completion, io: &mut Io, out: &mut Batch<'_>) {
+        io.mark(self);
+        match completion.count() {
+            Ok(count) => self.on_nothing(count, out),
+            Err(errno) => self.on_recv_error(errno, io, out),
+        }
+    }
+
+    /// A receive is over, for whatever reason: end, error, cancel, or the kernel's own choice.
+    #[inline(never)]
+    pub(crate) fn on_last_recv(
+        &mut self,
+        completion: &Completion,
+        io: &mut Io,
+        out: &mut Batch<'_>,
+    ) {
+        self.completed(io);
+        self.input = Input::Idle;
+        io.mark(self);
+        self.on_recv(completion, io, out);
+    }
+
+    pub(crate) fn on_recv_packet(
+        &mut self,
+        completion: &Completion,
+        io: &mut Io,
+        out: &mut Batch<'_>,
+    ) {
         if !completion.more() {
-            // For whatever reason: end, error, cancel, or the kernel's own choice.
             self.input = Input::Idle;
             io.mark(self);
         }
-        let buf = io.group(self.takes_packets()).complete(completion);
-        match (completion.count(), buf) {
+        match (completion.count(), io.group(true).complete(completion)) {
+            (Ok(_), Some(buf)) => self.on_packet(&buf, io, out),
+            (Ok(count), None) => self.on_nothing(count, out),
             (Err(errno), _) => self.on_recv_error(errno, io, out),
-            (Ok(_), Some(buf)) if self.takes_packets() => self.on_packet(&buf, io, out),
-            (Ok(count), Some(buf)) if count > 0 => {
-                io.counters.received += u64::from(count);
-                if !self.muted {
-                    out.push(Event::Data { id: self.id(), buf, lost: 0 });
-                }
-            }
-            (Ok(0), _) => self.on_end(out),
-            // Bytes without the buffer they are in: the stream has a hole.
-            (Ok(_), _) => self.fail(Op::Recv, libc::EIO),
         }
+    }
+
+    /// A receive without a buffer is the end, unless it claims bytes: then the stream has a hole.
+    fn on_nothing(&mut self, count: u32, out: &mut Batch<'_>) {
+        if count == 0 { self.on_end(out) } else { self.fail(Op::Recv, libc::EIO) }
     }
 
     fn on_packet(&mut self, filled: &Buf, io: &mut Io, out: &mut Batch<'_>) {

@@ -26,6 +26,7 @@ impl Sqe {
     }
 }
 
+#[inline]
 fn entry(entry: squeue::Entry, token: Token) -> Sqe {
     Sqe(entry.user_data(token.0))
 }
@@ -57,6 +58,7 @@ const STREAM: libc::c_int = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
 const PACKET: libc::c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
 
 /// `bytes` belong to a payload at the front of the socket's queue.
+#[inline]
 pub(crate) fn send(fd: RawFd, bytes: &[u8], token: Token) -> Sqe {
     let len = u32::try_from(bytes.len()).expect("at most SEND_LEN_MAX bytes");
     entry(opcode::Send::new(Fd(fd), bytes.as_ptr(), len).flags(STREAM).build(), token)

@@ -44,7 +44,6 @@ impl Drop for UringReactor {
             self.io.ring.cancel_everything(wait);
         }
         loop {
-            self.io.ring.reap();
             // Nobody hears of it any more.
             let (mut events, mut more) = (EventQueue::new(), EventQueue::new());
             self.drain(&mut Batch::new(&mut events, &mut more, usize::MAX));

@@ -58,6 +58,7 @@ impl Token {
         Self::new(kind, Key::new(0, turn))
     }
 
+    #[inline]
     pub(crate) fn kind(self) -> Option<OpKind> {
         let number = usize::from(self.0.to_be_bytes()[0]);
         KINDS.get(number.checked_sub(1)?).copied()
@@ -69,6 +70,7 @@ impl Token {
     }
 
     /// Whether the operation belongs to the tenant that `key` names.
+    #[inline]
     pub(crate) fn belongs_to(self, key: Key) -> bool {
         let generation = u64::from(key.generation & GENERATION_MASK);
         self.index() == key.index && self.0 >> 32 & u64::from(GENERATION_MASK) == generation

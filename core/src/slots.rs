@@ -108,6 +108,7 @@ impl<T> Slots<T> {
 
     /// The value under `key`, `None` when that tenant has left.
     #[must_use]
+    #[inline]
     pub fn get(&self, key: Key) -> Option<&T> {
         match self.entries.get(key.at()) {
             Some((generation, value)) if *generation == key.generation => Some(value),
@@ -117,6 +118,7 @@ impl<T> Slots<T> {
 
     /// The value under `key` for change, `None` when that tenant has left.
     #[must_use]
+    #[inline]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         match self.entries.get_mut(key.at()) {
             Some((generation, value)) if *generation == key.generation => Some(value),
@@ -124,17 +126,18 @@ impl<T> Slots<T> {
         }
     }
 
+    /// Whoever lives at `index` now, with its key, for change.
+    #[must_use]
+    #[inline]
+    pub fn at_mut(&mut self, index: u32) -> Option<(Key, &mut T)> {
+        let (generation, value) = self.entries.get_mut(index as usize)?;
+        Some((Key { index, generation: *generation }, value))
+    }
+
     /// Takes the value under `key` out; a stale key takes nothing.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
         Some(self.entries.remove(key.at()).1)
-    }
-
-    /// The key of whoever lives at `index` now.
-    #[must_use]
-    pub fn key_at(&self, index: u32) -> Option<Key> {
-        let (generation, _) = self.entries.get(index as usize)?;
-        Some(Key { index, generation: *generation })
     }
 
     /// How many values are stored.
