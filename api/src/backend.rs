@@ -311,6 +311,7 @@ impl Reactor for AnyReactor {
         each!(self, r => r.set_reading(id, on));
     }
 
+    #[inline]
     fn send(&mut self, id: SockId, data: Payload) -> u64 {
         each!(self, r => r.send(id, data))
     }

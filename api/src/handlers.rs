@@ -237,18 +237,29 @@ impl Error for CallbackError {
     }
 }
 
-/// Runs a callback; its error or panic comes back as a value.
+/// Runs a callback; its error or panic comes back as a value, boxed since there hardly ever is one.
+#[inline]
 pub(crate) fn contained(
     kind: CallbackKind,
     process: Option<&Process>,
     call: impl FnOnce() -> Option<BoxError>,
-) -> Option<CallbackError> {
-    let (error, panicked) = match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(error) => (error?, false),
-        Err(panic) => (message(&*panic).into(), true),
-    };
+) -> Option<Box<CallbackError>> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(None) => None,
+        Ok(Some(error)) => Some(failure(kind, process, error, false)),
+        Err(panic) => Some(failure(kind, process, message(&*panic).into(), true)),
+    }
+}
+
+#[cold]
+fn failure(
+    kind: CallbackKind,
+    process: Option<&Process>,
+    error: BoxError,
+    panicked: bool,
+) -> Box<CallbackError> {
     let process = process.map(|process| process.name().to_string()).unwrap_or_default();
-    Some(CallbackError { kind, process, error, panicked })
+    Box::new(CallbackError { kind, process, error, panicked })
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

@@ -63,10 +63,12 @@ impl fmt::Debug for Process {
 }
 
 impl Process {
+    #[inline]
     pub(crate) const fn new(shared: Shared<Handlers>, rt: Runtime) -> Self {
         Self { shared, rt }
     }
 
+    #[inline]
     pub(crate) const fn shared(&self) -> &Shared<Handlers> {
         &self.shared
     }

@@ -81,6 +81,8 @@ struct Inner {
     shutdown: Cell<bool>,
     /// A wait too deep for posted calls has heard of some.
     jobs_left: Cell<bool>,
+    /// A timer may be due: time was looked at, and not yet what it brought.
+    timers_due: Cell<bool>,
     /// A wait under way holds the timers.
     timers_held: Cell<bool>,
     /// Which coding systems a process gets that names none.
@@ -262,6 +264,7 @@ impl Runtime {
             untold: RefCell::default(),
             shutdown: Cell::new(false),
             jobs_left: Cell::new(false),
+            timers_due: Cell::new(false),
             timers_held: Cell::new(false),
             coding_defaults: RefCell::default(),
             #[cfg(unix)]
@@ -291,6 +294,7 @@ impl Runtime {
         self.inner.engine.borrow()
     }
 
+    #[inline]
     pub(crate) fn engine_mut(&self) -> RefMut<'_, Engine<AnyReactor, Handlers>> {
         self.inner.engine.borrow_mut()
     }
@@ -398,6 +402,7 @@ impl Runtime {
         found.map(|shared| self.process(shared))
     }
 
+    #[inline]
     fn process(&self, shared: Shared<Handlers>) -> Process {
         Process::new(shared, self.clone())
     }
@@ -624,7 +629,10 @@ impl Runtime {
 
     fn poll(&self, wait: Wait) -> Result<()> {
         let wait = if wait == Wait::Until(Tick::default()) { Wait::No } else { wait };
-        self.engine_mut().poll(wait).map_err(Error::Reactor)
+        let polled = self.engine_mut().poll(wait).map_err(Error::Reactor);
+        // What is set from here on is due in the future: nothing else looks at the time.
+        self.inner.timers_due.set(true);
+        polled
     }
 
     /// What was sent last leaves before a wait method gives control back for good.

@@ -433,6 +433,36 @@ impl<H> Process<H> {
         !(self.stopped || self.is_deaf() || self.busy || self.holding)
     }
 
+    /// Whether bytes off the wire may be delivered now, and as they are: it is open, nothing waits
+    /// before them, no layer and no coding makes something else of them.
+    #[inline]
+    pub(crate) fn takes_bytes(&self) -> bool {
+        // One branch for the flags instead of four.
+        let held = self.stopped | self.deaf | self.busy | self.holding;
+        let plain = self.layer.is_none() && self.coding.is_none();
+        !held && plain && matches!(self.phase, Phase::Open) && self.inbox.is_empty()
+    }
+
+    /// Its socket, if it is an open stream and what it sends goes there as it is.
+    #[inline]
+    pub(crate) fn plain_sock(&self) -> Option<SockId> {
+        let plain = self.layer.is_none() && self.connecting.is_none() && !self.finished;
+        let stream = matches!((self.kind, self.phase), (Kind::Stream, Phase::Open));
+        self.sock.filter(|_| plain && stream)
+    }
+
+    /// A filter of it begins: what is sent meanwhile answers input.
+    #[inline]
+    pub const fn filter_begins(&mut self) {
+        self.filtering += 1;
+    }
+
+    /// That filter has returned.
+    #[inline]
+    pub const fn filter_ends(&mut self) {
+        self.filtering -= 1;
+    }
+
     /// The layer between it and its wire, once it is connected.
     #[must_use]
     pub fn layer(&self) -> Option<&dyn Layer> {

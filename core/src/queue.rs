@@ -82,10 +82,10 @@ impl EventQueue {
         }
     }
 
-    /// The oldest event, where it is.
+    /// The oldest event where it is, unless that is an [`Event::Data`].
     #[must_use]
-    pub fn front(&self) -> Option<&Event> {
-        self.events.front()
+    pub fn front_other(&self) -> Option<&Event> {
+        self.others.front().filter(|_| matches!(self.order.front(), Some(Entry::Other)))
     }
 
     /// How many events wait.

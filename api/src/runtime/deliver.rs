@@ -14,16 +14,16 @@ use std::{
 
 use netproc_core::{
     address::Address,
-    engine::{Admit, Delivery, Engine},
+    engine::{Admit, Delivery},
     event::{Event, Input, LogEntry, Packet},
     machine::Status,
+    process::Shared,
     reactor::Wake as _,
     shared_error::SharedError,
 };
 
 use super::{Report, Runtime};
 use crate::{
-    backend::AnyReactor,
     handlers::{
         BatchFilter, CallbackError, CallbackKind, Filter, Handlers, Packets, Sentinel, contained,
     },
@@ -48,22 +48,40 @@ impl Runtime {
     }
 
     /// Delivers one thing; the inner value is what no callback took. `None` when nothing is there.
+    #[inline]
     pub(super) fn deliver_one(
         &self,
         admit: Admit<'_, Handlers>,
     ) -> Option<Option<(Process, Event)>> {
-        if self.run_due_timer() {
+        if self.inner.timers_due.get() && self.run_due_timer() {
             return Some(None);
         }
         let kills = self.inner.buffers.kill_count();
-        if self.inner.kills_seen.replace(kills) != kills {
+        if self.inner.kills_seen.get() != kills {
+            self.inner.kills_seen.set(kills);
             self.delete_without_buffer();
         }
+        let bytes = self.engine_mut().next_bytes(admit);
+        match bytes {
+            Some((process, input)) => Some(self.input(process, input)),
+            None => self.deliver_other(admit),
+        }
+    }
+
+    #[inline]
+    fn input(&self, process: Shared<Handlers>, input: Input) -> Option<(Process, Event)> {
+        let process = self.process(process);
+        let untaken = self.filter(&process, input)?;
+        Some((process, Event::Input(untaken)))
+    }
+
+    /// Delivers whatever comes next, bytes included.
+    #[inline(never)]
+    fn deliver_other(&self, admit: Admit<'_, Handlers>) -> Option<Option<(Process, Event)>> {
         let delivery = self.engine_mut().next(admit);
         self.limit_handshakes();
-        let delivery = delivery?;
-        Some(match delivery {
-            Delivery::Input { process, input } => self.filter(self.process(process), input),
+        Some(match delivery? {
+            Delivery::Input { process, input } => self.input(process, input),
             Delivery::Event { process, event } => self.sentinel(self.process(process), event),
             Delivery::Accepted { server, process, from } => {
                 self.accepted(&self.process(server), self.process(process), from)
@@ -140,12 +158,15 @@ impl Runtime {
         drop(job);
     }
 
+    /// Runs the first timer that was due when time was last looked at, which is in a poll.
+    #[inline(never)]
     fn run_due_timer(&self) -> bool {
-        if self.inner.timers_held.get() || self.inner.timers.borrow().is_empty() {
+        if self.inner.timers_held.get() {
             return false;
         }
         let now = self.engine().now();
         let due = self.inner.timers.borrow_mut().take_due(now);
+        self.inner.timers_due.set(due.is_some());
         let Some((_, job)) = due else { return false };
         self.report(contained(CallbackKind::Timer, None, || {
             job(self);
@@ -180,30 +201,33 @@ impl Runtime {
         self.inner.depth.get() > (self.inner.depth_max / 2).max(1)
     }
 
-    fn filter(&self, process: Process, input: Input) -> Option<(Process, Event)> {
+    #[inline]
+    fn filter(&self, process: &Process, input: Input) -> Option<Input> {
         self.inner.inputs.set(self.inner.inputs.get() + 1);
-        let filter = process.shared().borrow().handlers.filter.clone();
+        let mut p = process.shared().borrow_mut();
+        let filter = p.handlers.filter.clone();
+        if matches!(filter, Filter::None) {
+            drop(p);
+            return Some(input);
+        }
+        p.filter_begins();
+        drop(p);
         let failed = match filter {
-            Filter::None => return Some((process, Event::Input(input))),
+            Filter::None => None,
             Filter::Shared(filter) => {
-                Engine::<AnyReactor, _>::set_filtering(process.shared(), true);
-                contained(CallbackKind::Filter, Some(&process), || filter(&process, input))
+                contained(CallbackKind::Filter, Some(process), || filter(process, input))
             }
-            Filter::Batch(filter) => {
-                Engine::<AnyReactor, _>::set_filtering(process.shared(), true);
-                self.filter_batch(&process, &filter, input)
-            }
+            Filter::Batch(filter) => self.filter_batch(process, &filter, input),
             Filter::Own(filter) => {
-                Engine::<AnyReactor, _>::set_filtering(process.shared(), true);
                 self.engine_mut().set_busy(process.shared(), true);
                 // Busy processes are given nothing, so nobody else has it borrowed.
-                let call = || filter.borrow_mut()(&process, input);
-                let failed = contained(CallbackKind::Filter, Some(&process), call);
+                let call = || filter.borrow_mut()(process, input);
+                let failed = contained(CallbackKind::Filter, Some(process), call);
                 self.engine_mut().set_busy(process.shared(), false);
                 failed
             }
         };
-        Engine::<AnyReactor, _>::set_filtering(process.shared(), false);
+        process.shared().borrow_mut().filter_ends();
         self.report(failed);
         None
     }
@@ -214,7 +238,7 @@ impl Runtime {
         process: &Process,
         filter: &BatchFilter,
         input: Input,
-    ) -> Option<CallbackError> {
+    ) -> Option<Box<CallbackError>> {
         // A wait inside the filter finds none here and makes its own.
         let mut batch = self.inner.batch.take();
         let from = process.shared().borrow().contact().remote().cloned();
@@ -291,12 +315,18 @@ impl Runtime {
         }
     }
 
-    fn report(&self, failed: Option<CallbackError>) {
+    #[inline]
+    fn report(&self, failed: Option<Box<CallbackError>>) {
         if let Some(err) = failed {
-            let report = Rc::clone(&self.inner.report.borrow());
-            // Whoever reports a failure must not make one.
-            let _ = catch_unwind(AssertUnwindSafe(|| report(&err)));
+            self.report_failure(&err);
         }
+    }
+
+    #[cold]
+    fn report_failure(&self, err: &CallbackError) {
+        let report = Rc::clone(&self.inner.report.borrow());
+        // Whoever reports a failure must not make one.
+        let _ = catch_unwind(AssertUnwindSafe(|| report(err)));
     }
 }
 

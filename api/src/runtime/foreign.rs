@@ -47,6 +47,7 @@ impl Runtime {
     }
 
     /// Something was asked of the engine outside of a wait: a foreign loop has to wake up for it.
+    #[inline]
     pub(crate) fn nudge(&self) {
         #[cfg(unix)]
         if self.inner.depth.get() == 0 && self.inner.descriptor.get().is_some() {

@@ -48,7 +48,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// batch whose first was delivered.
     pub fn next_packet(&mut self, process: &Shared<H>) -> Option<Packet> {
         let p = process.borrow();
-        let event = self.queue.front()?;
+        let event = self.queue.front_other()?;
         let next = matches!(event, reactor::Event::Datagram { id, .. } if p.sock == Some(*id))
             && p.admits(event);
         drop(p);

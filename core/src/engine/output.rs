@@ -72,6 +72,15 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     ///
     /// [`SendError`]; nothing was queued.
     pub fn send(&mut self, process: &Shared<H>, data: Payload) -> Result<u64, SendError> {
+        let mut p = process.borrow_mut();
+        // Almost every time: a stream whose bytes go out as they are, with room in its queue.
+        if let Some(sock) = p.plain_sock()
+            && p.queued < p.limits.queue_len_max
+        {
+            p.queued = self.reactor.send(sock, data);
+            return Ok(self.hold_if_filled(&mut p, sock));
+        }
+        drop(p);
         self.send_within(process, data, true)
     }
 
@@ -85,6 +94,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         self.send_within(process, data, false)
     }
 
+    #[inline(never)]
     fn send_within(
         &mut self,
         process: &Shared<H>,
@@ -102,12 +112,19 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return self.send_packet(&mut p, data, None);
         }
         p.queued = Self::put(&mut self.reactor, &mut p, sock, data);
+        Ok(self.hold_if_filled(&mut p, sock))
+    }
+
+    /// What its filter sends holds its input back once that fills half of the queue; returns what is
+    /// queued.
+    #[inline]
+    fn hold_if_filled(&mut self, p: &mut Process<H>, sock: SockId) -> u64 {
         if p.filtering > 0 && p.queued >= (p.limits.queue_len_max / 2).max(1) && !p.holding {
             p.holding = true;
             self.reactor.watch_sent(sock, true);
-            Self::update_reading(&mut self.reactor, &mut p);
+            Self::update_reading(&mut self.reactor, p);
         }
-        Ok(p.queued)
+        p.queued
     }
 
     /// Queues `text` in the encoding of the process's coding, `utf-8-unix` if it has none; returns
@@ -347,12 +364,5 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             }
             _ => Err(FinishError::NotOpen(p.phase.status(false))),
         }
-    }
-
-    /// Tells the engine that a filter of `process` begins or ends, so that it knows which sends
-    /// answer input.
-    pub fn set_filtering(process: &Shared<H>, running: bool) {
-        let mut p = process.borrow_mut();
-        p.filtering = if running { p.filtering + 1 } else { p.filtering - 1 };
     }
 }

@@ -160,6 +160,7 @@ impl Buffers {
     /// While this number stays the same nobody has to look whether the buffer of a process still
     /// lives.
     #[must_use]
+    #[inline]
     pub fn kill_count(&self) -> u64 {
         self.0.borrow().killed
     }
