@@ -54,8 +54,13 @@ impl Runtime {
         if self.inner.kills_seen.replace(kills) != kills {
             self.delete_without_buffer();
         }
-        let delivery = self.engine_mut().next(admit);
-        self.limit_handshakes();
+        let (delivery, shakes) = {
+            let mut engine = self.engine_mut();
+            (engine.next(admit), engine.has_shaking())
+        };
+        if shakes {
+            self.limit_handshakes();
+        }
         let delivery = delivery?;
         Some(match delivery {
             Delivery::Input { process, input } => self.filter(self.process(process), input),

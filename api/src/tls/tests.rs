@@ -12,6 +12,7 @@ mod wire;
 
 use netproc_core::{
     layer::{Layer, Layers},
+    pool::Buf,
     shared_error::SharedError,
 };
 use rcgen::{
@@ -104,7 +105,9 @@ impl End {
     /// Hands it bytes of the wire; nothing more once it gave up.
     fn receive(&mut self, wire: &[u8]) {
         if self.failure.is_none() {
-            let received = self.layer.receive(wire, &mut self.plain);
+            let mut plain = Vec::new();
+            let received = self.layer.receive(Buf::copied(wire), &mut plain);
+            self.plain.extend(plain.iter().flat_map(|buf| buf.iter()));
             self.failure = received.err().map(|err| reason(&err));
         }
     }
@@ -113,12 +116,17 @@ impl End {
     fn wire(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         self.layer.wire(&mut out);
-        out
+        out.iter().flat_map(|payload| payload.as_slice().iter().copied()).collect()
+    }
+
+    /// Has it send `plain`, with the next [`wire`](Self::wire).
+    fn send(&mut self, plain: &[u8]) {
+        self.layer.send(plain.into()).unwrap();
     }
 
     /// What it has to send once it sent `plain`.
     fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
-        self.layer.send(plain);
+        self.send(plain);
         self.wire()
     }
 

@@ -80,7 +80,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if let Some(sock) = sock {
             p.unsent = self.reactor.queued(sock).saturating_add(early);
             if !matches!(how, Some(CloseHow::Now | CloseHow::Reset)) && p.linger != Some(0) {
-                Self::say_goodbye(&mut self.reactor, &mut p, sock);
+                self.say_goodbye(&mut p, sock);
             }
         }
         if looked_up {

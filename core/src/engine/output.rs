@@ -101,7 +101,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if p.kind == Kind::Datagram {
             return self.send_packet(&mut p, data, None);
         }
-        p.queued = Self::put(&mut self.reactor, &mut p, sock, data);
+        p.queued = self.put(&mut p, sock, data);
         if p.filtering > 0 && p.queued >= (p.limits.queue_len_max / 2).max(1) && !p.holding {
             p.holding = true;
             self.reactor.watch_sent(sock, true);
@@ -338,7 +338,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             }
             (Phase::Open | Phase::Draining, Some(sock)) => {
                 p.finished = true;
-                Self::finish_sending(&mut self.reactor, &mut p, sock);
+                self.finish_sending(&mut p, sock);
                 if p.peer_finished && p.apply(machine::Event::PeerFinished) {
                     // A half-open connection whose second half ends now.
                     self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
