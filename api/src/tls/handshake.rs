@@ -127,7 +127,9 @@ impl Handshake {
                 Link::Server(link) => {
                     drop(server::take_asked_for());
                     let taken = taken(link.process_tls_records(&mut self.held), &mut self.output);
-                    self.asked_for = server::take_asked_for().or(self.asked_for.take());
+                    if let Some(name) = server::take_asked_for() {
+                        self.asked_for = Some(name);
+                    }
                     taken
                 }
             };
@@ -213,7 +215,11 @@ fn taken<D>(
         }
         ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => Ok(Step::Blocked),
         // Data and good-byes come behind the handshake, and it is not shown what does.
-        _ => Err(Error::General("the library is ahead of its handshake".into())),
+        ConnectionState::ReadEarlyData(_)
+        | ConnectionState::ReadTraffic(_)
+        | ConnectionState::PeerClosed
+        | ConnectionState::Closed
+        | _ => Err(Error::General("the library is ahead of its handshake".into())),
     });
     (discard, step)
 }

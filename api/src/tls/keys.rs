@@ -10,6 +10,11 @@ use rustls::{
     kernel::KernelConnection,
     server::ServerConnectionData,
 };
+#[cfg(not(feature = "tls-ring"))]
+use rustls::{
+    ContentType, ProtocolVersion,
+    crypto::cipher::{OutboundChunks, OutboundPlainMessage},
+};
 
 /// A cipher and the number of the next record under its key.
 pub(super) struct Numbered<C: ?Sized> {
@@ -97,14 +102,28 @@ pub(super) fn sealing(
             suite.aead_alg.encrypter(key, iv, explicit)
         }
     };
+    #[cfg(not(feature = "tls-ring"))]
+    let cipher = if number > 0 { begun_at_zero(cipher)? } else { cipher };
     Ok(Numbered { cipher, number })
 }
 
+/// Seals an empty record with the number 0, which the handshake has used up, and drops it unseen.
+///
+/// AWS-LC sees to it that nonces only grow, and can tell only by the first, which has to be that of 0.
+#[cfg(not(feature = "tls-ring"))]
+fn begun_at_zero(
+    mut cipher: Box<dyn MessageEncrypter>,
+) -> Result<Box<dyn MessageEncrypter>, Error> {
+    let record = OutboundPlainMessage {
+        typ: ContentType::ApplicationData,
+        version: ProtocolVersion::TLSv1_2,
+        payload: OutboundChunks::Single(&[]),
+    };
+    cipher.encrypt(record, 0)?;
+    Ok(cipher)
+}
+
 /// The key and the nonce to begin with, the explicit part of 1.2 behind the fixed one.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the library may add ciphers; none of ours is one"
-)]
 fn taken_apart(secret: ConnectionTrafficSecrets) -> Result<(AeadKey, Iv), Error> {
     match secret {
         ConnectionTrafficSecrets::Aes128Gcm { key, iv }

@@ -303,7 +303,10 @@ impl Records {
             }
             ContentType::Alert => self.hear_alert(&record[range]).map(|()| None),
             ContentType::Handshake => self.hear_messages(&record[range], out).map(|()| None),
-            other => Err(unexpected(other)),
+            ContentType::ChangeCipherSpec
+            | ContentType::Heartbeat
+            | ContentType::Unknown(_)
+            | _ => Err(unexpected(kind)),
         }
     }
 
