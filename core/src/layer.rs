@@ -10,9 +10,9 @@ use crate::{pool::Buf, reactor::Payload, shared_error::SharedError};
 
 /// Bytes in, bytes out, and a handshake before.
 ///
-/// Bytes are handed over, not lent, so that a layer need not copy them: what came off the wire can be
-/// changed where it lies ([`Buf::get_mut`]) and handed on in parts ([`Buf::slice`]), what goes out is
-/// given as it was made.
+/// Bytes that came off the wire are handed over, so that a layer need not copy them: they can be changed
+/// where they lie ([`Buf::get_mut`]) and handed on in parts ([`Buf::slice`]). What goes out is given as
+/// it was made.
 ///
 /// It is [`Any`], so that whoever made it finds its own type again in a `dyn Layer`, as TLS does to
 /// tell what was agreed upon.
@@ -38,8 +38,8 @@ use crate::{pool::Buf, reactor::Payload, shared_error::SharedError};
 ///         Ok(())
 ///     }
 ///
-///     fn send(&mut self, plain: Payload) -> Result<(), SharedError> {
-///         let turned: Vec<u8> = plain.as_slice().iter().map(|byte| !byte).collect();
+///     fn send(&mut self, plain: &[u8]) -> Result<(), SharedError> {
+///         let turned: Vec<u8> = plain.iter().map(|byte| !byte).collect();
 ///         self.out.push(turned.into());
 ///         Ok(())
 ///     }
@@ -73,13 +73,14 @@ pub trait Layer: Any + fmt::Debug {
     /// [`wire`](Self::wire) still gives, an alert, may be sent, and what was appended still counts.
     fn receive(&mut self, wire: Buf, plain: &mut Vec<Buf>) -> Result<(), SharedError>;
 
-    /// Takes bytes of the process. Called once the handshake is done.
+    /// Takes bytes of the process, a part at a time, when they are about to go on the wire. Called once
+    /// the handshake is done.
     ///
     /// # Errors
     ///
     /// [`SharedError`]: no more can be sent, and of these bytes nothing was. The connection ends, once
     /// what [`wire`](Self::wire) still gives has gone.
-    fn send(&mut self, plain: Payload) -> Result<(), SharedError>;
+    fn send(&mut self, plain: &[u8]) -> Result<(), SharedError>;
 
     /// Appends to `out` what has to go on the wire now.
     fn wire(&mut self, out: &mut Vec<Payload>);

@@ -67,8 +67,8 @@ impl Layer for Toy {
         Ok(())
     }
 
-    fn send(&mut self, plain: Payload) -> Result<(), SharedError> {
-        plain.as_slice().chunks(200).for_each(|piece| self.record(piece));
+    fn send(&mut self, plain: &[u8]) -> Result<(), SharedError> {
+        plain.chunks(200).for_each(|piece| self.record(piece));
         Ok(())
     }
 
@@ -461,9 +461,9 @@ impl Layer for Upside {
         Ok(())
     }
 
-    fn send(&mut self, plain: Payload) -> Result<(), SharedError> {
+    fn send(&mut self, plain: &[u8]) -> Result<(), SharedError> {
         self.left = self.left.checked_sub(1).ok_or_else(|| SharedError::new("used up"))?;
-        let turned = plain.as_slice().iter().map(|byte| !byte);
+        let turned = plain.iter().map(|byte| !byte);
         self.out.push(turned.collect::<Vec<_>>().into());
         Ok(())
     }

@@ -82,6 +82,12 @@ impl Handshake {
         !self.link.common().is_handshaking()
     }
 
+    /// How much room what is held of the peer takes.
+    #[cfg(test)]
+    pub(super) fn held_len(&self) -> usize {
+        self.held.capacity()
+    }
+
     /// Takes what is to be sent now.
     pub(super) fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)

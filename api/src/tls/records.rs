@@ -148,6 +148,12 @@ impl Records {
         self.is_peer_finished
     }
 
+    /// How much room what is held of the peer takes.
+    #[cfg(test)]
+    pub(super) fn held_len(&self) -> usize {
+        self.partial.capacity() + self.message.capacity()
+    }
+
     fn is_1_3(&self) -> bool {
         matches!(self.keys.suite(), SupportedCipherSuite::Tls13(_))
     }
@@ -163,8 +169,9 @@ impl Records {
     ) -> Result<(), Error> {
         let received = self.receive_all(&mut wire, from, plain, out);
         received.map_err(|breach| {
-            if let Some(alert) = breach.alert {
-                self.end(FATAL, alert, out);
+            match breach.alert {
+                Some(alert) => self.end(FATAL, alert, out),
+                None => self.is_finished = true,
             }
             breach.error
         })
@@ -434,7 +441,7 @@ impl Records {
     }
 
     /// Seals with the next key from now on, and says so.
-    fn change_sealing(&mut self, out: &mut Vec<Payload>) -> Result<(), SealError> {
+    pub(super) fn change_sealing(&mut self, out: &mut Vec<Payload>) -> Result<(), SealError> {
         self.seal(ContentType::Handshake, &[KEY_UPDATE, 0, 0, 1, 0], out)?;
         self.sealing = self.keys.next_sealing()?;
         self.owes_key_update = false;
@@ -455,7 +462,7 @@ impl Records {
     }
 
     /// Seals a record: one copy, into memory of its own.
-    fn seal(
+    pub(super) fn seal(
         &mut self,
         kind: ContentType,
         bytes: &[u8],

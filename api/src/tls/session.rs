@@ -90,6 +90,30 @@ impl Session {
         })
     }
 
+    /// Sends a record that no session would.
+    #[cfg(test)]
+    pub(super) fn forge(&mut self, kind: rustls::ContentType, bytes: &[u8]) {
+        let Stage::Standing(_, records) = &mut self.stage else { panic!("it does not stand") };
+        records.seal(kind, bytes, &mut self.output).expect("the cipher takes any kind");
+    }
+
+    /// Takes new keys to seal with, though none are due.
+    #[cfg(test)]
+    pub(super) fn renew_keys(&mut self) {
+        let Stage::Standing(_, records) = &mut self.stage else { panic!("it does not stand") };
+        records.change_sealing(&mut self.output).expect("1.3 has a next key");
+    }
+
+    /// How much of the peer's is held.
+    #[cfg(test)]
+    pub(super) fn held_len(&self) -> usize {
+        match &self.stage {
+            Stage::Shaking(handshake) => handshake.held_len(),
+            Stage::Standing(_, records) => records.held_len(),
+            Stage::Over => 0,
+        }
+    }
+
     /// Hands bytes to a handshake under way; returns how many were its own.
     fn shake_hands(&mut self, bytes: &[u8]) -> Result<usize, SharedError> {
         let Stage::Shaking(handshake) = &mut self.stage else { return Ok(0) };
@@ -138,10 +162,10 @@ impl Layer for Session {
         received.map_err(|err| failure(err, false))
     }
 
-    fn send(&mut self, plain: Payload) -> Result<(), SharedError> {
+    fn send(&mut self, plain: &[u8]) -> Result<(), SharedError> {
         debug_assert!(self.is_established(), "the engine sends once the handshake is done");
         let Stage::Standing(_, records) = &mut self.stage else { return Ok(()) };
-        records.send(plain.as_slice(), &mut self.output).map_err(|err| match err {
+        records.send(plain, &mut self.output).map_err(|err| match err {
             SealError::KeysUsedUp => SharedError::new(HandshakeFailure::KeysUsedUp),
             SealError::Cipher(err) => failure(err, false),
         })

@@ -3,10 +3,12 @@
 //! Invariant: no socket and no clock but the one that checks certificates. What the engine makes of
 //! a layer is tested with the engine.
 
+mod breach;
 mod certificates;
 mod damage;
 mod files;
 mod handshake;
+mod library;
 mod settings;
 mod wire;
 
@@ -19,7 +21,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
 };
 
-use super::{HandshakeFailure, TlsClient, TlsIdentity, TlsInfo, TlsServer, TlsTrust, TlsVersion};
+use std::any::Any;
+
+use super::{
+    HandshakeFailure, TlsClient, TlsIdentity, TlsInfo, TlsServer, TlsTrust, TlsVersion,
+    session::Session,
+};
 
 const BOTH: [TlsVersion; 2] = [TlsVersion::V1_2, TlsVersion::V1_3];
 
@@ -99,7 +106,11 @@ struct End {
 
 impl End {
     fn new(layers: &dyn Layers) -> Self {
-        Self { layer: layers.make().unwrap(), plain: Vec::new(), failure: None }
+        Self::of(layers.make().unwrap())
+    }
+
+    fn of(layer: Box<dyn Layer>) -> Self {
+        Self { layer, plain: Vec::new(), failure: None }
     }
 
     /// Hands it bytes of the wire; nothing more once it gave up.
@@ -121,13 +132,18 @@ impl End {
 
     /// Has it send `plain`, with the next [`wire`](Self::wire).
     fn send(&mut self, plain: &[u8]) {
-        self.layer.send(plain.into()).unwrap();
+        self.layer.send(plain).unwrap();
     }
 
     /// What it has to send once it sent `plain`.
     fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
         self.send(plain);
         self.wire()
+    }
+
+    fn session(&mut self) -> &mut Session {
+        let layer: &mut dyn Any = &mut *self.layer;
+        layer.downcast_mut().expect("a layer of TLS")
     }
 
     fn info(&self) -> TlsInfo {

@@ -50,11 +50,10 @@ pub(crate) fn main(options: &LoadOptions, keys: &Keys) -> io::Result<()> {
     let (server, pid) = (([127, 0, 0, 1], options.port).into(), Pid::from_raw(options.pid));
     let clock = clock_getcpuclockid(pid)?;
     let job = options.job;
-    let config = keys.client(job == Job::ResumedHandshake)?;
     let window = if job.is_handshake() {
-        Handshakes::new(job, server, config).run(options.connections, until, clock)
+        Handshakes::new(job, server, keys).run(options.connections, until, clock)
     } else {
-        Load::connect(job, server, &config, options.connections)
+        Load::connect(job, server, &keys.client(false)?, options.connections)
             .and_then(|mut load| load.run(until, clock))
     };
     let mut stdout = io::stdout().lock();
@@ -244,10 +243,10 @@ impl Connection {
 
 /// Threads that connect, shake hands, have one byte echoed, say good-bye, and begin anew.
 #[derive(Debug)]
-struct Handshakes {
+struct Handshakes<'a> {
     job: Job,
     server: SocketAddr,
-    config: Arc<ClientConfig>,
+    keys: &'a Keys,
     count: AtomicU64,
     /// The count that ends the window.
     last: AtomicU64,
@@ -262,10 +261,10 @@ enum Word {
     Failed(io::Error),
 }
 
-impl Handshakes {
-    fn new(job: Job, server: SocketAddr, config: Arc<ClientConfig>) -> Self {
+impl<'a> Handshakes<'a> {
+    fn new(job: Job, server: SocketAddr, keys: &'a Keys) -> Self {
         let (count, last) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        Self { job, server, config, count, last, is_over: AtomicBool::new(false) }
+        Self { job, server, keys, count, last, is_over: AtomicBool::new(false) }
     }
 
     fn run(&self, threads: usize, until: Until, clock: ClockId) -> io::Result<Window> {
@@ -313,9 +312,11 @@ impl Handshakes {
     }
 
     fn repeat(&self, teller: &Sender<Word>) -> io::Result<()> {
+        // Tickets of its own: each connection takes one up and leaves more.
+        let config = self.keys.client(self.job == Job::ResumedHandshake)?;
         let (mut done, mut is_last_told) = (0, false);
         while !self.is_over.load(Ordering::Relaxed) {
-            self.once(done > 0)?;
+            self.once(&config, done > 0)?;
             done += 1;
             let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
             if done == WARM_UP_HANDSHAKES {
@@ -329,18 +330,16 @@ impl Handshakes {
         Ok(())
     }
 
-    fn once(&self, may_resume: bool) -> io::Result<()> {
-        let (mut socket, mut tls) = connect(self.server, &self.config)?;
+    fn once(&self, config: &Arc<ClientConfig>, may_resume: bool) -> io::Result<()> {
+        let (mut socket, mut tls) = connect(self.server, config)?;
         let mut stream = Stream::new(&mut tls, &mut socket);
         stream.write_all(b"x")?;
         let mut echo = [0];
         stream.read_exact(&mut echo)?;
-        let (kind, resumes) = (tls.handshake_kind(), self.job == Job::ResumedHandshake);
-        let is_expected = match kind {
-            Some(HandshakeKind::Resumed) => resumes,
-            // What another thread has left to take up, the first of this one may take.
-            _ => !(resumes && may_resume),
-        };
+        let resumes = may_resume && self.job == Job::ResumedHandshake;
+        let (kind, expected) =
+            (tls.handshake_kind(), [HandshakeKind::Full, HandshakeKind::Resumed]);
+        let is_expected = kind == Some(expected[usize::from(resumes)]);
         if echo != *b"x" || !is_expected {
             return Err(wrong(format!("echoed {echo:?} after a handshake of kind {kind:?}")));
         }

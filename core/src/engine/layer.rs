@@ -16,8 +16,14 @@ use crate::{
     shared_error::SharedError,
 };
 
+/// The most bytes that cross a layer at once on their way out.
+const CROSSING_LEN_MAX: usize = 16 * 1024;
+
+/// With so many bytes waiting for the wire, what else is sent waits on the other side of its layer.
+pub(super) const WIRE_LEN_MAX: u64 = 64 * 1024;
+
 /// The most payloads and inputs that the engine keeps room for between two crossings of a layer.
-const CROSSING_KEPT_MAX: usize = 64;
+const CROSSINGS_KEPT_MAX: usize = 64;
 
 /// Why a connection cannot get a layer. Nothing has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -82,8 +88,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         match layers.make() {
             Ok(layer) => {
                 let established = layer.is_established();
-                let state = LayerState { layer, established, finished: false, truncated: false };
-                p.layer = Some(Box::new(state));
+                p.layer = Some(Box::new(LayerState::new(layer)));
                 self.put_wire(&mut p, sock);
                 Self::update_reading(&mut self.reactor, &mut p);
                 drop(p);
@@ -198,7 +203,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         for buf in plain.drain(..).filter(|buf| !buf.is_empty()) {
             self.tell(process, reactor::Event::Data { id, buf, lost: 0 }, admit, &mut first);
         }
-        plain.shrink_to(CROSSING_KEPT_MAX);
+        plain.shrink_to(CROSSINGS_KEPT_MAX);
         self.plain = plain;
         match received {
             Err(err) => self.give_up(process, id, err),
@@ -266,27 +271,53 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Sends bytes of the process, through its layer if it has one; returns what is queued.
     pub(super) fn put(&mut self, p: &mut Process<H>, sock: SockId, data: Payload) -> u64 {
         let Some(state) = &mut p.layer else { return self.reactor.send(sock, data) };
-        let sent = state.layer.send(data);
-        let queued = self.put_wire(p, sock);
-        if let Err(err) = sent
-            && p.layer_failed.is_none()
-        {
-            p.layer_failed = Some(err);
-            self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
+        let wire_has_room = self.reactor.queued(sock) < WIRE_LEN_MAX;
+        if state.waiting.is_empty() && data.len() <= CROSSING_LEN_MAX && wire_has_room {
+            let sent = state.layer.send(data.as_slice());
+            self.crossed(p, sock, sent);
+        } else {
+            state.waiting.push(data);
+            self.cross(p, sock, WIRE_LEN_MAX);
         }
-        queued
+        Self::waiting(&self.reactor, p)
     }
 
-    /// Sends what the layer wants sent; returns what is queued.
-    fn put_wire(&mut self, p: &mut Process<H>, sock: SockId) -> u64 {
-        if let Some(state) = &mut p.layer {
-            state.layer.wire(&mut self.wire);
+    /// Lets what waits for the layer cross it as long as less than `len_max` waits for the wire. If
+    /// something is left, the next poll ends when bytes have gone.
+    ///
+    /// What a layer makes is memory of its own: less is taken that way, and it is still in cache when
+    /// the kernel copies it.
+    pub(super) fn cross(&mut self, p: &mut Process<H>, sock: SockId, len_max: u64) {
+        while p.layer_failed.is_none() && self.reactor.queued(sock) < len_max {
+            let Some(state) = &mut p.layer else { return };
+            let Some(piece) = state.waiting.chunks().next() else { return };
+            let len = piece.len().min(CROSSING_LEN_MAX);
+            let sent = state.layer.send(&piece[..len]);
+            state.waiting.advance(len);
+            self.crossed(p, sock, sent);
         }
+        if p.layer_waiting() > 0 {
+            self.reactor.watch_sent(sock, true);
+        }
+    }
+
+    /// Sends what the layer has made of bytes of the process; one that can send no more is the end.
+    fn crossed(&mut self, p: &mut Process<H>, sock: SockId, sent: Result<(), SharedError>) {
+        self.put_wire(p, sock);
+        if let Err(err) = sent {
+            p.layer_failed.get_or_insert(err);
+            self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
+        }
+    }
+
+    /// Sends what the layer wants sent.
+    fn put_wire(&mut self, p: &mut Process<H>, sock: SockId) {
+        let Some(state) = &mut p.layer else { return };
+        state.layer.wire(&mut self.wire);
         for payload in self.wire.drain(..).filter(|payload| !payload.is_empty()) {
             self.reactor.send(sock, payload);
         }
-        self.wire.shrink_to(CROSSING_KEPT_MAX);
-        self.reactor.queued(sock)
+        self.wire.shrink_to(CROSSINGS_KEPT_MAX);
     }
 
     /// The sending direction ends behind everything queued, the layer's word of it included.
@@ -295,8 +326,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         self.reactor.finish(sock);
     }
 
-    /// The layer says that no more will be sent.
+    /// The layer says that no more will be sent, behind all that waits for it.
     pub(super) fn say_goodbye(&mut self, p: &mut Process<H>, sock: SockId) {
+        self.cross(p, sock, u64::MAX);
         if let Some(state) = &mut p.layer
             && state.established
         {

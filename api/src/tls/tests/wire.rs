@@ -1,28 +1,14 @@
 //! How bytes pass: in pieces of any size, a lot of them, and how each side says that it is done.
 
-use std::sync::Arc;
-
-use proptest::prelude::*;
-use rustls::{
-    CipherSuite, ClientConfig, SupportedCipherSuite, Tls12CipherSuite,
-    client::UnbufferedClientConnection,
-    crypto::{CipherSuiteCommon, CryptoProvider},
-};
-
 use super::*;
-use crate::tls::{
-    handshake::Link,
-    session::{Judgement, Session},
-    verify::Blind,
-};
-
+use proptest::prelude::*;
 fn pair() -> Pair {
     let root = Authority::new("root");
     Pair::established(&root.client("a.example"), &root.server("a.example"))
 }
 
 /// Bytes that repeat nowhere near where they were.
-fn noise(len: usize) -> Vec<u8> {
+pub(super) fn noise(len: usize) -> Vec<u8> {
     let mut state = 1_u32;
     let mut next = || {
         state ^= state << 13;
@@ -156,57 +142,6 @@ fn four_mebibytes_pass_both_ways_partly_byte_by_byte() {
             assert!(overhead < LEN / 100, "{version}: {overhead} bytes of overhead");
         }
     }
-}
-
-/// A client of 1.2 whose keys may seal no more than `records_max` records.
-fn short_lived(records_max: u64) -> Session {
-    let provider = crate::tls::provider();
-    let suite = provider.cipher_suites.iter().find_map(|suite| match suite {
-        SupportedCipherSuite::Tls12(suite)
-            if suite.common.suite == CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 =>
-        {
-            Some(*suite)
-        }
-        SupportedCipherSuite::Tls12(_) | SupportedCipherSuite::Tls13(_) => None,
-    });
-    let known = suite.unwrap();
-    let common = CipherSuiteCommon { confidentiality_limit: records_max, ..known.common };
-    let suite: &'static _ = Box::leak(Box::new(Tls12CipherSuite { common, ..*known }));
-    let provider = CryptoProvider { cipher_suites: vec![suite.into()], ..provider };
-    let mut config = ClientConfig::builder_with_provider(provider.into())
-        .with_protocol_versions(&[&rustls::version::TLS12])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Blind::new()))
-        .with_no_client_auth();
-    config.enable_secret_extraction = true;
-    let link = UnbufferedClientConnection::new(config.into(), "a.example".try_into().unwrap());
-    Session::begin(Link::Client(link.unwrap()), Judgement::Blind, None).unwrap()
-}
-
-#[test]
-fn a_session_whose_keys_are_used_up_ends_and_says_so() {
-    const RECORDS_MAX: u64 = 16;
-    let layer = Box::new(short_lived(RECORDS_MAX));
-    let client = End { layer, plain: Vec::new(), failure: None };
-    let server = End::new(&Authority::new("root").server("a.example"));
-    let mut pair = Pair { client, server };
-    pair.settle();
-    pair.assert_established();
-    // The handshake took the first number.
-    for number in 1..RECORDS_MAX {
-        let wire = pair.client.seal(b"x");
-        pair.server.receive(&wire);
-        assert!(!pair.server.layer.is_peer_finished(), "record {number}");
-    }
-    let refused = pair.client.layer.send(b"x".into()).unwrap_err();
-    assert_eq!(reason(&refused), HandshakeFailure::KeysUsedUp);
-    let goodbye = pair.client.wire();
-    pair.server.receive(&goodbye);
-    assert!(pair.server.layer.is_peer_finished());
-    assert_eq!(pair.server.failure, None);
-    assert_eq!(pair.server.plain.len() as u64, RECORDS_MAX - 1, "all but the one refused");
-    assert_eq!(pair.client.seal(b"too late"), [] as [u8; 0]);
 }
 
 proptest! {
