@@ -11,8 +11,11 @@ mod client;
 mod error;
 mod failure;
 mod files;
+mod handshake;
 mod identity;
 mod info;
+mod keys;
+mod records;
 mod server;
 mod session;
 #[cfg(test)]

@@ -22,3 +22,5 @@ mod serve;
 
 #[cfg(target_os = "linux")]
 pub mod echo;
+#[cfg(target_os = "linux")]
+pub mod tls;

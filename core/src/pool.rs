@@ -1,10 +1,11 @@
 //! Receive memory: a pool of equal slots, and [`Buf`], a counted guard over part of one.
 //!
 //! Invariant: the bytes under a `Buf` are written before the guard exists and never again while it
-//! lives. A backend holds a slot as a [`Slot`] and fills it from the front; each filling may become
-//! a guard; the slot is free again when the backend has let go of it *and* the last guard is gone.
-//! Free slots come back most recently used first, so the working set stays in cache however large
-//! the pool is; memory never touched costs only address space.
+//! lives, but through itself and only if no other guard is over them. A backend holds a slot as a
+//! [`Slot`] and fills it from the front; each filling may become a guard; the slot is free again when
+//! the backend has let go of it *and* the last guard is gone. Free slots come back most recently used
+//! first, so the working set stays in cache however large the pool is; memory never touched costs
+//! only address space.
 //!
 //! This is core's one file with unsafe code. What to do with a full pool is the backends' affair.
 
@@ -332,7 +333,8 @@ impl Slot {
         let start = self.room_ptr();
         self.filled += len;
         self.pool.add_guard(self.index);
-        Buf { mem: Mem::Slot(Rc::clone(&self.pool), self.index), start, len }
+        let mem = Mem::Slot(Rc::clone(&self.pool), self.index);
+        Buf { mem, start, len, sole: Cell::new(true) }
     }
 }
 
@@ -390,11 +392,12 @@ impl Drop for Mem {
 /// assert_eq!(&path[..], b"/index");
 /// assert_eq!(line.clone(), line);
 /// ```
-#[derive(Clone)]
 pub struct Buf {
     mem: Mem,
     start: NonNull<u8>,
     len: u32,
+    /// No other guard covers a byte of these: it was made by a fill and never cloned or sliced.
+    sole: Cell<bool>,
 }
 
 impl Buf {
@@ -405,10 +408,7 @@ impl Buf {
     /// Panics past 4 GiB, more than one read ever brings.
     #[must_use]
     pub fn copied(bytes: &[u8]) -> Self {
-        let len = u32::try_from(bytes.len()).expect("a buffer is shorter than 4 GiB");
-        let bytes: Rc<Box<[u8]>> = Rc::new(bytes.into());
-        let start = NonNull::from(&**bytes).cast();
-        Self { mem: Mem::Heap(bytes), start, len }
+        Self::from(bytes.to_vec())
     }
 
     /// A guard over a part of the same memory.
@@ -422,17 +422,23 @@ impl Buf {
         let len = self[range.clone()].len() as u32;
         // SAFETY: the indexing above has checked the range against the bytes behind `start`.
         let start = unsafe { self.start.add(range.start) };
-        Self { mem: self.mem.clone(), start, len }
+        self.sole.set(false);
+        Self { mem: self.mem.clone(), start, len, sole: Cell::new(false) }
     }
 
-    /// The bytes for change, if no other guard shares their memory: to decrypt in place.
+    /// The bytes for change, if no other guard is over any of them: to decrypt in place.
+    ///
+    /// What one read brought can be changed until it is cloned or sliced, whoever has other parts of
+    /// its slot; after that, only the last guard of the slot can.
     #[must_use]
     pub fn get_mut(&mut self) -> Option<&mut [u8]> {
         let (start, len) = (self.start.as_ptr(), self.len as usize);
+        let sole = self.sole.get();
         match &mut self.mem {
-            Mem::Slot(pool, slot) if pool.count(*slot).get() & !HELD == 1 => {
-                // SAFETY: this is the only guard of the slot, so no other reference covers these
-                // bytes, and a `Slot` only writes behind what it has guarded.
+            Mem::Slot(pool, slot) if sole || pool.count(*slot).get() & !HELD == 1 => {
+                // SAFETY: no other guard is over these bytes: there is none of this slot, or each
+                // has what another read brought, since reads never overlap and what would, a clone
+                // or a slice, ends `sole` for both. A `Slot` only writes behind what it has guarded.
                 Some(unsafe { slice::from_raw_parts_mut(start, len) })
             }
             Mem::Slot(..) => None,
@@ -472,13 +478,34 @@ impl Buf {
     }
 }
 
+impl Clone for Buf {
+    fn clone(&self) -> Self {
+        self.sole.set(false);
+        Self { mem: self.mem.clone(), start: self.start, len: self.len, sole: Cell::new(false) }
+    }
+}
+
+/// Takes the bytes over; they are copied only if the vector has room for more.
+///
+/// # Panics
+///
+/// Panics past 4 GiB, more than one read ever brings.
+impl From<Vec<u8>> for Buf {
+    fn from(bytes: Vec<u8>) -> Self {
+        let len = u32::try_from(bytes.len()).expect("a buffer is shorter than 4 GiB");
+        let bytes = Rc::new(bytes.into_boxed_slice());
+        let start = NonNull::from(&**bytes).cast();
+        Self { mem: Mem::Heap(bytes), start, len, sole: Cell::new(true) }
+    }
+}
+
 impl Deref for Buf {
     type Target = [u8];
 
     #[inline]
     fn deref(&self) -> &[u8] {
         // SAFETY: `mem` keeps the memory alive and `start` and `len` lie inside it; nobody writes
-        // these bytes while a guard exists (`get_mut` needs the only one, mutably).
+        // these bytes while a guard exists (`get_mut` needs the only one over them, mutably).
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len as usize) }
     }
 }
@@ -591,6 +618,36 @@ mod tests {
     }
 
     #[test]
+    fn what_one_read_brought_can_be_changed_beside_what_another_did() {
+        let pool = Pool::new(2, 64).unwrap();
+        let mut slot = pool.take().unwrap();
+        let (mut first, mut second) = (filled(&mut slot, b"first"), filled(&mut slot, b"second"));
+        for buf in [&mut first, &mut second] {
+            buf.get_mut().unwrap().make_ascii_uppercase();
+        }
+        assert_eq!((&first[..], &second[..]), (&b"FIRST"[..], &b"SECOND"[..]));
+        let part = first.slice(0..1);
+        drop(part);
+        assert!(first.get_mut().is_none(), "it may have been sliced for somebody else");
+        assert!(second.get_mut().is_some());
+        let copies = [second.clone()];
+        assert!(second.get_mut().is_none());
+        drop((first, copies));
+        assert!(second.get_mut().is_some(), "the last guard");
+    }
+
+    #[test]
+    fn a_vector_is_taken_over_as_it_is() {
+        let mut bytes = Vec::with_capacity(3);
+        bytes.extend_from_slice(b"abc");
+        let place = bytes.as_ptr();
+        let mut buf = Buf::from(bytes);
+        assert_eq!((buf.as_ptr(), buf.in_slot()), (place, false));
+        buf.get_mut().unwrap()[1] = b'x';
+        assert_eq!(&buf[..], b"axc");
+    }
+
+    #[test]
     fn a_failed_fill_changes_nothing() {
         let pool = Pool::new(2, 64).unwrap();
         let mut slot = pool.take().unwrap();
@@ -630,9 +687,9 @@ mod tests {
     }
 
     proptest! {
-        /// Random takes, fills, clones, slices, spills and drops against a model of the bytes.
+        /// Random takes, fills, clones, slices, changes, spills and drops against a model of the bytes.
         #[test]
-        fn no_order_of_calls_loses_a_slot_or_a_byte(steps in proptest::collection::vec((0u8..8, any::<u8>()), 1..400)) {
+        fn no_order_of_calls_loses_a_slot_or_a_byte(steps in proptest::collection::vec((0u8..9, any::<u8>()), 1..400)) {
             let pool = Pool::new(4, 64).unwrap();
             let mut slots: Vec<Slot> = Vec::new();
             let mut bufs: Vec<(Buf, Vec<u8>)> = Vec::new();
@@ -658,6 +715,14 @@ mod tests {
                     7 if !bufs.is_empty() => {
                         let at = pick % bufs.len();
                         bufs[at].0.spill_if_scarce();
+                    }
+                    8 if !bufs.is_empty() => {
+                        let at = pick % bufs.len();
+                        let (buf, model) = &mut bufs[at];
+                        if let Some(bytes) = buf.get_mut() {
+                            bytes.fill(byte);
+                            model.fill(byte);
+                        }
                     }
                     _ => for slot in &mut slots { slot.rewind(); },
                 }

@@ -13,6 +13,7 @@ use crate::{
     layer::{Layer, Layers},
     machine::{Event, Phase, Status},
     options::SockOption,
+    outbox::Outbox,
     plist::Plist,
     reactor::{self, ConfigError, Kind, Payload, SockId, SysError, Tick},
     shared_error::SharedError,
@@ -475,6 +476,11 @@ impl<H> Process<H> {
         self.layer_failed.as_ref()
     }
 
+    /// Bytes accepted by `send` that wait for its layer.
+    pub(crate) fn layer_waiting(&self) -> u64 {
+        self.layer.as_ref().map_or(0, |state| state.waiting.bytes())
+    }
+
     /// Whether the handshake of its layer is under way, which nothing stops.
     #[must_use]
     pub fn is_shaking(&self) -> bool {
@@ -519,12 +525,22 @@ impl<H> Process<H> {
 #[derive(Debug)]
 pub(crate) struct LayerState {
     pub(crate) layer: Box<dyn Layer>,
+    /// What was sent and has yet to cross the layer, as long as enough waits for the wire.
+    pub(crate) waiting: Outbox,
     /// The process has been told that the handshake is done, or is about to be.
     pub(crate) established: bool,
     /// The peer's closing notice was seen.
     pub(crate) finished: bool,
     /// The wire ended without a closing notice.
     pub(crate) truncated: bool,
+}
+
+impl LayerState {
+    pub(crate) fn new(layer: Box<dyn Layer>) -> Self {
+        let established = layer.is_established();
+        let waiting = Outbox::default();
+        Self { layer, waiting, established, finished: false, truncated: false }
+    }
 }
 
 /// The part of a process whose bytes are text.

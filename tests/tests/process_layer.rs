@@ -11,8 +11,8 @@ use std::{
 };
 
 use netproc::{
-    Event, Exit, Failure, Layer, Layers, Limits, Process, Reason, SendWaitError, SharedError,
-    Status, UpgradeError,
+    Buf, Event, Exit, Failure, Layer, Layers, Limits, Payload, Process, Reason, SendWaitError,
+    SharedError, Status, UpgradeError,
 };
 use netproc_tests::{
     conformance,
@@ -39,8 +39,8 @@ impl Toy {
 }
 
 impl Layer for Toy {
-    fn receive(&mut self, wire: &[u8], plain: &mut Vec<u8>) -> Result<(), SharedError> {
-        self.unread.extend_from_slice(wire);
+    fn receive(&mut self, wire: Buf, plain: &mut Vec<Buf>) -> Result<(), SharedError> {
+        self.unread.extend_from_slice(&wire);
         if !self.established {
             let len = self.unread.len().min(GREETING.len());
             if self.unread[..len] != GREETING[..len] {
@@ -61,18 +61,19 @@ impl Layer for Toy {
                 return Err(SharedError::new("a record too long"));
             }
             self.finished = len == 0;
-            plain.extend(self.unread[1..=len].iter().map(|byte| !byte));
+            plain.push(self.unread[1..=len].iter().map(|byte| !byte).collect::<Vec<_>>().into());
             self.unread.drain(..=len);
         }
         Ok(())
     }
 
-    fn send(&mut self, plain: &[u8]) {
+    fn send(&mut self, plain: &[u8]) -> Result<(), SharedError> {
         plain.chunks(200).for_each(|piece| self.record(piece));
+        Ok(())
     }
 
-    fn wire(&mut self, out: &mut Vec<u8>) {
-        out.append(&mut self.out);
+    fn wire(&mut self, out: &mut Vec<Payload>) {
+        out.push(std::mem::take(&mut self.out).into());
     }
 
     fn is_established(&self) -> bool {
@@ -431,6 +432,108 @@ conformance!(on (poll epoll uring): a_start_that_fails_leaves_no_limit_of_its_ha
     let begin = Instant::now();
     rig.rt.run()?;
     assert!(begin.elapsed() < Duration::from_secs(5), "nothing was left to wait for");
+    Ok(())
+});
+
+/// Turns every byte upside down where it lies, and shakes no hands. Seals so many messages.
+#[derive(Debug)]
+struct Upside {
+    out: Vec<Payload>,
+    left: u32,
+}
+
+#[derive(Debug)]
+struct Upsides(u32);
+
+impl Layers for Upsides {
+    fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
+        Ok(Box::new(Upside { out: Vec::new(), left: self.0 }))
+    }
+}
+
+impl Layer for Upside {
+    fn receive(&mut self, mut wire: Buf, plain: &mut Vec<Buf>) -> Result<(), SharedError> {
+        let bytes = wire.get_mut().ok_or_else(|| SharedError::new("not alone"))?;
+        bytes.iter_mut().for_each(|byte| *byte = !*byte);
+        let half = wire.len() / 2;
+        // An empty part is nothing that a process could hear of.
+        plain.extend([wire.slice(0..half), wire.slice(half..wire.len()), wire.slice(0..0)]);
+        Ok(())
+    }
+
+    fn send(&mut self, plain: &[u8]) -> Result<(), SharedError> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| SharedError::new("used up"))?;
+        let turned = plain.iter().map(|byte| !byte);
+        self.out.push(turned.collect::<Vec<_>>().into());
+        Ok(())
+    }
+
+    fn wire(&mut self, out: &mut Vec<Payload>) {
+        out.append(&mut self.out);
+    }
+
+    fn is_established(&self) -> bool {
+        true
+    }
+
+    fn is_peer_finished(&self) -> bool {
+        false
+    }
+
+    fn finish(&mut self) {}
+}
+
+conformance!(a_layer_without_a_handshake_is_open_at_once, |rig| {
+    let server = rig.server().layers(Upsides(9)).start()?;
+    let client = rig.client(&server).layers(Upsides(9)).start()?;
+    let child = rig.child(&server);
+    rig.until_line(&child, "open from 127.0.0.1 (open)");
+    client.send("there")?;
+    child.send("back")?;
+    rig.until_bytes(&child, b"there");
+    rig.until_bytes(&client, b"back");
+    // Nobody waits for an upgrade to it either.
+    let (_server, client, child) = rig.pair()?;
+    child.upgrade(Upsides(9))?;
+    rig.until_line(&child, "secured (open)");
+    client.send(&[!b'h', !b'i'])?;
+    rig.until_bytes(&child, b"hi");
+    Ok(())
+});
+
+conformance!(what_comes_at_once_is_changed_where_it_lies_and_told_in_order, |rig| {
+    let server = rig.server().layers(Upsides(0)).start()?;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(rig.connect(&server)?);
+    }
+    rig.until("all of them", || rig.children(&server) == 20);
+    let bytes = pattern(5, 5000);
+    let turned: Vec<u8> = bytes.iter().map(|byte| !byte).collect();
+    for client in &clients {
+        client.send(turned.clone())?;
+    }
+    for child in rig.connections(&server) {
+        rig.until_bytes(&child, &bytes);
+        assert_eq!((child.status(), child.layer_error().map(|_| ())), (Status::Open, None));
+    }
+    Ok(())
+});
+
+conformance!(a_layer_that_can_send_no_more_ends_the_connection_behind_what_it_sent, |rig| {
+    let server = rig.server().layers(Upsides(2)).start()?;
+    let client = rig.connect(&server)?;
+    let child = rig.child(&server);
+    rig.until_line(&child, "open from 127.0.0.1 (open)");
+    for text in ["one", "two", "three", "four"] {
+        child.send(text)?;
+    }
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    assert_eq!(child.exit(), Exit::Broken(Reason::Corrupt));
+    assert_eq!(child.layer_error().map(|err| err.to_string()).as_deref(), Some("used up"));
+    rig.until_line(&client, "connection broken by remote peer (closed)");
+    let sent: Vec<u8> = b"onetwo".iter().map(|byte| !byte).collect();
+    assert_eq!(rig.log.bytes_of(&client), sent);
     Ok(())
 });
 

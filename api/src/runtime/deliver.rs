@@ -78,8 +78,13 @@ impl Runtime {
     /// Delivers whatever comes next, bytes included.
     #[inline(never)]
     fn deliver_other(&self, admit: Admit<'_, Handlers>) -> Option<Option<(Process, Event)>> {
-        let delivery = self.engine_mut().next(admit);
-        self.limit_handshakes();
+        let (delivery, shakes) = {
+            let mut engine = self.engine_mut();
+            (engine.next(admit), engine.has_shaking())
+        };
+        if shakes {
+            self.limit_handshakes();
+        }
         Some(match delivery? {
             Delivery::Input { process, input } => self.input(process, input),
             Delivery::Event { process, event } => self.sentinel(self.process(process), event),

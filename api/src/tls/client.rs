@@ -10,8 +10,8 @@ use netproc_core::{
     shared_error::SharedError,
 };
 use rustls::{
-    ClientConfig, ClientConnection, KeyLogFile,
-    client::{Resumption, WebPkiServerVerifier},
+    ClientConfig, KeyLogFile,
+    client::{Resumption, UnbufferedClientConnection, WebPkiServerVerifier},
     pki_types::{DnsName, ServerName},
     sign::SingleCertAndKey,
 };
@@ -20,6 +20,7 @@ use super::{
     Common,
     error::{ServerNameProblem, TlsError},
     failure::{self, HandshakeFailure},
+    handshake::Link,
     identity::TlsIdentity,
     info::TlsVersion,
     provider,
@@ -51,7 +52,7 @@ const SESSIONS_MAX: usize = 256;
 ///
 /// let mut hello = Vec::new();
 /// client.make()?.wire(&mut hello);
-/// assert_eq!(hello[..2], [22, 3], "a record of a handshake");
+/// assert_eq!(hello[0].as_slice()[..2], [22, 3], "a record of a handshake");
 ///
 /// let problem = ServerNameProblem::Wildcard;
 /// let error = TlsClient::builder("*.example").trust(trust).build().unwrap_err();
@@ -141,9 +142,9 @@ impl Layers for TlsClient {
                 (Arc::new(config), Judgement::Told(findings))
             }
         };
-        let link = ClientConnection::new(config, self.name.clone())
+        let link = UnbufferedClientConnection::new(config, self.name.clone())
             .map_err(|err| SharedError::new(HandshakeFailure::new(err, false)))?;
-        Ok(Box::new(Session::new(link.into(), judgement, Some(self.server_name()))))
+        Ok(Box::new(Session::begin(Link::Client(link), judgement, Some(self.server_name()))?))
     }
 }
 
@@ -268,6 +269,8 @@ impl TlsClientBuilder {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = alpn;
+        // Once it stands, the records are ours: `keys`.
+        config.enable_secret_extraction = true;
         config.enable_sni = self.sends_server_name;
         let is_strict = matches!(self.mode, Mode::Strict);
         config.resumption = if is_strict && self.common.resumption {

@@ -15,7 +15,7 @@ use super::{failure::CertificateProblem, session::Session};
 /// # Examples
 ///
 /// ```
-/// use netproc::{Layer, Layers, TlsClient, TlsIdentity, TlsInfo, TlsServer, TlsTrust};
+/// use netproc::{Buf, Layer, Layers, TlsClient, TlsIdentity, TlsInfo, TlsServer, TlsTrust};
 /// use netproc::{TlsVerification, TlsVersion};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,12 +26,14 @@ use super::{failure::CertificateProblem, session::Session};
 /// let mut client = TlsClient::builder("localhost").trust(trust).build()?.make()?;
 /// assert_eq!(TlsInfo::of(&*client), None);
 ///
+/// let carry = |from: &mut dyn Layer, to: &mut dyn Layer| {
+///     let mut wire = Vec::new();
+///     from.wire(&mut wire);
+///     wire.iter().try_for_each(|it| to.receive(Buf::copied(it.as_slice()), &mut Vec::new()))
+/// };
 /// while !(client.is_established() && server.is_established()) {
-///     let (mut there, mut back) = (Vec::new(), Vec::new());
-///     client.wire(&mut there);
-///     server.receive(&there, &mut Vec::new())?;
-///     server.wire(&mut back);
-///     client.receive(&back, &mut Vec::new())?;
+///     carry(&mut *client, &mut *server)?;
+///     carry(&mut *server, &mut *client)?;
 /// }
 /// let info = TlsInfo::of(&*client).expect("the handshake is done");
 /// assert_eq!(info.version(), TlsVersion::V1_3);

@@ -3,18 +3,19 @@
 //! Invariant: a [`TlsServer`] always has a certificate to show, the first if no other fits the name
 //! asked for. No data is taken before a handshake is done (no 0-RTT), so nothing can be replayed.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::SystemTime};
+use std::{cell::Cell, collections::HashMap, fmt, sync::Arc, time::SystemTime};
 
 use netproc_core::{
     layer::{Layer, Layers},
     shared_error::SharedError,
 };
 use rustls::{
-    KeyLogFile, ServerConfig, ServerConnection,
+    KeyLogFile, ServerConfig,
     client::verify_server_name,
     pki_types::ServerName,
     server::{
-        ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets, ResolvesServerCert,
+        ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets,
+        ResolvesServerCert, UnbufferedServerConnection,
     },
     sign::CertifiedKey,
 };
@@ -24,6 +25,7 @@ use super::{
     client::parse_name,
     error::{ServerNameProblem, TlsError},
     failure::{self, HandshakeFailure},
+    handshake::Link,
     identity::TlsIdentity,
     info::TlsVersion,
     provider,
@@ -74,9 +76,9 @@ impl TlsServer {
 
 impl Layers for TlsServer {
     fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
-        let link = ServerConnection::new(Arc::clone(&self.config))
+        let link = UnbufferedServerConnection::new(Arc::clone(&self.config))
             .map_err(|err| SharedError::new(HandshakeFailure::new(err, false)))?;
-        Ok(Box::new(Session::new(link.into(), Judgement::Strict, None)))
+        Ok(Box::new(Session::begin(Link::Server(link), Judgement::Strict, None)?))
     }
 }
 
@@ -190,6 +192,8 @@ impl TlsServerBuilder {
         };
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = alpn;
+        // Once it stands, the records are ours: `keys`.
+        config.enable_secret_extraction = true;
         if self.common.resumption {
             config.ticketer = ticketer().map_err(|err| TlsError::crypto(&err))?;
         } else {
@@ -237,7 +241,19 @@ struct Resolver {
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let asked = hello.server_name().map(str::to_ascii_lowercase);
-        let found = asked.and_then(|name| self.by_name.get(&name));
+        let found = asked.as_ref().and_then(|name| self.by_name.get(name));
+        ASKED_FOR.set(asked);
         Some(Arc::clone(found.unwrap_or(&self.first)))
     }
+}
+
+thread_local! {
+    /// The name that the last client has asked for on this thread. The library tells it to who picks
+    /// the certificate and to nobody else, in the midst of a call, and one picks for all connections.
+    static ASKED_FOR: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// Takes the name that a client has asked for since this was last called on this thread.
+pub(super) fn take_asked_for() -> Option<String> {
+    ASKED_FOR.take()
 }

@@ -1,32 +1,25 @@
-//! One TLS connection as a [`Layer`]: rustls's buffered connection between two byte strings.
+//! One TLS connection as a [`Layer`]: a handshake, then records.
 //!
-//! Invariant: after each call nothing that was decrypted is left inside, and of the peer's bytes no
-//! more than one record or one message of a handshake, which have bounds of their own. What goes
-//! out waits in `output` only until the next [`wire`](Layer::wire). Who is believed was decided in
-//! the configuration that the connection was made of.
+//! Invariant: between two calls nothing of the peer is inside but a record that has come in part, or a
+//! message of a handshake, which have bounds of their own. What goes out waits in `output` only until
+//! the next [`wire`](Layer::wire). Who is believed was decided in the configuration that the
+//! connection was made of.
 
-use std::{
-    fmt,
-    io::{BufRead, Write},
-};
+use std::fmt;
 
-use netproc_core::{layer::Layer, shared_error::SharedError};
-use rustls::{Connection, HandshakeKind};
+use netproc_core::{layer::Layer, pool::Buf, reactor::Payload, shared_error::SharedError};
+use rustls::Error;
 
 use super::{
     failure::HandshakeFailure,
+    handshake::{Agreed, Handshake, Link},
     info::{TlsInfo, TlsVerification, TlsVersion},
+    records::{Records, SealError},
     verify::Findings,
 };
 
-/// The most that rustls may hold of one direction. Twice it would be as fast, half of it is not.
-const BUFFER_LEN_MAX: usize = 64 * 1024;
-
-/// The first byte of a record with an alert.
-const ALERT: u8 = 21;
-
-/// What an idle connection keeps of its room for output.
-const OUTPUT_KEPT_MAX: usize = 4 * 1024;
+/// What an idle connection keeps room for of what goes out.
+const OUTPUT_KEPT_MAX: usize = 4;
 
 /// How the peer was judged, as far as the connection does not know it by itself.
 #[derive(Debug)]
@@ -41,42 +34,41 @@ pub(super) enum Judgement {
 
 /// A connection, client or server.
 pub(super) struct Session {
-    link: Connection,
+    stage: Stage,
     judgement: Judgement,
     /// The name of the server: what it was checked against, or what the client asked for.
     server_name: Option<String>,
-    output: Vec<u8>,
-    is_finished: bool,
-    is_worn_out: bool,
-    is_peer_finished: bool,
+    output: Vec<Payload>,
+}
+
+enum Stage {
+    Shaking(Box<Handshake>),
+    Standing(Box<Agreed>, Box<Records>),
+    /// It was given up: nothing is heard or said.
+    Over,
 }
 
 impl Session {
-    pub(super) fn new(
-        mut link: Connection,
+    /// Begins a connection.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeFailure`] when the library has nothing to begin with.
+    pub(super) fn begin(
+        link: Link,
         judgement: Judgement,
         server_name: Option<String>,
-    ) -> Self {
-        link.set_buffer_limit(Some(BUFFER_LEN_MAX));
-        Self {
-            link,
-            judgement,
-            server_name,
-            output: Vec::new(),
-            is_finished: false,
-            is_worn_out: false,
-            is_peer_finished: false,
-        }
+    ) -> Result<Self, SharedError> {
+        let handshake = Handshake::begin(link).map_err(|err| failure(err, false))?;
+        let stage = Stage::Shaking(Box::new(handshake));
+        Ok(Self { stage, judgement, server_name, output: Vec::new() })
     }
 
     /// What was agreed upon; `None` before the handshake is done.
     pub(super) fn info(&self) -> Option<TlsInfo> {
-        if self.link.is_handshaking() {
-            return None;
-        }
-        let chain = self.link.peer_certificates();
+        let Stage::Standing(agreed, _) = &self.stage else { return None };
         let verification = match &self.judgement {
-            _ if chain.is_none_or(<[_]>::is_empty) => TlsVerification::NoCertificate,
+            _ if agreed.chain.is_empty() => TlsVerification::NoCertificate,
             Judgement::Strict => TlsVerification::Verified,
             Judgement::Blind => TlsVerification::Unchecked,
             Judgement::Told(findings) => match findings.get() {
@@ -85,133 +77,123 @@ impl Session {
                 None => TlsVerification::Unchecked,
             },
         };
-        let asked_for = match &self.link {
-            Connection::Client(_) => None,
-            Connection::Server(server) => server.server_name().map(str::to_owned),
-        };
-        let suite = self.link.negotiated_cipher_suite()?.suite();
-        let group = self.link.negotiated_key_exchange_group();
         Some(TlsInfo {
-            version: TlsVersion::new(self.link.protocol_version()?)?,
+            version: TlsVersion::new(agreed.version)?,
             // The library puts the version into the names of 1.3, the registry does not.
-            suite: suite.as_str()?.replacen("TLS13_", "TLS_", 1),
-            key_exchange: group.and_then(|it| it.name().as_str()).map(str::to_owned),
-            peer_chain: chain.into_iter().flatten().map(|it| it.to_vec()).collect(),
+            suite: agreed.suite.as_str()?.replacen("TLS13_", "TLS_", 1),
+            key_exchange: agreed.group.and_then(|it| it.as_str().map(str::to_owned)),
+            peer_chain: agreed.chain.iter().map(|it| it.to_vec()).collect(),
             verification,
-            is_resumed: self.link.handshake_kind() == Some(HandshakeKind::Resumed),
-            alpn: self.link.alpn_protocol().map(<[u8]>::to_vec),
-            server_name: asked_for.or_else(|| self.server_name.clone()),
+            is_resumed: agreed.is_resumed,
+            alpn: agreed.alpn.clone(),
+            server_name: agreed.asked_for.as_ref().or(self.server_name.as_ref()).cloned(),
         })
     }
 
-    /// Moves what was decrypted to `plain`.
-    fn take_plain(&mut self, plain: &mut Vec<u8>) {
-        let mut reader = self.link.reader();
-        while let Ok(chunk) = reader.fill_buf() {
-            let len = chunk.len();
-            if len == 0 {
-                break;
-            }
-            plain.extend_from_slice(chunk);
-            reader.consume(len);
+    /// Sends a record that no session would.
+    #[cfg(test)]
+    pub(super) fn forge(&mut self, kind: rustls::ContentType, bytes: &[u8]) {
+        let Stage::Standing(_, records) = &mut self.stage else { panic!("it does not stand") };
+        records.seal(kind, bytes, &mut self.output).expect("the cipher takes any kind");
+    }
+
+    /// Takes new keys to seal with, though none are due.
+    #[cfg(test)]
+    pub(super) fn renew_keys(&mut self) {
+        let Stage::Standing(_, records) = &mut self.stage else { panic!("it does not stand") };
+        records.change_sealing(&mut self.output).expect("1.3 has a next key");
+    }
+
+    /// How much of the peer's is held.
+    #[cfg(test)]
+    pub(super) fn held_len(&self) -> usize {
+        match &self.stage {
+            Stage::Shaking(handshake) => handshake.held_len(),
+            Stage::Standing(_, records) => records.held_len(),
+            Stage::Over => 0,
         }
     }
 
-    /// Moves what has to be sent to `output`.
-    fn take_output(&mut self) {
-        while self.link.wants_write() {
-            self.link.write_tls(&mut self.output).expect("a Vec takes every byte");
+    /// Hands bytes to a handshake under way; returns how many were its own.
+    fn shake_hands(&mut self, bytes: &[u8]) -> Result<usize, SharedError> {
+        let Stage::Shaking(handshake) = &mut self.stage else { return Ok(0) };
+        let taken = handshake.receive(bytes);
+        let output = handshake.take_output();
+        if !output.is_empty() {
+            self.output.push(output.into());
         }
-    }
-
-    fn failure(&self, error: rustls::Error) -> SharedError {
-        // There is a version as soon as the peer's hello is understood.
-        SharedError::new(HandshakeFailure::new(error, self.link.protocol_version().is_none()))
+        let taken = taken.map_err(|err| failure(err, !handshake.has_heard()))?;
+        if handshake.is_done()
+            && let Stage::Shaking(handshake) = std::mem::replace(&mut self.stage, Stage::Over)
+        {
+            let (agreed, records) = handshake.finish().map_err(|err| failure(err, false))?;
+            self.stage = Stage::Standing(Box::new(agreed), Box::new(records));
+        }
+        Ok(taken)
     }
 }
 
-/// Whether an alert is among these whole records. In 1.3 alerts look like data, and are not seen.
-fn has_alert(mut records: &[u8]) -> bool {
-    while let [kind, _, _, high, low, rest @ ..] = records {
-        if *kind == ALERT {
-            return true;
-        }
-        records = rest.get(u16::from_be_bytes([*high, *low]).into()..).unwrap_or_default();
-    }
-    false
+/// The reason for a failure. `is_first`: nothing had been understood before.
+fn failure(error: Error, is_first: bool) -> SharedError {
+    SharedError::new(HandshakeFailure::new(error, is_first))
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (stage, agreed) = match &self.stage {
+            Stage::Shaking(_) => ("shaking hands", None),
+            Stage::Standing(agreed, _) => ("standing", Some(agreed)),
+            Stage::Over => ("over", None),
+        };
         f.debug_struct("Session")
-            .field("link", &self.link)
+            .field("stage", &stage)
+            .field("agreed", &agreed)
             .field("judgement", &self.judgement)
             .field("server_name", &self.server_name)
-            .field("output_len", &self.output.len())
-            .field("is_finished", &self.is_finished)
-            .field("is_worn_out", &self.is_worn_out)
-            .field("is_peer_finished", &self.is_peer_finished)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 impl Layer for Session {
-    fn receive(&mut self, wire: &[u8], plain: &mut Vec<u8>) -> Result<(), SharedError> {
-        let mut rest = wire;
-        // What comes after close_notify is nobody's: it was not sealed by who said good-bye.
-        while !rest.is_empty() && !self.is_peer_finished {
-            let read = self.link.read_tls(&mut rest);
-            // It refuses only messages of a handshake that are longer than any may be.
-            let read =
-                read.map_err(|err| SharedError::new(HandshakeFailure::Protocol(err.to_string())))?;
-            debug_assert!(read > 0, "everything decrypted was taken, so there is room for more");
-            if read == 0 {
-                break;
-            }
-            let state = self.link.process_new_packets();
-            // Whole records before a bad one were sent by the peer, however the wire cut them.
-            self.take_plain(plain);
-            let state = state.map_err(|err| self.failure(err))?;
-            self.is_peer_finished = state.peer_has_closed();
-        }
-        if self.is_worn_out {
-            return Err(SharedError::new(HandshakeFailure::KeysUsedUp));
-        }
-        Ok(())
+    fn receive(&mut self, wire: Buf, plain: &mut Vec<Buf>) -> Result<(), SharedError> {
+        let taken = self.shake_hands(&wire)?;
+        let Stage::Standing(_, records) = &mut self.stage else { return Ok(()) };
+        let received = records.receive(wire, taken, plain, &mut self.output);
+        received.map_err(|err| failure(err, false))
     }
 
-    fn send(&mut self, plain: &[u8]) {
+    fn send(&mut self, plain: &[u8]) -> Result<(), SharedError> {
         debug_assert!(self.is_established(), "the engine sends once the handshake is done");
-        let mut rest = plain;
-        while !rest.is_empty() && !self.is_finished {
-            self.take_output();
-            let before = self.output.len();
-            let taken = self.link.writer().write(rest).expect("a session takes what has room");
-            rest = &rest[taken..];
-            self.take_output();
-            // The library says good-bye, and drops the data, once the keys of 1.2 may seal no more.
-            if has_alert(&self.output[before..]) {
-                (self.is_worn_out, self.is_finished) = (true, true);
-            }
-        }
+        let Stage::Standing(_, records) = &mut self.stage else { return Ok(()) };
+        records.send(plain, &mut self.output).map_err(|err| match err {
+            SealError::KeysUsedUp => SharedError::new(HandshakeFailure::KeysUsedUp),
+            SealError::Cipher(err) => failure(err, false),
+        })
     }
 
-    fn wire(&mut self, out: &mut Vec<u8>) {
-        self.take_output();
+    fn wire(&mut self, out: &mut Vec<Payload>) {
+        if let Stage::Shaking(handshake) = &mut self.stage {
+            let output = handshake.take_output();
+            if !output.is_empty() {
+                out.push(output.into());
+            }
+        }
         out.append(&mut self.output);
         self.output.shrink_to(OUTPUT_KEPT_MAX);
     }
 
     fn is_established(&self) -> bool {
-        !self.link.is_handshaking()
+        matches!(self.stage, Stage::Standing(..))
     }
 
     fn is_peer_finished(&self) -> bool {
-        self.is_peer_finished
+        matches!(&self.stage, Stage::Standing(_, records) if records.is_peer_finished())
     }
 
     fn finish(&mut self) {
-        self.is_finished = true;
-        self.link.send_close_notify();
+        match &mut self.stage {
+            Stage::Standing(_, records) => records.finish(&mut self.output),
+            Stage::Shaking(_) | Stage::Over => self.stage = Stage::Over,
+        }
     }
 }

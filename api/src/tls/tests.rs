@@ -3,22 +3,30 @@
 //! Invariant: no socket and no clock but the one that checks certificates. What the engine makes of
 //! a layer is tested with the engine.
 
+mod breach;
 mod certificates;
 mod damage;
 mod files;
 mod handshake;
+mod library;
 mod settings;
 mod wire;
 
 use netproc_core::{
     layer::{Layer, Layers},
+    pool::Buf,
     shared_error::SharedError,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
 };
 
-use super::{HandshakeFailure, TlsClient, TlsIdentity, TlsInfo, TlsServer, TlsTrust, TlsVersion};
+use std::any::Any;
+
+use super::{
+    HandshakeFailure, TlsClient, TlsIdentity, TlsInfo, TlsServer, TlsTrust, TlsVersion,
+    session::Session,
+};
 
 const BOTH: [TlsVersion; 2] = [TlsVersion::V1_2, TlsVersion::V1_3];
 
@@ -98,13 +106,19 @@ struct End {
 
 impl End {
     fn new(layers: &dyn Layers) -> Self {
-        Self { layer: layers.make().unwrap(), plain: Vec::new(), failure: None }
+        Self::of(layers.make().unwrap())
+    }
+
+    fn of(layer: Box<dyn Layer>) -> Self {
+        Self { layer, plain: Vec::new(), failure: None }
     }
 
     /// Hands it bytes of the wire; nothing more once it gave up.
     fn receive(&mut self, wire: &[u8]) {
         if self.failure.is_none() {
-            let received = self.layer.receive(wire, &mut self.plain);
+            let mut plain = Vec::new();
+            let received = self.layer.receive(Buf::copied(wire), &mut plain);
+            self.plain.extend(plain.iter().flat_map(|buf| buf.iter()));
             self.failure = received.err().map(|err| reason(&err));
         }
     }
@@ -113,13 +127,23 @@ impl End {
     fn wire(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         self.layer.wire(&mut out);
-        out
+        out.iter().flat_map(|payload| payload.as_slice().iter().copied()).collect()
+    }
+
+    /// Has it send `plain`, with the next [`wire`](Self::wire).
+    fn send(&mut self, plain: &[u8]) {
+        self.layer.send(plain).unwrap();
     }
 
     /// What it has to send once it sent `plain`.
     fn seal(&mut self, plain: &[u8]) -> Vec<u8> {
-        self.layer.send(plain);
+        self.send(plain);
         self.wire()
+    }
+
+    fn session(&mut self) -> &mut Session {
+        let layer: &mut dyn Any = &mut *self.layer;
+        layer.downcast_mut().expect("a layer of TLS")
     }
 
     fn info(&self) -> TlsInfo {

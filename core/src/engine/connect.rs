@@ -312,11 +312,11 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
         if let Some(mut connecting) = p.connecting.take() {
             for payload in std::mem::take(&mut connecting.early) {
-                Self::put(&mut self.reactor, &mut p, sock, payload);
+                self.put(&mut p, sock, payload);
             }
         }
         if p.finished {
-            Self::finish_sending(&mut self.reactor, &mut p, sock);
+            self.finish_sending(&mut p, sock);
         }
         if p.refused {
             // Asked of the socket of an earlier attempt, perhaps.

@@ -20,7 +20,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         unsent: u64,
     ) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
-        let unsent = unsent.saturating_add(p.early_len());
+        let unsent = unsent.saturating_add(p.early_len()).saturating_add(p.layer_waiting());
         p.unsent = unsent;
         let sock = p.sock.take();
         drop(p);
@@ -78,10 +78,14 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         p.inbox_len = 0;
         let sock = p.sock.take();
         if let Some(sock) = sock {
-            p.unsent = self.reactor.queued(sock).saturating_add(early);
+            let queued = self.reactor.queued(sock).saturating_add(p.layer_waiting());
+            p.unsent = queued.saturating_add(early);
             if !matches!(how, Some(CloseHow::Now | CloseHow::Reset)) && p.linger != Some(0) {
-                Self::say_goodbye(&mut self.reactor, &mut p, sock);
+                self.say_goodbye(&mut p, sock);
             }
+        }
+        if let Some(state) = &mut p.layer {
+            state.waiting.clear();
         }
         if looked_up {
             p.unsent = early;

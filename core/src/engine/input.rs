@@ -80,7 +80,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             && p.apply(machine::Event::PeerFinished)
             && let Some(sock) = p.sock
         {
-            Self::say_goodbye(&mut self.reactor, &mut p, sock);
+            self.say_goodbye(&mut p, sock);
             self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
         }
         let told = p.half_open;

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use super::Engine;
+use super::{Admit, Delivery, Engine};
 use crate::{
     layer::Layers,
     machine::{Phase, Status},
@@ -15,6 +15,15 @@ use crate::{
     reactor::{self, CloseHow, Kind, Payload, Reactor, SockId},
     shared_error::SharedError,
 };
+
+/// The most bytes that cross a layer at once on their way out.
+const CROSSING_LEN_MAX: usize = 16 * 1024;
+
+/// With so many bytes waiting for the wire, what else is sent waits on the other side of its layer.
+pub(super) const WIRE_LEN_MAX: u64 = 64 * 1024;
+
+/// The most payloads and inputs that the engine keeps room for between two crossings of a layer.
+const CROSSINGS_KEPT_MAX: usize = 64;
 
 /// Why a connection cannot get a layer. Nothing has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -65,7 +74,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         p.layers = Some(layers);
         p.connecting = Some(Box::new(Connecting::default()));
         drop(p);
-        self.begins_handshake(process, sock);
+        self.shake_hands(process, sock);
         Ok(())
     }
 
@@ -78,32 +87,42 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let Some(layers) = p.layers.clone() else { return false };
         match layers.make() {
             Ok(layer) => {
-                let (established, finished, truncated) = (false, false, false);
-                let state = LayerState { layer, established, finished, truncated };
-                p.layer = Some(Box::new(state));
-                Self::put_wire(&mut self.reactor, &mut p, sock);
+                let established = layer.is_established();
+                p.layer = Some(Box::new(LayerState::new(layer)));
+                self.put_wire(&mut p, sock);
                 Self::update_reading(&mut self.reactor, &mut p);
                 drop(p);
-                self.shaking.push(Rc::clone(process));
+                if !established {
+                    self.shaking.push(Rc::clone(process));
+                }
+                !established
             }
             Err(err) => {
                 drop(p);
                 self.give_up(process, sock, err);
+                true
             }
         }
-        true
+    }
+
+    /// The same where nobody waits for the answer.
+    fn shake_hands(&mut self, process: &Shared<H>, sock: SockId) {
+        if !self.begins_handshake(process, sock) {
+            self.store(process, reactor::Event::Connected { id: sock });
+        }
     }
 
     /// The same for a connection just accepted.
     pub(super) fn accepted_in_layers(&mut self, process: &Shared<H>, sock: SockId) {
         if process.borrow().phase == Phase::Connect {
             process.borrow_mut().connecting = Some(Box::new(Connecting::default()));
-            self.begins_handshake(process, sock);
             // What came before it was born came off the wire.
             let waited = std::mem::take(&mut process.borrow_mut().inbox);
             process.borrow_mut().inbox_len = 0;
+            self.shake_hands(process, sock);
             for event in waited {
-                self.unwrap(process, event);
+                let told = self.unwrap(process, event, Some(&|_, _| false));
+                self.notices.extend(told);
             }
         }
     }
@@ -112,10 +131,13 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     fn give_up(&mut self, process: &Shared<H>, sock: SockId, err: SharedError) {
         let mut p = process.borrow_mut();
         p.layer_failed.get_or_insert(err);
-        Self::put_wire(&mut self.reactor, &mut p, sock);
-        let within = p.limits.flush_within;
-        drop(p);
-        self.reactor.close(sock, CloseHow::Flush { within });
+        self.put_wire(&mut p, sock);
+        self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
+    }
+
+    /// Whether handshakes have begun since the last look.
+    pub const fn has_shaking(&self) -> bool {
+        !self.shaking.is_empty()
     }
 
     /// One whose handshake has begun since the last look: it should end within its limits, and the engine
@@ -132,106 +154,186 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         true
     }
 
-    /// What an event of the wire means for the process goes into its inbox.
-    pub(super) fn unwrap(&mut self, process: &Shared<H>, event: reactor::Event) {
+    /// What an event of the wire means for the process: the first of it is delivered, if the process
+    /// takes it now, and what follows goes into its inbox.
+    pub(super) fn unwrap(
+        &mut self,
+        process: &Shared<H>,
+        event: reactor::Event,
+        admit: Admit<'_, H>,
+    ) -> Option<Delivery<H>> {
         match event {
-            reactor::Event::Data { id, buf, .. } => self.unwrap_data(process, id, buf),
-            reactor::Event::Eof { id } => self.unwrap_end(process, id),
+            reactor::Event::Data { id, buf, .. } => self.unwrap_data(process, id, buf, admit),
+            reactor::Event::Eof { id } => self.unwrap_end(process, id, admit),
             reactor::Event::Sent { .. } | reactor::Event::Trouble { .. } => {
-                let delivery = self.handle(process, event);
-                self.notices.extend(delivery);
+                self.handle(process, event)
             }
             reactor::Event::Accepted { .. }
             | reactor::Event::AcceptFailed { .. }
             | reactor::Event::Connected { .. }
             | reactor::Event::Datagram { .. }
             | reactor::Event::Closed { .. }
-            | reactor::Event::Woken => self.store(process, event),
+            | reactor::Event::Woken => self.offer(process, event, admit),
         }
     }
 
-    fn unwrap_data(&mut self, process: &Shared<H>, id: SockId, buf: Buf) {
+    fn unwrap_data(
+        &mut self,
+        process: &Shared<H>,
+        id: SockId,
+        buf: Buf,
+        admit: Admit<'_, H>,
+    ) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
         let given_up = p.layer_failed.is_some();
-        let Some(state) = &mut p.layer else { return };
-        if given_up || state.finished {
-            return;
-        }
-        let mut plain = Vec::new();
-        let received = state.layer.receive(&buf, &mut plain);
-        // The receive memory goes back before anything else happens.
-        drop(buf);
+        let state = p.layer.as_mut().filter(|state| !given_up && !state.finished)?;
+        // Taken out for its memory's sake: what follows borrows the engine.
+        let mut plain = std::mem::take(&mut self.plain);
+        let received = state.layer.receive(buf, &mut plain);
         let connected = !state.established && state.layer.is_established();
         state.established |= connected;
         let finished = state.layer.is_peer_finished();
         state.finished = finished;
-        Self::put_wire(&mut self.reactor, &mut p, id);
+        self.put_wire(&mut p, id);
         drop(p);
+        let mut first = None;
         if connected {
-            self.store(process, reactor::Event::Connected { id });
+            self.tell(process, reactor::Event::Connected { id }, admit, &mut first);
         }
-        if !plain.is_empty() {
-            let event = reactor::Event::Data { id, buf: Buf::copied(&plain), lost: 0 };
-            self.store(process, event);
+        for buf in plain.drain(..).filter(|buf| !buf.is_empty()) {
+            self.tell(process, reactor::Event::Data { id, buf, lost: 0 }, admit, &mut first);
         }
+        plain.shrink_to(CROSSINGS_KEPT_MAX);
+        self.plain = plain;
         match received {
             Err(err) => self.give_up(process, id, err),
-            Ok(()) if finished => self.store(process, reactor::Event::Eof { id }),
+            Ok(()) if finished => {
+                self.tell(process, reactor::Event::Eof { id }, admit, &mut first);
+            }
             Ok(()) => {}
         }
+        self.handle(process, first?)
     }
 
     /// The wire has ended. Without a closing notice before, that is a cut.
-    fn unwrap_end(&mut self, process: &Shared<H>, id: SockId) {
+    fn unwrap_end(
+        &mut self,
+        process: &Shared<H>,
+        id: SockId,
+        admit: Admit<'_, H>,
+    ) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
         let given_up = p.layer_failed.is_some();
-        let Some(state) = &mut p.layer else { return };
-        if given_up || state.finished {
-            return;
-        }
+        let state = p.layer.as_mut().filter(|state| !given_up && !state.finished)?;
         if state.established {
             state.truncated = true;
             drop(p);
-            self.store(process, reactor::Event::Eof { id });
+            self.offer(process, reactor::Event::Eof { id }, admit)
         } else {
             drop(p);
             self.give_up(process, id, SharedError::new("the peer hung up during the handshake"));
+            None
+        }
+    }
+
+    /// Delivers what the layer made of an event, or keeps it for later.
+    fn offer(
+        &mut self,
+        process: &Shared<H>,
+        event: reactor::Event,
+        admit: Admit<'_, H>,
+    ) -> Option<Delivery<H>> {
+        let mut first = None;
+        self.tell(process, event, admit, &mut first);
+        self.handle(process, first?)
+    }
+
+    /// Puts `event` where `first` is, if there is nothing yet and its process takes it now, or stores it.
+    fn tell(
+        &mut self,
+        process: &Shared<H>,
+        event: reactor::Event,
+        admit: Admit<'_, H>,
+        first: &mut Option<reactor::Event>,
+    ) {
+        let p = process.borrow();
+        let taken = first.is_none()
+            && p.admits(&event)
+            && admit.is_none_or(|admit| admit(&p, event.is_input()));
+        drop(p);
+        if taken {
+            *first = Some(event);
+        } else {
+            self.store(process, event);
         }
     }
 
     /// Sends bytes of the process, through its layer if it has one; returns what is queued.
-    pub(super) fn put(reactor: &mut R, p: &mut Process<H>, sock: SockId, data: Payload) -> u64 {
-        match &mut p.layer {
-            None => reactor.send(sock, data),
-            Some(state) => {
-                state.layer.send(data.as_slice());
-                Self::put_wire(reactor, p, sock)
-            }
+    pub(super) fn put(&mut self, p: &mut Process<H>, sock: SockId, data: Payload) -> u64 {
+        let Some(state) = &mut p.layer else { return self.reactor.send(sock, data) };
+        let wire_has_room = self.reactor.queued(sock) < WIRE_LEN_MAX;
+        if state.waiting.is_empty() && data.len() <= CROSSING_LEN_MAX && wire_has_room {
+            let sent = state.layer.send(data.as_slice());
+            self.crossed(p, sock, sent);
+        } else {
+            state.waiting.push(data);
+            self.cross(p, sock, WIRE_LEN_MAX);
+        }
+        Self::waiting(&self.reactor, p)
+    }
+
+    /// Lets what waits for the layer cross it as long as less than `len_max` waits for the wire. If
+    /// something is left, the next poll ends when bytes have gone.
+    ///
+    /// What a layer makes is memory of its own: less is taken that way, and it is still in cache when
+    /// the kernel copies it.
+    pub(super) fn cross(&mut self, p: &mut Process<H>, sock: SockId, len_max: u64) {
+        while p.layer_failed.is_none() && self.reactor.queued(sock) < len_max {
+            let Some(state) = &mut p.layer else { return };
+            let Some(piece) = state.waiting.chunks().next() else { return };
+            let len = piece.len().min(CROSSING_LEN_MAX);
+            let sent = state.layer.send(&piece[..len]);
+            state.waiting.advance(len);
+            self.crossed(p, sock, sent);
+        }
+        if p.layer_waiting() > 0 {
+            self.reactor.watch_sent(sock, true);
+        }
+    }
+
+    /// Sends what the layer has made of bytes of the process; one that can send no more is the end.
+    fn crossed(&mut self, p: &mut Process<H>, sock: SockId, sent: Result<(), SharedError>) {
+        self.put_wire(p, sock);
+        if let Err(err) = sent {
+            p.layer_failed.get_or_insert(err);
+            self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
         }
     }
 
     /// Sends what the layer wants sent.
-    fn put_wire(reactor: &mut R, p: &mut Process<H>, sock: SockId) -> u64 {
-        let mut wire = Vec::new();
-        if let Some(state) = &mut p.layer {
-            state.layer.wire(&mut wire);
+    fn put_wire(&mut self, p: &mut Process<H>, sock: SockId) {
+        let Some(state) = &mut p.layer else { return };
+        state.layer.wire(&mut self.wire);
+        for payload in self.wire.drain(..).filter(|payload| !payload.is_empty()) {
+            self.reactor.send(sock, payload);
         }
-        if wire.is_empty() { reactor.queued(sock) } else { reactor.send(sock, wire.into()) }
+        self.wire.shrink_to(CROSSINGS_KEPT_MAX);
     }
 
     /// The sending direction ends behind everything queued, the layer's word of it included.
-    pub(super) fn finish_sending(reactor: &mut R, p: &mut Process<H>, sock: SockId) {
-        Self::say_goodbye(reactor, p, sock);
-        reactor.finish(sock);
+    pub(super) fn finish_sending(&mut self, p: &mut Process<H>, sock: SockId) {
+        self.say_goodbye(p, sock);
+        self.reactor.finish(sock);
     }
 
-    /// The layer says that no more will be sent.
-    pub(super) fn say_goodbye(reactor: &mut R, p: &mut Process<H>, sock: SockId) {
+    /// The layer says that no more will be sent, behind all that waits for it.
+    pub(super) fn say_goodbye(&mut self, p: &mut Process<H>, sock: SockId) {
+        self.cross(p, sock, u64::MAX);
         if let Some(state) = &mut p.layer
             && state.established
         {
             state.layer.finish();
-            Self::put_wire(reactor, p, sock);
+            self.put_wire(p, sock);
         }
     }
 }

@@ -118,6 +118,9 @@ pub struct Engine<R, H> {
     asked_for: VecDeque<Delivery<H>>,
     /// Those whose handshake has begun, for whoever has a clock.
     shaking: Vec<Shared<H>>,
+    /// What crosses a layer on its way in, and out; empty between two crossings.
+    plain: Vec<Buf>,
+    wire: Vec<reactor::Payload>,
     /// How many processes are looked up and have no socket yet.
     looking_up: usize,
     /// Connections ever accepted: numbers the names of local ones.
@@ -141,6 +144,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             notices: VecDeque::new(),
             asked_for: VecDeque::new(),
             shaking: Vec::new(),
+            plain: Vec::new(),
+            wire: Vec::new(),
             looking_up: 0,
             accepted: 0,
             input_len_max: usize::MAX,
@@ -364,8 +369,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             }
         };
         if process.borrow().layer.is_some() {
-            self.unwrap(&process, event);
-            return None;
+            return self.unwrap(&process, event, admit);
         }
         // What tells of output never waits behind input: it may be what lets input go on.
         if let reactor::Event::Sent { .. } | reactor::Event::Trouble { .. } = event {

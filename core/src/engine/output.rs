@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use super::{Delivery, Engine};
+use super::{Delivery, Engine, layer::WIRE_LEN_MAX};
 use crate::{
     address::Address,
     coding::{Coding, EncodeError, EncodeReport, TextRef},
@@ -111,7 +111,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if p.kind == Kind::Datagram {
             return self.send_packet(&mut p, data, None);
         }
-        p.queued = Self::put(&mut self.reactor, &mut p, sock, data);
+        p.queued = self.put(&mut p, sock, data);
         Ok(self.hold_if_filled(&mut p, sock))
     }
 
@@ -246,19 +246,23 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         Ok(sock)
     }
 
-    fn waiting(reactor: &R, p: &Process<H>) -> u64 {
+    pub(super) fn waiting(reactor: &R, p: &Process<H>) -> u64 {
         match (&p.connecting, p.sock) {
             (Some(connecting), _) => connecting.early_len,
-            (None, Some(sock)) => reactor.queued(sock),
+            (None, Some(sock)) => reactor.queued(sock).saturating_add(p.layer_waiting()),
             (None, None) => 0,
         }
     }
 
     /// The kernel took bytes of a watched socket: input may go on, a refused sender may try again.
-    pub(super) fn handle_sent(&mut self, process: &Shared<H>, queued: u64) {
+    pub(super) fn handle_sent(&mut self, process: &Shared<H>, mut queued: u64) {
         let mut p = process.borrow_mut();
+        if let Some(sock) = p.sock.filter(|_| p.layer_waiting() > 0) {
+            self.cross(&mut p, sock, WIRE_LEN_MAX);
+            queued = Self::waiting(&self.reactor, &p);
+        }
         let Some(sock) = p.sock.filter(|_| queued <= p.limits.low()) else { return };
-        if p.flushing == 0 || queued == 0 {
+        if (p.flushing == 0 || queued == 0) && p.layer_waiting() == 0 {
             self.reactor.watch_sent(sock, false);
         }
         let refused = std::mem::take(&mut p.refused);
@@ -318,7 +322,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             let (err, unsent) = self.reactor.send_failure(p.sock?)?;
             Some((Reason::Sys(err), unsent))
         };
-        p.end_in_store().or_else(failure).filter(|&(_, unsent)| unsent > 0)
+        let (reason, unsent) = p.end_in_store().or_else(failure)?;
+        let unsent = unsent.saturating_add(p.layer_waiting());
+        (unsent > 0).then_some((reason, unsent))
     }
 
     /// It has waited; what the system said of a packet meanwhile.
@@ -355,7 +361,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             }
             (Phase::Open | Phase::Draining, Some(sock)) => {
                 p.finished = true;
-                Self::finish_sending(&mut self.reactor, &mut p, sock);
+                self.finish_sending(&mut p, sock);
                 if p.peer_finished && p.apply(machine::Event::PeerFinished) {
                     // A half-open connection whose second half ends now.
                     self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });

@@ -213,7 +213,7 @@ proptest! {
         let is_done = pair.client.layer.is_established() && pair.server.layer.is_established();
         // The version of a record says nothing, so it is not sealed; and tickets come after.
         if is_done && pair.client.failure.is_none() {
-            pair.client.layer.send(b"ping");
+            pair.client.send(b"ping");
             pair.settle();
             prop_assert_eq!(&pair.server.plain, b"ping");
             prop_assert!(pair.client.info().verification() == &crate::tls::TlsVerification::Verified);

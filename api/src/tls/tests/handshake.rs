@@ -25,8 +25,8 @@ fn both_versions_shake_hands_and_carry_data_both_ways() {
         assert_eq!(pair.server.info().verification(), &TlsVerification::NoCertificate);
         assert_eq!(pair.server.info().peer_chain(), [] as [Vec<u8>; 0]);
 
-        pair.client.layer.send(b"ping");
-        pair.server.layer.send(b"pong");
+        pair.client.send(b"ping");
+        pair.server.send(b"pong");
         pair.settle();
         assert_eq!((&pair.server.plain[..], &pair.client.plain[..]), (&b"ping"[..], &b"pong"[..]));
     }
