@@ -13,6 +13,7 @@ pub mod contact;
 pub mod dialogue;
 pub mod engine;
 pub mod event;
+pub mod eyeballs;
 pub mod layer;
 pub mod machine;
 pub mod options;
