@@ -545,7 +545,8 @@ impl ServerBuilder {
             Some(local) => local.clone(),
             None => {
                 let place = self.common.place()?;
-                self.common.rt.addresses_of(place, Patience::Within(CONNECT_WITHIN))?.swap_remove(0)
+                let patience = Patience::Until(self.common.rt.deadline(CONNECT_WITHIN));
+                self.common.rt.addresses_of(place, patience)?.swap_remove(0)
             }
         };
         sockets::check_file(self.common.file, &local)?;
@@ -611,7 +612,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a `start` that waits may wait. Default 60 seconds.
+    /// How long a `start` that waits may wait, for the look-up of its host and for the connection.
+    /// Default 60 seconds.
     pub const fn within(mut self, within: Duration) -> Self {
         self.within = within;
         self
@@ -647,7 +649,7 @@ impl ClientBuilder {
         let rt = common.rt.clone();
         let _kept = common.kept();
         let start = common.start(asked, false)?;
-        let patience = if nowait { Patience::Nowait } else { Patience::Within(within) };
+        let patience = if nowait { Patience::Nowait } else { Patience::Until(rt.deadline(within)) };
         open::client(&rt, start, to, local, patience)
     }
 }

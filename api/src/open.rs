@@ -13,7 +13,7 @@ use netproc_core::{
     machine::Status,
     options::SockOption,
     process::Exit,
-    reactor::{Kind, Op, SysError},
+    reactor::{Kind, Op, SysError, Tick},
 };
 
 use crate::{
@@ -83,16 +83,16 @@ pub(crate) fn adopted(
 /// notices a delay so short.
 pub(crate) const ALONE: Duration = Duration::from_millis(10);
 
-/// How a client waits for its connection.
+/// How a client waits for its connection, the look-up of its host included.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Patience {
     /// Not at all: its sentinel hears how it went.
     Nowait,
-    /// At most so long, serving everybody.
-    Within(Duration),
-    /// At most so long, at first serving nobody else: as in Emacs, no callback runs during a connect
+    /// At most until then, serving everybody.
+    Until(Tick),
+    /// At most until then, at first serving nobody else: as in Emacs, no callback runs during a connect
     /// that the system does at once.
-    AloneThenWithin(Duration),
+    AloneThenUntil(Tick),
 }
 
 /// Opens a client of the first of `to` that takes it; packets go to the first.
@@ -130,10 +130,10 @@ pub(crate) fn client(
     let waited = match patience {
         Patience::Nowait => return Ok(process),
         _ if datagram => return Ok(process),
-        Patience::Within(within) => rt.wait_connecting(&process, within),
-        Patience::AloneThenWithin(within) => {
-            match rt.wait_connecting_alone(&process, within.min(ALONE)) {
-                Ok(true) => rt.wait_connecting(&process, within.saturating_sub(ALONE)),
+        Patience::Until(deadline) => rt.wait_connecting(&process, deadline),
+        Patience::AloneThenUntil(deadline) => {
+            match rt.wait_connecting_alone(&process, deadline.min(rt.deadline(ALONE))) {
+                Ok(true) => rt.wait_connecting(&process, deadline),
                 waited => waited,
             }
         }

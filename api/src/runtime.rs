@@ -576,30 +576,25 @@ impl Runtime {
         }
     }
 
-    /// Serves everybody with callbacks while `process` connects, at most `within`; returns whether
-    /// it still does.
-    pub(crate) fn wait_connecting(&self, process: &Process, within: Duration) -> Result<bool> {
-        self.wait_connecting_beside(process, within, has_takers)
+    /// Serves everybody with callbacks while `process` connects, until `deadline` at most; returns
+    /// whether it still does.
+    pub(crate) fn wait_connecting(&self, process: &Process, deadline: Tick) -> Result<bool> {
+        self.wait_connecting_beside(process, deadline, has_takers)
     }
 
     /// The same, with no other process served and no timer run.
-    pub(crate) fn wait_connecting_alone(
-        &self,
-        process: &Process,
-        within: Duration,
-    ) -> Result<bool> {
+    pub(crate) fn wait_connecting_alone(&self, process: &Process, deadline: Tick) -> Result<bool> {
         let _held = accept::HeldTimers::new(self);
-        self.wait_connecting_beside(process, within, |_, _| false)
+        self.wait_connecting_beside(process, deadline, |_, _| false)
     }
 
     fn wait_connecting_beside(
         &self,
         process: &Process,
-        within: Duration,
+        deadline: Tick,
         others: impl Fn(&Inside, bool) -> bool,
     ) -> Result<bool> {
         let depth = Depth::enter(self)?;
-        let deadline = self.deadline(within);
         let connecting = || process.shared().borrow().is_connecting();
         let id = process.id();
         // No longer than it connects: its first input is for whoever started it.
@@ -613,7 +608,7 @@ impl Runtime {
         }
     }
 
-    fn deadline(&self, timeout: Duration) -> Tick {
+    pub(crate) fn deadline(&self, timeout: Duration) -> Tick {
         self.engine().reactor().now().after(timeout)
     }
 

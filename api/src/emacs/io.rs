@@ -10,7 +10,7 @@ use netproc_core::{
     engine::{FinishError, SendError},
     output::Marker,
     plist::Value,
-    reactor::{Op, SysError},
+    reactor::{Op, SysError, Tick},
 };
 
 use super::{Answer, Emacs, Signal};
@@ -86,7 +86,7 @@ fn failed(process: &Process, err: SendWaitError) -> Answer {
 
 pub(super) fn process_send_eof(emacs: &Emacs, args: &[Value]) -> Answer {
     let process = emacs.designated(&args[0])?;
-    emacs.rt.wait_connecting(&process, Duration::MAX)?;
+    emacs.rt.wait_connecting(&process, Tick(u64::MAX))?;
     match process.send_eof() {
         Ok(()) => Ok(args[0].clone()),
         Err(FinishError::NotOpen(_) | _) => Err(Signal::not_running(&process)),

@@ -114,7 +114,7 @@ impl Runtime {
         let name = args.get(":name").and_then(Value::as_str);
         let name = name.ok_or_else(|| wrong(args, ":name", "stringp"))?.to_owned();
         let (asked, at) = addresses(args, kind, backlog.is_some(), &name)?;
-        let within = Patience::AloneThenWithin(CONNECT_WITHIN);
+        let within = Patience::AloneThenUntil(self.deadline(CONNECT_WITHIN));
         let patience = if nowait { Patience::Nowait } else { within };
         let at = match at {
             Place::Named(_) if nowait => at,

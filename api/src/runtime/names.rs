@@ -3,9 +3,11 @@
 //! Invariant: nobody waits for the resolver longer than they said; an answer that comes too late, or
 //! for a process that has ended, goes to nobody.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
-use netproc_core::{address::Address, event::Failure, shared_error::SharedError, table::ProcessId};
+use netproc_core::{
+    address::Address, event::Failure, reactor::Tick, shared_error::SharedError, table::ProcessId,
+};
 
 use super::{Depth, Inside, Runtime, accept::HeldTimers, has_takers};
 use crate::{
@@ -44,26 +46,26 @@ impl Runtime {
 
     fn wait_for_answer(&self, token: u64, patience: Patience) -> Result<(), Error> {
         let depth = Depth::enter(self)?;
-        let (alone, within) = match patience {
-            Patience::Nowait => (Duration::ZERO, Duration::ZERO),
-            Patience::Within(within) => (Duration::ZERO, within),
-            Patience::AloneThenWithin(within) => (ALONE.min(within), within),
+        let deadline = match patience {
+            Patience::Nowait => Tick::default(),
+            Patience::Until(deadline) => deadline,
+            Patience::AloneThenUntil(deadline) => {
+                let _held = HeldTimers::new(self);
+                let alone = deadline.min(self.deadline(ALONE));
+                self.serve_until_answered(token, alone, |_, _| false)?;
+                deadline
+            }
         };
-        if !alone.is_zero() {
-            let _held = HeldTimers::new(self);
-            self.serve_until_answered(token, alone, |_, _| false)?;
-        }
-        self.serve_until_answered(token, within, has_takers)?;
+        self.serve_until_answered(token, deadline, has_takers)?;
         depth.leave(())
     }
 
     fn serve_until_answered(
         &self,
         token: u64,
-        within: Duration,
+        deadline: Tick,
         served: impl Fn(&Inside, bool) -> bool,
     ) -> Result<(), Error> {
-        let deadline = self.deadline(within);
         loop {
             while self.deliver_one(Some(&served)).is_some() {}
             let answered = self.inner.answers.borrow().has(token);

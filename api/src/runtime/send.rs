@@ -64,12 +64,12 @@ impl Process {
             self.send(data)?;
             return Ok(());
         }
-        let within = timeout.unwrap_or(Duration::MAX);
-        if rt.wait_connecting(self, within)? {
+        let deadline = rt.deadline(timeout.unwrap_or(Duration::MAX));
+        if rt.wait_connecting(self, deadline)? {
             return Err(SendWaitError::TimedOut { queued: self.queued() });
         }
         rt.engine_mut().send_unbounded(self.shared(), data)?;
-        rt.flush_of(self, within)
+        rt.flush_of(self, deadline)
     }
 
     /// Waits until everything queued is with the system, at most `timeout`, serving everybody
@@ -80,17 +80,17 @@ impl Process {
     /// [`SendWaitError`]; after `TimedOut` bytes are still queued.
     pub fn flush(&self, timeout: Duration) -> Result<(), SendWaitError> {
         let rt = self.runtime();
-        if rt.wait_connecting(self, timeout)? {
+        let deadline = rt.deadline(timeout);
+        if rt.wait_connecting(self, deadline)? {
             return Err(SendWaitError::TimedOut { queued: self.queued() });
         }
-        rt.flush_of(self, timeout)
+        rt.flush_of(self, deadline)
     }
 }
 
 impl Runtime {
-    fn flush_of(&self, process: &Process, within: Duration) -> Result<(), SendWaitError> {
+    fn flush_of(&self, process: &Process, deadline: Tick) -> Result<(), SendWaitError> {
         let depth = Depth::enter(self)?;
-        let deadline = self.deadline(within);
         let before = self.engine_mut().flush_begins(process.shared());
         let waited = self.flush_until(process, deadline);
         let trouble = self.engine_mut().flush_ends(process.shared(), before);
