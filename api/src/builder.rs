@@ -229,6 +229,9 @@ impl Common {
 macro_rules! common_methods {
     () => {
         /// `:host`: an address or a name; `local` is this machine. Default: the loopback address.
+        ///
+        /// A name is the system's resolver's to look up, on threads that all runtimes of the program share:
+        /// at most 8 names at a time, the others wait. Nobody waits for it longer than they said.
         pub fn host(mut self, host: impl Into<String>) -> Self {
             self.common.host = Some(host.into());
             self

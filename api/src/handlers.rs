@@ -23,6 +23,7 @@ use netproc_core::{
 use crate::{
     output::{DEFAULT_FILTER, DEFAULT_SENTINEL, default_filter, default_sentinel},
     process::Process,
+    resolve::Asked,
 };
 
 pub(crate) type BoxError = Box<dyn Error>;
@@ -117,6 +118,8 @@ pub(crate) struct Handlers {
     pub(crate) announcing: bool,
     /// Ends its handshake when that takes too long.
     pub(crate) handshake_timer: Option<TimerId>,
+    /// What it waits to hear from the resolver: where its host is.
+    pub(crate) asked: Option<Rc<Asked>>,
 }
 
 /// The buffer of a process, and where in it the next output goes.

@@ -19,7 +19,7 @@ use nix::net::if_::if_nametoindex;
 use self::system::{ask, number};
 pub(crate) use self::{
     system::{Question, ask as ask_here},
-    threads::{Answer, ask_elsewhere},
+    threads::{Answer, Asked, ask_elsewhere},
 };
 use crate::{
     builder::Service,

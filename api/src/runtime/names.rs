@@ -3,7 +3,7 @@
 //! Invariant: nobody waits for the resolver longer than they said; an answer that comes too late, or
 //! for a process that has ended, goes to nobody.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr, rc::Rc, sync::Arc};
 
 use netproc_core::{
     address::Address, event::Failure, reactor::Tick, shared_error::SharedError, table::ProcessId,
@@ -34,10 +34,11 @@ impl Runtime {
         }
         let token = self.inner.answers.borrow_mut().open();
         let postbox = self.postbox();
-        ask_elsewhere(named.question(), move |answer| {
+        let asked = ask_elsewhere(named.question(), move |answer| {
             postbox.post(move |rt| rt.inner.answers.borrow_mut().put(token, answer));
         });
         let waited = self.wait_for_answer(token, patience);
+        drop(asked);
         let answer = self.inner.answers.borrow_mut().close(token);
         waited.map_err(|err| StartError::Runtime(Box::new(err)))?;
         let host = || named.host().to_owned();
@@ -84,9 +85,10 @@ impl Runtime {
             return self.looked_up(id, &named, answer);
         }
         let postbox = self.postbox();
-        ask_elsewhere(named.question(), move |answer| {
+        let asked = ask_elsewhere(named.question(), move |answer| {
             postbox.post(move |rt| rt.looked_up(id, &named, answer));
         });
+        process.shared().borrow_mut().handlers.asked = Some(Rc::new(asked));
     }
 
     /// Serves everybody until it is known where `process` connects to, or that nobody knows.
@@ -106,6 +108,7 @@ impl Runtime {
 
     fn looked_up(&self, id: ProcessId, named: &Named, answer: Answer) {
         let Some(process) = self.process_by_id(id) else { return };
+        process.shared().borrow_mut().handlers.asked = None;
         let host: Arc<str> = named.host().into();
         match named.understood(answer) {
             Ok(addresses) => {

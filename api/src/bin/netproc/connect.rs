@@ -152,7 +152,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     });
     let output = stdio::unbuffered(std::io::stdout())?;
     let process = match start(&rt, arguments, output, &talk) {
-        Err(Error::Start(err @ StartError::TimedOut { .. })) if arguments.wait.is_some() => {
+        Err(Error::Start(
+            err @ (StartError::TimedOut { .. } | StartError::LookupTimedOut { .. }),
+        )) if arguments.wait.is_some() => {
             complain(&err);
             return Ok(ExitCode::from(LATE));
         }
