@@ -2,10 +2,12 @@
 //!
 //! Invariant: nothing touches the system before `start`, and a `start` that fails leaves nothing.
 //! Keywords that only some sockets have are in `builder/sockets.rs`, servers on sockets that somebody
-//! else has opened in `builder/external.rs`, how the arguments are shown in `builder/shown.rs`.
+//! else has opened in `builder/external.rs`, clients of several addresses in `builder/race.rs`, how the
+//! arguments are shown in `builder/shown.rs`.
 
 mod external;
 mod places;
+mod race;
 mod shown;
 mod sockets;
 
@@ -580,24 +582,30 @@ impl ServerBuilder {
 #[must_use = "a builder does nothing before `start`"]
 pub struct ClientBuilder {
     common: Common,
-    remote: Option<Address>,
+    remotes: Option<Vec<Address>>,
     local: Option<Address>,
     nowait: bool,
     within: Duration,
+    attempt_delay: Option<Duration>,
 }
 
 impl ClientBuilder {
     pub(crate) fn new(rt: &Runtime, name: &str) -> Self {
-        let common = Common::new(rt, name);
-        Self { common, remote: None, local: None, nowait: false, within: CONNECT_WITHIN }
+        Self {
+            common: Common::new(rt, name),
+            remotes: None,
+            local: None,
+            nowait: false,
+            within: CONNECT_WITHIN,
+            attempt_delay: None,
+        }
     }
 
     common_methods!();
 
     /// `:remote`: connect here; host, service and family are not looked at then.
-    pub fn remote(mut self, remote: impl Into<Address>) -> Self {
-        self.remote = Some(remote.into());
-        self
+    pub fn remote(self, remote: impl Into<Address>) -> Self {
+        self.remotes([remote])
     }
 
     /// Bind this end before connecting.
@@ -622,7 +630,13 @@ impl ClientBuilder {
         self
     }
 
-    /// Opens the socket and connects it, trying each address of the host in turn.
+    /// Connects, to whichever address of the host takes the connection first.
+    ///
+    /// The addresses race as RFC 8305 has it: IPv6 and IPv4 take turns, beginning with what the resolver
+    /// gave first; each has [`attempt_delay`](Self::attempt_delay) for itself before the next is tried
+    /// beside it, 16 at a time at most, and one at a time if they are to be bound to a port. The contact
+    /// shows the address tried last, and in the end the one that was connected to; what was sent meanwhile
+    /// goes there only.
     ///
     /// Without [`nowait`](Self::nowait) it waits until the connection stands; other processes are
     /// served meanwhile. No `open` event is sent then.
@@ -630,18 +644,21 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`StartError`]: a host or service that cannot be, a bound that holds nothing, the refusal of
-    /// the last address, or `TimedOut`. Nothing is left.
+    /// the address that failed last, or `TimedOut`. Nothing is left.
     ///
     /// # Source
     ///
-    /// Emacs Lisp manual 28.2, "Network Processes" (`make-network-process`). Differs: a waiting
-    /// connect has a time limit and serves others meanwhile.
+    /// Emacs Lisp manual 28.2, "Network Processes" (`make-network-process`); RFC 8305. Differs: a waiting
+    /// connect has a time limit and serves others meanwhile; Emacs tries an address when the one before
+    /// has failed.
     pub fn start(self) -> Result<Process, StartError> {
-        let Self { common, remote, local, nowait, within } = self;
+        let Self { mut common, remotes, local, nowait, within, attempt_delay } = self;
+        common.limits.attempt_delay = attempt_delay.unwrap_or(common.limits.attempt_delay);
         sockets::check_connected(common.connected, common.kind)?;
         let asked = common.asked();
-        let to = match remote {
-            Some(remote) => Place::Known(vec![remote]),
+        let to = match remotes {
+            Some(none) if none.is_empty() => return Err(StartError::NoAddress),
+            Some(remotes) => Place::Known(remotes),
             None => common.place()?,
         };
         if to.has_no_port() {

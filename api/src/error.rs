@@ -71,6 +71,9 @@ pub enum StartError {
     /// A path or address that cannot be.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// A client was given a list of addresses, and there is none in it.
+    #[error("no address to connect to")]
+    NoAddress,
     /// The arguments are no property list: the last keyword has no value.
     #[error(transparent)]
     Plist(#[from] PlistError),

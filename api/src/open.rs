@@ -3,12 +3,12 @@
 //! Invariant: a start that fails leaves nothing, neither a socket nor a name; what runs closures when
 //! it is dropped is dropped with nothing borrowed.
 
-use std::{collections::VecDeque, os::fd::OwnedFd, time::Duration};
+use std::{os::fd::OwnedFd, time::Duration};
 
 use netproc_core::{
     address::{Address, Family},
     contact::Role,
-    engine::Start,
+    engine::{NoAttempt, Start},
     event::Failure,
     machine::Status,
     options::SockOption,
@@ -95,7 +95,7 @@ pub(crate) enum Patience {
     AloneThenUntil(Tick),
 }
 
-/// Opens a client of the first of `to` that takes it; packets go to the first.
+/// Opens a client of whichever of `to` takes it first; packets go to the first.
 pub(crate) fn client(
     rt: &Runtime,
     start: Start<Handlers>,
@@ -116,17 +116,16 @@ pub(crate) fn client(
     };
     let datagram = start.kind == Kind::Datagram;
     let _kept = (start.handlers.clone(), start.plist.clone());
-    let first = to[0].clone();
-    // Packets go to the first, a connection is tried to each: the last is the one that failed.
-    let tried = if datagram { first.clone() } else { to[to.len() - 1].clone() };
     let announced = matches!(patience, Patience::Nowait);
     let made = if datagram {
-        rt.engine_mut().datagram(start, Role::Client, local.as_ref(), Some(&first))
+        let made = rt.engine_mut().datagram(start, Role::Client, local.as_ref(), Some(&to[0]));
+        made.map_err(sys(&to[0]))
     } else {
-        rt.engine_mut().connect(start, VecDeque::from(to), local, announced)
+        let made = rt.engine_mut().connect(start, to, local, announced);
+        made.map_err(|NoAttempt { address, source, .. }| StartError::Sys { address, source })
     };
     rt.nudge();
-    let process = Process::new(made.map_err(sys(&tried))?, rt.clone());
+    let process = Process::new(made?, rt.clone());
     let waited = match patience {
         Patience::Nowait => return Ok(process),
         _ if datagram => return Ok(process),

@@ -612,14 +612,12 @@ impl Runtime {
         self.engine().reactor().now().after(timeout)
     }
 
-    /// How long the reactor may sleep: until the deadline or the next timer.
+    /// How long the reactor may sleep: until the deadline, the next timer, or the next attempt of a
+    /// client that has several addresses.
     fn wait_until(&self, deadline: Option<Tick>) -> Wait {
         let timer = self.inner.timers.borrow().next_at().filter(|_| !self.inner.timers_held.get());
-        match (deadline, timer) {
-            (Some(deadline), Some(timer)) => Wait::Until(deadline.min(timer)),
-            (Some(at), None) | (None, Some(at)) => Wait::Until(at),
-            (None, None) => Wait::Forever,
-        }
+        let attempt = self.engine().next_attempt_at();
+        [deadline, timer, attempt].into_iter().flatten().min().map_or(Wait::Forever, Wait::Until)
     }
 
     fn poll(&self, wait: Wait) -> Result<()> {

@@ -4,7 +4,7 @@
 //! Invariant: every benchmark checks its result in the loop, so that nothing is optimised away and
 //! nothing wrong is fast. As a test each runs once.
 
-use std::{collections::VecDeque, hint::black_box, io::IoSlice, rc::Rc};
+use std::{hint::black_box, io::IoSlice, rc::Rc};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use netproc_core::{
@@ -177,7 +177,7 @@ impl Echo {
         let server = engine.listen(start("echo"), &any, 128).expect("the port is free");
         let to = server.borrow().contact().local().clone();
         let connect = |_| {
-            let to = VecDeque::from([to.clone()]);
+            let to = vec![to.clone()];
             engine.connect(start("client"), to, None, false).expect("the simulation has sockets")
         };
         let clients: Vec<_> = (0..clients).map(connect).collect();

@@ -10,8 +10,8 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "the table below must name each phase")]
 pub enum Phase {
-    /// A client is connecting. Its socket is open, unless its host is still looked up; sends are queued;
-    /// nothing is read but by the handshake of a layer.
+    /// A client is connecting. Its socket is open, or one for each address that it tries, unless its host
+    /// is still looked up; sends are queued; nothing is read but by the handshake of a layer.
     Connect,
     /// Bytes or packets flow both ways; the socket is open.
     Open,

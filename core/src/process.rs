@@ -10,6 +10,7 @@ use crate::{
     coding::{Coding, Decoder, Encoder, Text},
     contact::{Contact, Role},
     event::{Failure, Reason},
+    eyeballs::{self, Race},
     layer::{Layer, Layers},
     machine::{Event, Phase, Status},
     options::SockOption,
@@ -19,6 +20,7 @@ use crate::{
     shared_error::SharedError,
     socket::BoundFile,
     table::ProcessId,
+    timer::TimerId,
 };
 
 /// A process as the engine and its handles share it: it outlives its place in the list, so that
@@ -62,6 +64,9 @@ pub struct Limits {
     pub crowded: Crowded,
     /// A server logs failed accepts, and that it is crowded, this often at most, with a count.
     pub log_every: Duration,
+    /// How long a client with several addresses waits for one before it tries the next beside it, 10
+    /// milliseconds to 2 seconds.
+    pub attempt_delay: Duration,
 }
 
 impl Limits {
@@ -70,7 +75,8 @@ impl Limits {
     /// # Errors
     ///
     /// [`ConfigError`] names the first of them that is out of range: a queue or an inbox that can
-    /// hold nothing, a server that may not have a connection.
+    /// hold nothing, a server that may not have a connection, an `attempt_delay` (in milliseconds) that
+    /// RFC 8305 forbids.
     ///
     /// # Examples
     ///
@@ -82,6 +88,7 @@ impl Limits {
     /// ```
     pub fn check(&self) -> Result<(), ConfigError> {
         let word = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let fields = [
             ("queue_len_max", self.queue_len_max),
             ("queue_packets_max", word(self.queue_packets_max)),
@@ -90,7 +97,10 @@ impl Limits {
         ];
         fields
             .into_iter()
-            .try_for_each(|(field, value)| ConfigError::check(field, value, 1, u64::MAX))
+            .try_for_each(|(field, value)| ConfigError::check(field, value, 1, u64::MAX))?;
+        let (min, max) = (eyeballs::ATTEMPT_DELAY_MIN, eyeballs::ATTEMPT_DELAY_MAX);
+        let delay = millis(self.attempt_delay);
+        ConfigError::check("attempt_delay", delay, millis(min), millis(max))
     }
 
     /// The low mark that counts: below a small bound, or a refused sender would be called back to
@@ -112,6 +122,7 @@ impl Default for Limits {
             connections_max: None,
             crowded: Crowded::Leave,
             log_every: Duration::from_secs(1),
+            attempt_delay: eyeballs::ATTEMPT_DELAY,
         }
     }
 }
@@ -613,16 +624,25 @@ impl Throttle {
 pub(crate) struct Connecting {
     /// It is not known yet where to connect to; there is no socket.
     pub(crate) looking_up: bool,
-    /// Addresses not tried yet.
-    pub(crate) rest: VecDeque<Address>,
-    /// Where each attempt binds, if anywhere.
+    /// The race between its addresses, if there are several.
+    pub(crate) racing: Option<Box<Racing>>,
+    /// Where attempts still to come bind, if anywhere.
     pub(crate) local: Option<Address>,
-    /// Options of each attempt's socket.
+    /// Options of their sockets.
     pub(crate) options: Vec<SockOption>,
     /// What was sent before the connection stood, in order, empty records included.
     pub(crate) early: VecDeque<Payload>,
     /// Bytes in `early`.
     pub(crate) early_len: u64,
+}
+
+/// The race of a client with several addresses.
+#[derive(Debug)]
+pub(crate) struct Racing {
+    /// The attempts, each with its socket.
+    pub(crate) race: Race<SockId>,
+    /// When the next one is due.
+    pub(crate) timer: Option<TimerId>,
 }
 
 impl Connecting {

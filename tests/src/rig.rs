@@ -137,6 +137,18 @@ impl Rig {
         Ok(address)
     }
 
+    /// A server whose address is silent until it is resumed, and the one connection that its backlog has
+    /// room for: Linux drops what asks for another place there, and so does the simulation.
+    ///
+    /// # Errors
+    ///
+    /// As those of the builders.
+    pub fn silent(&self) -> Result<(Process, Process), StartError> {
+        let server = self.server().backlog(0).stop(true).start()?;
+        let filler = self.connect(&server)?;
+        Ok((server, filler))
+    }
+
     /// How many listed processes have a socket.
     fn open(&self) -> u64 {
         let listed = self.rt.process_list();

@@ -132,6 +132,19 @@ conformance!(on (epoll uring): a_start_outside_of_a_turn_makes_it_readable, |rig
     drive(&rig.rt, "the other end", || rig.children(&server) == 1)
 });
 
+conformance!(on (epoll uring): the_next_attempt_of_a_race_makes_it_readable, |rig| {
+    let (silent, _filler) = rig.silent()?;
+    let alive = rig.server().start()?;
+    calm(rig)?;
+    let to = [&silent, &silent, &alive].map(|server| server.contact().local().clone());
+    let client = rig.rt.client("client").remotes(to).attempt_delay(Duration::from_millis(60));
+    let client = client.nowait(true).sentinel(rig.log.sentinel()).start()?;
+    drive(&rig.rt, "the connection", || client.status() == Status::Open)?;
+    assert_eq!(client.contact().remote(), Some(alive.contact().local()));
+    drive(&rig.rt, "the other end", || rig.children(&alive) == 1)?;
+    calm(rig)
+});
+
 conformance!(on (epoll uring): a_call_posted_by_a_thread_makes_it_readable, |rig| {
     calm(rig)?;
     let server = rig.server().start()?;

@@ -192,6 +192,33 @@ conformance!(a_handshake_that_fails_fails_the_connect, |rig| {
     Ok(())
 });
 
+conformance!(of_several_addresses_only_the_one_that_connects_gets_a_layer, |rig| {
+    let (silent, _filler) = rig.silent()?;
+    let (server, toys) = (rig.server().layers(Toys::default()).start()?, Toys::default());
+    let made = Rc::clone(&toys.made);
+    let to = [&silent, &server].map(|server| server.contact().local().clone());
+    let client = rig.client(&server).remotes(to).attempt_delay(Duration::from_millis(10));
+    let client = client.layers(toys).nowait(true).start()?;
+    client.send("secret")?;
+    rig.until_line(&client, "open (open)");
+    rig.until_bytes(&rig.child(&server), b"secret");
+    assert_eq!((made.get(), client.contact().remote()), (1, Some(server.contact().local())));
+    Ok(())
+});
+
+// Whoever answered is the one to talk to: another address would be no remedy, and might be a trap.
+conformance!(a_handshake_that_fails_is_not_tried_elsewhere, |rig| {
+    let wrong = rig.server().layers(Toys { instead: Some(b"WHAT"), ..Toys::default() }).start()?;
+    let right = rig.server().layers(Toys::default()).start()?;
+    let to = [&wrong, &right].map(|server| server.contact().local().clone());
+    let client = rig.client(&wrong).remotes(to.clone()).layers(Toys::default()).nowait(true);
+    let client = client.start()?;
+    rig.until_line(&client, "failed with code not a toy (failed)");
+    rig.settle();
+    assert_eq!((client.contact().remote(), rig.children(&right)), (Some(&to[0]), 0));
+    Ok(())
+});
+
 conformance!(an_accepted_connection_that_fails_leaves_the_list, |rig| {
     let (client, child) = raw(rig)?;
     client.send("HTTP/1.1 GET /")?;

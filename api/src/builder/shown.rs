@@ -83,10 +83,16 @@ impl fmt::Debug for ServerBuilder {
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut asked = self.common.asked();
-        for (keyword, address) in [(":remote", &self.remote), (":local", &self.local)] {
-            if let Some(address) = address {
-                asked.put(keyword, address.clone());
+        match self.remotes.as_deref() {
+            None => {}
+            Some([remote]) => drop(asked.put(":remote", remote.clone())),
+            Some(several) => {
+                let several: Vec<Value> = several.iter().cloned().map(Value::from).collect();
+                asked.put(":remotes", Value::List(several.into()));
             }
+        }
+        if let Some(local) = &self.local {
+            asked.put(":local", local.clone());
         }
         if self.nowait {
             asked.put(":nowait", Value::True);

@@ -100,7 +100,7 @@ impl Runtime {
     /// Emacs Lisp manual 28.2, "Network Processes". Differs: numbers out of range, NULs and paths that
     /// do not fit are refused, not cut; filters that are no functions are refused at once, as is
     /// `:tls-parameters`, which cannot be honoured yet. With `:nowait` a name that leads nowhere is told by
-    /// an event.
+    /// an event. The addresses of a name race (RFC 8305) instead of one waiting for the one before to fail.
     pub fn make_network_process(&self, args: &Plist) -> Result<Option<Process>, StartError> {
         if args.is_empty() {
             return Ok(None);

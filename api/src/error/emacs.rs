@@ -105,6 +105,7 @@ impl StartError {
             Self::Service { host: None, .. }
             | Self::Coding(_)
             | Self::Address(_)
+            | Self::NoAddress
             | Self::Plist(_)
             | Self::Backlog(_)
             | Self::Unsupported(_)

@@ -38,9 +38,10 @@ impl Runtime {
     pub(super) fn arm(&self) -> Result<()> {
         #[cfg(unix)]
         if self.inner.descriptor.get().is_some() {
-            let pending = self.engine().has_pending();
-            let at =
-                if pending { Some(Tick::default()) } else { self.inner.timers.borrow().next_at() };
+            let pending = self.engine().has_pending().then(Tick::default);
+            let timer = self.inner.timers.borrow().next_at();
+            let attempt = self.engine().next_attempt_at();
+            let at = [pending, timer, attempt].into_iter().flatten().min();
             return self.engine_mut().reactor_mut().arm(at).map_err(Error::Reactor);
         }
         Ok(())

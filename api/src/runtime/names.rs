@@ -3,7 +3,7 @@
 //! Invariant: nobody waits for the resolver longer than they said; an answer that comes too late, or
 //! for a process that has ended, goes to nobody.
 
-use std::{collections::VecDeque, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{net::SocketAddr, rc::Rc, sync::Arc};
 
 use netproc_core::{
     address::Address, event::Failure, reactor::Tick, shared_error::SharedError, table::ProcessId,
@@ -112,7 +112,7 @@ impl Runtime {
         let host: Arc<str> = named.host().into();
         match named.understood(answer) {
             Ok(addresses) => {
-                self.engine_mut().found(process.shared(), VecDeque::from(addresses));
+                self.engine_mut().found(process.shared(), addresses);
             }
             Err(refused) => {
                 let source = SharedError::new(refused);

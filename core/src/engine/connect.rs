@@ -1,11 +1,11 @@
 //! Making processes: servers, clients, packet sockets; and what becomes of a connect.
 //!
-//! Invariant: a start either lists a process with a socket of its own or changes nothing. A client
-//! with several addresses tries each in turn and reports the last failure.
+//! Invariant: a start either lists a process with a socket of its own or changes nothing. What becomes
+//! of the other addresses of a client that has several is `race.rs`'s.
 
-use std::{collections::VecDeque, rc::Rc};
+use std::rc::Rc;
 
-use super::{Delivery, Engine, Owner};
+use super::{Delivery, Engine, NoAttempt, Owner};
 use crate::{
     address::Address,
     coding::Coding,
@@ -15,7 +15,7 @@ use crate::{
     machine::{self, Phase},
     options::SockOption,
     plist::Plist,
-    process::{Birth, Connecting, Exit, Limits, Process, Shared},
+    process::{Birth, Connecting, Exit, Limits, Shared},
     reactor::{CloseHow, FileSpec, Kind, Op, OpenSpec, Reactor, SockId, SysError},
 };
 
@@ -136,8 +136,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         Ok(process)
     }
 
-    /// Starts connecting to the first of `to`, from `local` if given; the others are tried in turn
-    /// when it fails. `announced` says whether the sentinel hears how it went.
+    /// Starts connecting to the first of `to`, from `local` if given, and races it against the others:
+    /// call [`poll`](Self::poll) again when [`next_attempt_at`](Self::next_attempt_at) says. `announced`
+    /// says whether the sentinel hears how it went.
     ///
     /// # Errors
     ///
@@ -145,33 +146,20 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     pub fn connect(
         &mut self,
         start: Start<H>,
-        mut to: VecDeque<Address>,
+        to: Vec<Address>,
         local: Option<Address>,
         announced: bool,
-    ) -> Result<Shared<H>, SysError> {
-        let mut refused = SysError { op: Op::Connect, errno: libc::EDESTADDRREQ };
-        while let Some(address) = to.pop_front() {
-            match self.reactor.connect(&start.spec(local.as_ref()), &address) {
-                Ok(sock) => {
-                    let options = start.options.clone();
-                    let process = self.list_started(start, Role::Client, Phase::Connect, sock);
-                    let mut p = process.borrow_mut();
-                    p.contact.set_remote(Some(address));
-                    p.unannounced = !announced;
-                    let rest = to;
-                    p.connecting = Some(Box::new(Connecting {
-                        rest,
-                        local,
-                        options,
-                        ..Connecting::default()
-                    }));
-                    drop(p);
-                    return Ok(process);
-                }
-                Err(err) => refused = err,
-            }
-        }
-        Err(refused)
+    ) -> Result<Shared<H>, NoAttempt> {
+        let spec = start.spec(local.as_ref());
+        let begun = Self::begin(&mut self.reactor, &spec, to, start.limits.attempt_delay)?;
+        let options = if begun.racing.is_some() { start.options.clone() } else { Vec::new() };
+        let process = self.list_started(start, Role::Client, Phase::Connect, begun.sock);
+        let mut p = process.borrow_mut();
+        p.unannounced = !announced;
+        p.connecting = Some(Box::new(Connecting { local, options, ..Connecting::default() }));
+        drop(p);
+        self.pursue(&process, begun);
+        Ok(process)
     }
 
     pub(super) fn list_started(
@@ -216,22 +204,42 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         self.looking_up
     }
 
-    /// It is known where a process is to connect to: the addresses are tried in turn. Packets go to the
-    /// first.
-    pub fn found(&mut self, process: &Shared<H>, to: VecDeque<Address>) {
+    /// It is known where a process is to connect to: the addresses race. Packets go to the first.
+    pub fn found(&mut self, process: &Shared<H>, to: Vec<Address>) {
         if !self.looked_up(process) {
             return;
         }
-        let nowhere = SysError { op: Op::Connect, errno: libc::EDESTADDRREQ };
-        let told = if process.borrow().kind == Kind::Datagram && !to.is_empty() {
-            self.open_found(process, to)
+        let datagram = process.borrow().kind == Kind::Datagram;
+        let told = if datagram && !to.is_empty() {
+            self.open_found(process, &to[0])
         } else {
-            if let Some(connecting) = &mut process.borrow_mut().connecting {
-                connecting.rest = to;
-            }
-            self.handle_connect_failed(process, nowhere.into())
+            self.connect_found(process, to)
         };
         self.notices.extend(told);
+    }
+
+    fn connect_found(&mut self, process: &Shared<H>, to: Vec<Address>) -> Option<Delivery<H>> {
+        let mut p = process.borrow_mut();
+        let connecting = p.connecting.as_deref()?;
+        let spec = OpenSpec {
+            kind: p.kind,
+            local: connecting.local.as_ref(),
+            options: &connecting.options,
+            reading: p.wants_reading(),
+            ..OpenSpec::default()
+        };
+        match Self::begin(&mut self.reactor, &spec, to, p.limits.attempt_delay) {
+            Ok(begun) => {
+                drop(p);
+                self.pursue(process, begun);
+                None
+            }
+            Err(NoAttempt { address, source, .. }) => {
+                p.contact.set_remote(address);
+                drop(p);
+                self.handle_connect_failed(process, source.into())
+            }
+        }
     }
 
     /// It cannot be known where a process is to connect to: it fails.
@@ -252,13 +260,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     }
 
     /// A packet client whose peer is known is open.
-    fn open_found(
-        &mut self,
-        process: &Shared<H>,
-        mut to: VecDeque<Address>,
-    ) -> Option<Delivery<H>> {
+    fn open_found(&mut self, process: &Shared<H>, to: &Address) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
-        let to = to.pop_front()?;
         let connecting = p.connecting.take()?;
         let spec = OpenSpec {
             kind: p.kind,
@@ -268,7 +271,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             reading: p.wants_reading(),
             ..OpenSpec::default()
         };
-        match self.reactor.datagram(&spec, Some(&to).filter(|_| p.connected)) {
+        match self.reactor.datagram(&spec, Some(to).filter(|_| p.connected)) {
             Ok(sock) => {
                 p.sock = Some(sock);
                 p.reading = p.wants_reading();
@@ -277,10 +280,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                     if p.connected {
                         self.reactor.send(sock, packet);
                     } else {
-                        self.reactor.send_to(sock, packet, &to);
+                        self.reactor.send_to(sock, packet, to);
                     }
                 }
-                p.contact.set_remote(Some(to));
+                p.contact.set_remote(Some(to.clone()));
                 p.contact.set_local(self.reactor.local_addr(sock).ok());
                 if p.refused {
                     self.reactor.watch_sent(sock, true);
@@ -334,31 +337,14 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         announced.then(|| Delivery::Event { process: Rc::clone(process), event })
     }
 
-    /// A connect failed: the next address, or the end.
+    /// A connect failed, at the last address there was.
     pub(super) fn handle_connect_failed(
         &mut self,
         process: &Shared<H>,
-        mut failure: Failure,
+        failure: Failure,
     ) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
         p.unsent = p.unsent.max(p.early_len());
-        if p.layer.is_some() {
-            // Whoever answered was the one to talk to.
-            p.connecting = None;
-        }
-        while let Some(address) = p.connecting.as_mut().and_then(|c| c.rest.pop_front()) {
-            match Self::try_next(&mut self.reactor, &p, &address) {
-                Ok(sock) => {
-                    p.sock = Some(sock);
-                    p.contact.set_remote(Some(address));
-                    p.reading = p.wants_reading();
-                    drop(p);
-                    self.own(sock, Owner::Process(Rc::clone(process)));
-                    return None;
-                }
-                Err(refused) => failure = refused.into(),
-            }
-        }
         let event = Event::Failed(failure.clone());
         if p.contact.role() == Role::Accepted {
             drop(p);
@@ -372,18 +358,6 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         p.connecting = None;
         let announced = !p.unannounced;
         announced.then(|| Delivery::Event { process: Rc::clone(process), event })
-    }
-
-    fn try_next(reactor: &mut R, p: &Process<H>, to: &Address) -> Result<SockId, SysError> {
-        let connecting = p.connecting.as_deref();
-        let spec = OpenSpec {
-            kind: p.kind,
-            local: connecting.and_then(|c| c.local.as_ref()),
-            options: connecting.map(|c| &c.options[..]).unwrap_or_default(),
-            reading: p.wants_reading(),
-            ..OpenSpec::default()
-        };
-        reactor.connect(&spec, to)
     }
 
     /// Ends a blocking start that failed or was given up: the process leaves without an event.

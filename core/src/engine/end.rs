@@ -72,7 +72,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
         self.looking_up -= usize::from(looked_up);
         p.exit = exit;
-        let early = p.connecting.take().map_or(0, |connecting| connecting.early_len);
+        let connecting = p.connecting.take();
+        let early = connecting.as_ref().map_or(0, |connecting| connecting.early_len);
         let (id, counted_by) = (p.id, p.counted_by.take());
         let inbox = std::mem::take(&mut p.inbox);
         p.inbox_len = 0;
@@ -107,6 +108,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             (None, _) => CloseHow::Now,
         });
         drop(p);
+        if let Some(racing) = connecting.and_then(|connecting| connecting.racing) {
+            self.end_race(*racing, sock);
+        }
         if let Some(sock) = sock {
             self.release(sock);
             self.reactor.close(sock, how);

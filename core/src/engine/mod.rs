@@ -5,8 +5,8 @@
 //! whatever is nested, stopped or left out meanwhile. The engine never calls a handler and never
 //! waits but in [`Engine::poll`]; a layer above does both and holds no borrow while a handler runs.
 //!
-//! One file per event family: [`accept`](self), `connect`, `input`, `output`, `end`; `peer` for what is
-//! asked about the other end, and `adopt` for servers on sockets from elsewhere.
+//! One file per event family: [`accept`](self), `connect`, `race`, `input`, `output`, `end`; `peer` for what
+//! is asked about the other end, and `adopt` for servers on sockets from elsewhere.
 
 mod accept;
 #[cfg(unix)]
@@ -17,6 +17,7 @@ mod input;
 mod layer;
 mod output;
 mod peer;
+mod race;
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -25,6 +26,7 @@ pub use self::{
     layer::UpgradeError,
     output::{FinishError, SendError, SendTextError},
     peer::{CredentialsError, DatagramAddressError},
+    race::NoAttempt,
 };
 use crate::{
     address::Address,
@@ -35,6 +37,7 @@ use crate::{
     queue::EventQueue,
     reactor::{self, Op, Reactor, SockId, SysError, Tick, Wait},
     table::{ProcessId, Table},
+    timer::Timers,
 };
 
 /// One thing to tell a handler.
@@ -92,6 +95,8 @@ pub type Admit<'a, H> = Option<&'a dyn Fn(&Process<H>, bool) -> bool>;
 #[derive(Debug)]
 enum Owner<H> {
     Process(Shared<H>),
+    /// A client with several addresses, of which this socket tries one.
+    Attempt(Shared<H>),
     /// A connection whose `Accepted` waits in its server's inbox; these came for it meanwhile.
     Unborn(VecDeque<reactor::Event>),
 }
@@ -121,6 +126,8 @@ pub struct Engine<R, H> {
     /// What crosses a layer on its way in, and out; empty between two crossings.
     plain: Vec<Buf>,
     wire: Vec<reactor::Payload>,
+    /// Those that race, by when their next address is due.
+    races: Timers<Shared<H>>,
     /// How many processes are looked up and have no socket yet.
     looking_up: usize,
     /// Connections ever accepted: numbers the names of local ones.
@@ -146,6 +153,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             shaking: Vec::new(),
             plain: Vec::new(),
             wire: Vec::new(),
+            races: Timers::new(),
             looking_up: 0,
             accepted: 0,
             input_len_max: usize::MAX,
@@ -171,7 +179,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     pub fn set_option(&mut self, process: &Shared<H>, option: &SockOption) -> Result<(), SysError> {
         let sock = process.borrow().sock;
         let sock = sock.ok_or(SysError { op: Op::Option, errno: libc::EBADF })?;
-        self.reactor.set_option(sock, option)?;
+        if !self.set_option_of_attempts(process, option)? {
+            self.reactor.set_option(sock, option)?;
+        }
         if let SockOption::Linger(seconds) = option {
             process.borrow_mut().linger = *seconds;
         }
@@ -267,7 +277,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 return Some(delivery);
             }
             // An event that delivers nothing itself may have left a notice or let input go on.
-            let event = self.queue.pop()?;
+            let Some(event) = self.queue.pop() else {
+                self.begin_due_attempts();
+                return None;
+            };
             if let Some(delivery) = self.sort(event, admit) {
                 return Some(delivery);
             }
@@ -355,10 +368,17 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     }
 
     /// Delivers an event fresh from the reactor, or keeps it for later.
-    fn sort(&mut self, event: reactor::Event, admit: Admit<'_, H>) -> Option<Delivery<H>> {
+    fn sort(&mut self, mut event: reactor::Event, admit: Admit<'_, H>) -> Option<Delivery<H>> {
         let Some(id) = event.owner() else { return Some(Delivery::Woken) };
         let process = match self.owner_mut(id) {
             Some(Owner::Process(process)) => Rc::clone(process),
+            Some(Owner::Attempt(process)) => {
+                let process = Rc::clone(process);
+                if !self.settles(&process, &mut event) {
+                    return None;
+                }
+                process
+            }
             Some(Owner::Unborn(waiting)) => {
                 waiting.push_back(spilled(event));
                 return None;
@@ -465,7 +485,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if id.index() >= self.owners.len() {
             self.owners.resize_with(id.index() + 1, || None);
         }
-        self.outlived.extend(self.owners[id.index()].replace((id, owner)));
+        let before = self.owners[id.index()].replace((id, owner));
+        self.outlived.extend(before.filter(|(before, _)| *before != id));
     }
 
     fn owner_mut(&mut self, id: SockId) -> Option<&mut Owner<H>> {

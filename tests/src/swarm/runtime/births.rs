@@ -5,7 +5,11 @@
 
 use std::{rc::Rc, time::Duration};
 
-use netproc::{Event, Input, Kind, LogEntry, Process, Role as ContactRole, StartError, Status};
+use netproc::{
+    Address, Event, Input, Kind, LogEntry, Process, Role as ContactRole, StartError, Status,
+};
+
+use netproc_core::eyeballs::ATTEMPT_DELAY_MIN;
 
 use crate::swarm::runtime::{
     model::{Filter, Life, Role, Subject},
@@ -13,6 +17,25 @@ use crate::swarm::runtime::{
     waits::{DEPTH_MAX, Served},
     world::{Mode, World},
 };
+
+/// No host answers there, and nobody listens there.
+const ASTRAY: [&str; 2] = ["[192 0 2 1 7]", "[127 0 0 1 1]"];
+
+/// Where the client of that index tries to connect: by itself to `target`, or after it has tried others.
+/// Decided without a draw, so that the schedule of a seed is that of its other choices.
+fn detours(index: usize, target: &Address) -> Vec<Address> {
+    let number = index % 8;
+    let mut all: Vec<Address> = ASTRAY.map(|text| text.parse().expect("an address")).into();
+    match number {
+        0 => all.truncate(1),
+        1 => drop(all.remove(0)),
+        2 => {}
+        3 => all.reverse(),
+        _ => all.clear(),
+    }
+    all.push(target.clone());
+    all
+}
 
 /// Tries to get a descriptor for a server while none is to be had.
 const TRIES: u32 = 200;
@@ -144,7 +167,8 @@ impl World {
         self.add(subject);
         let within =
             if self.percent(30) { Duration::from_micros(self.below(20_000)) } else { LONG };
-        let builder = self.rt.client(&name).remote(target.contact().local().clone());
+        let builder = self.rt.client(&name).remotes(detours(index, target.contact().local()));
+        let builder = builder.attempt_delay(ATTEMPT_DELAY_MIN);
         let builder = builder.kind(target.kind()).nowait(nowait).within(within);
         let builder = builder.half_open(half_open).stop(stopped).limits(self.plan.limits);
         let builder = match generations {

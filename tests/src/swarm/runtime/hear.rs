@@ -384,7 +384,9 @@ impl World {
         let faults = &self.plan.faults;
         let server_gone =
             role.server().is_some_and(|server| self.subject(server).life == Life::Closed);
-        if !server_gone && faults.refuse == 0 && faults.connect_timeout == 0 && faults.reset == 0 {
+        // Without a descriptor the next of several addresses may not even be tried.
+        let excused = server_gone || faults.emfile > 0;
+        if !excused && faults.refuse == 0 && faults.connect_timeout == 0 && faults.reset == 0 {
             self.fail_of(index, &format!("could not connect: {err}"));
         }
     }
