@@ -1,4 +1,5 @@
-//! Tests that need a process of their own: limits, signal dispositions, descriptor counts, forks.
+//! Tests that need a process of their own: limits, signal dispositions, descriptor counts, forks, a
+//! network without name servers.
 //!
 //! The test binary starts itself again with one test and a mark in the environment; forks happen in
 //! such a process only, where no other test runs. The three calls that std leaves to libc are here.
@@ -55,6 +56,55 @@ fn repeat(test: &str, mut command: Command) -> Outcome {
         run.status
     );
     Ok(())
+}
+
+/// What sets a network of its own up: loopback only, with the files of the folder `$NETPROC_TEST_ETC` in
+/// place of the system's, where it has them.
+const APART: &str = r#"ip link set lo up || exit
+for file in "$NETPROC_TEST_ETC"/*; do
+    target=/etc/${file##*/}
+    [ ! -e "$target" ] || mount --bind "$file" "$target" || exit
+done
+exec "$0" "$@""#;
+
+/// As [`alone`], in a network of its own with loopback addresses only; each of `etc` is a file's name and
+/// what it says there in place of the one in `/etc`. Left out, and said to be, where the system allows no
+/// such thing.
+///
+/// # Errors
+///
+/// What `body` returned, in the new process; in the old one, that it could not be started.
+///
+/// # Panics
+///
+/// Panics in the old process when the new one failed, with all that it printed.
+#[cfg(target_os = "linux")]
+pub fn apart(test: &str, etc: &[(&str, &str)], body: impl FnOnce() -> Outcome) -> Outcome {
+    if std::env::var_os(MARK).is_some_and(|mark| mark == test) {
+        return body();
+    }
+    let folder = tempfile::tempdir()?;
+    for (name, text) in etc {
+        std::fs::write(folder.path().join(name), text)?;
+    }
+    let shell = || {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", APART]);
+        command.env("NETPROC_TEST_ETC", folder.path());
+        command
+    };
+    match shell().arg("true").output() {
+        Ok(tried) if tried.status.success() => {}
+        refused => {
+            let why = refused.map(|tried| String::from_utf8_lossy(&tried.stderr).into_owned());
+            let why = why.unwrap_or_else(|err| err.to_string());
+            crate::watch::shout(&format!("left out: no network of its own here: {}", why.trim()));
+            return Ok(());
+        }
+    }
+    let mut command = shell();
+    command.arg(std::env::current_exe()?);
+    repeat(test, command)
 }
 
 /// As [`alone`], in a process that was started with descriptors, as [`handing_over`] does it; with

@@ -334,6 +334,34 @@ pub fn run_alone(
     crate::child::alone(test, || run(test, subject, sizes, body))
 }
 
+/// Names of a network without any other host, and a resolver that asks nobody but a name server on
+/// loopback: whoever binds port 53 there decides what it hears, and has two minutes for that.
+#[cfg(target_os = "linux")]
+const ETC: [(&str, &str); 3] = [
+    ("hosts", "127.0.0.1 localhost here four\n::1 here\n"),
+    ("nsswitch.conf", "hosts: files dns\nservices: files\n"),
+    ("resolv.conf", "nameserver 127.0.0.1\noptions timeout:30 attempts:4\n"),
+];
+
+/// As [`run`], in a process and a network of its own with the names of [`ETC`].
+///
+/// # Errors
+///
+/// What `body` returned.
+///
+/// # Panics
+///
+/// Panics when the process failed.
+#[cfg(target_os = "linux")]
+pub fn run_apart(
+    test: &str,
+    subject: Subject,
+    sizes: fn(&mut Config),
+    body: fn(&Rig) -> Outcome,
+) -> Outcome {
+    crate::child::apart(test, &ETC, || run(test, subject, sizes, body))
+}
+
 /// Makes a module of tests, one on each backend, from a sentence and a body.
 ///
 /// ```text
@@ -341,11 +369,15 @@ pub fn run_alone(
 /// conformance!(a_sentence_that_is_true, |config| { config.slots = 4; }, |rig| { …; Ok(()) });
 /// conformance!(on (epoll uring): …);       // on these only
 /// conformance!(alone on (epoll uring): …); // likewise, each in a process of its own
+/// conformance!(apart on (epoll uring): …); // and in a network of its own, on Linux
 /// ```
 #[macro_export]
 macro_rules! conformance {
     (alone on ($($subject:ident)+): $name:ident, $($rest:tt)+) => {
         $crate::conformance! { @sizes [$name run_alone ($($subject)+)] $($rest)+ }
+    };
+    (apart on ($($subject:ident)+): $name:ident, $($rest:tt)+) => {
+        $crate::conformance! { @sizes [$name run_apart ($($subject)+)] $($rest)+ }
     };
     (on ($($subject:ident)+): $name:ident, $($rest:tt)+) => {
         $crate::conformance! { @sizes [$name run ($($subject)+)] $($rest)+ }
