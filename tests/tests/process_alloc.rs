@@ -1,5 +1,8 @@
 //! What a message costs in memory: nothing. In steady state an echo allocates not once, the bytes
 //! stay in the slot the kernel wrote them to, and none is copied out of it.
+//!
+//! With TLS a record costs what it is sealed into, and nothing when it comes: it is opened in its slot,
+//! and only one that straddles two reads is put together elsewhere.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -7,8 +10,8 @@ use std::{
     rc::Rc,
 };
 
-use netproc::{Payload, Process};
-use netproc_tests::conformance;
+use netproc::{Payload, Process, TlsClient, TlsIdentity, TlsServer, TlsTrust};
+use netproc_tests::{conformance, rig::Subject};
 
 thread_local! {
     /// Allocations of this thread: a test's own, and no other's.
@@ -44,6 +47,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 static MESSAGE: [u8; 64] = [b'm'; 64];
+static KILOBYTE: [u8; 1024] = [b'k'; 1024];
 /// A message longer than a slot comes in pieces; this one does not.
 static LONG: [u8; 16 * 1024] = [b'l'; 16 * 1024];
 
@@ -116,4 +120,66 @@ conformance!(on (poll epoll uring): fifty_echoes_side_by_side_allocate_nothing, 
     let allocations = COUNT.get() - before;
     assert_eq!((allocations, rig.rt.stats().spilled), (0, 0), "{:?}", rig.rt.stats());
     Ok(())
+});
+
+/// The same between two with TLS: each message is sealed twice and opened twice.
+fn tls_echo_costs_what_it_is_sealed_into(
+    rig: &netproc_tests::rig::Rig,
+    message: &'static [u8],
+) -> netproc_tests::rig::Outcome {
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    let identity = TlsIdentity::from_pem(pair.cert.pem(), pair.signing_key.serialize_pem())?;
+    let trust = TlsTrust::from_pem(pair.cert.pem())?;
+    // Records put together: they were not in a slot when they came to a filter.
+    let joined = Rc::new(Cell::new(0));
+    let strays = Rc::clone(&joined);
+    let server = rig.rt.server("srv").tls(TlsServer::builder(identity).build()?);
+    let server = server.sentinel(|_, _| ()).filter(move |process, input| {
+        let buf = input.into_buf();
+        strays.set(strays.get() + u64::from(!buf.in_slot()));
+        process.send(buf)
+    });
+    let server = server.start()?;
+    let (round, missing) = (Rc::new(Cell::new(0)), Cell::new(message.len()));
+    let (done, strays) = (Rc::clone(&round), Rc::clone(&joined));
+    let client = rig.client(&server).tls(TlsClient::builder("localhost").trust(trust).build()?);
+    let client = client.filter(move |process: &Process, input| {
+        missing.set(missing.get() - input.len());
+        let buf = input.into_buf();
+        strays.set(strays.get() + u64::from(!buf.in_slot()));
+        if missing.get() > 0 {
+            return Ok(());
+        }
+        missing.set(message.len());
+        done.set(done.get() + 1);
+        process.send(Payload::Static(message)).map(drop)
+    });
+    let client = client.start()?;
+    client.send(Payload::Static(message))?;
+    rig.until("the warm-up", || round.get() >= WARM_UP);
+    let (first, before, joined_before) = (round.get(), COUNT.get(), joined.get());
+    rig.until("the messages", || round.get() >= first + MEASURED);
+    let (allocations, joined) = (COUNT.get() - before, joined.get() - joined_before);
+    let (messages, stats) = (round.get() - first, rig.rt.stats());
+    // A record more or less may be on its way at either end of the count.
+    let sealed = 2 * messages + 2;
+    assert!(
+        allocations <= sealed + 2 * joined && stats.spilled == 0,
+        "{allocations} allocations in {messages} messages, {joined} put together: {stats:?}"
+    );
+    // What a message needs of a slot, and the most that fit behind each other in one.
+    let fit = 65_536 / (message.len() as u64 + 22);
+    assert!(joined * fit <= sealed, "{joined} of {messages} messages were put together");
+    if rig.subject != Subject::Uring {
+        assert_eq!(joined, 0, "a slot is begun anew for each read");
+    }
+    Ok(())
+}
+
+conformance!(on (poll epoll uring): a_tls_echo_allocates_what_it_is_sealed_into, |rig| {
+    tls_echo_costs_what_it_is_sealed_into(rig, &KILOBYTE)
+});
+
+conformance!(on (poll epoll uring): a_tls_echo_of_whole_records_copies_none_but_those_that_straddle, |rig| {
+    tls_echo_costs_what_it_is_sealed_into(rig, &LONG)
 });

@@ -69,7 +69,9 @@ impl Handshake {
     pub(super) fn begin(link: Link) -> Result<Self, Error> {
         let (held, output) = (Vec::new(), Vec::new());
         let mut handshake = Self { link, held, record: 0, output, asked_for: None };
-        handshake.go_on()?;
+        if let Link::Client(_) = &handshake.link {
+            handshake.go_on()?;
+        }
         Ok(handshake)
     }
 
@@ -100,17 +102,24 @@ impl Handshake {
             if self.record > HELD_LEN_MAX {
                 return Err(InvalidMessage::HandshakePayloadTooLarge.into());
             }
-            // First the head alone, so that what is no record is known as soon as it can be.
-            let (piece, after) = rest.split_at(self.missing().min(rest.len()));
-            rest = after;
-            self.held.extend_from_slice(piece);
-            let is_whole = self.missing() == 0;
+            let is_whole = self.take(&mut rest);
             self.go_on()?;
             if is_whole {
                 self.record = self.held.len();
             }
         }
         Ok(bytes.len() - rest.len())
+    }
+
+    /// Takes what there is of the record under way; returns whether it is whole.
+    fn take(&mut self, rest: &mut &[u8]) -> bool {
+        // Its head, then the body that the head tells the length of.
+        for _ in 0..2 {
+            let (piece, after) = rest.split_at(self.missing().min(rest.len()));
+            self.held.extend_from_slice(piece);
+            *rest = after;
+        }
+        self.missing() == 0
     }
 
     /// What the record under way wants for its head, or once that is there for its body.

@@ -20,7 +20,7 @@ use crate::{
 const CROSSING_LEN_MAX: usize = 16 * 1024;
 
 /// With so many bytes waiting for the wire, what else is sent waits on the other side of its layer.
-pub(super) const WIRE_LEN_MAX: u64 = 64 * 1024;
+pub(super) const WIRE_LEN_MAX: u64 = 32 * 1024;
 
 /// The most payloads and inputs that the engine keeps room for between two crossings of a layer.
 const CROSSINGS_KEPT_MAX: usize = 64;
