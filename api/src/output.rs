@@ -33,10 +33,11 @@ pub(crate) fn default_filter() -> SharedFilter {
     shared_filter(|process: &Process, input: Input| written(process, &text_of(&input)))
 }
 
-/// Tells of an end in the buffer of the process. While it runs, nothing is told.
+/// Tells of an end, or a child's stop, in the buffer of the process. While it runs, nothing is told.
 pub(crate) fn default_sentinel() -> Sentinel {
     Rc::new(|process: &Process, event: &Event| {
-        let tells = is_emacs(event) && !process.status().is_live();
+        let stopped = matches!(event, Event::Stopped(_));
+        let tells = is_emacs(event) && (stopped || !process.status().is_live());
         let text = || Text::from(format!("\nProcess {} {event}", process.name()));
         if tells { written(process, &text()).err().map(Box::<dyn Error>::from) } else { None }
     })
@@ -46,7 +47,14 @@ pub(crate) fn default_sentinel() -> Sentinel {
 pub(crate) const fn is_emacs(event: &Event) -> bool {
     matches!(
         event,
-        Event::Open | Event::OpenFrom(_) | Event::Failed(_) | Event::Broken { .. } | Event::Deleted
+        Event::Open
+            | Event::OpenFrom(_)
+            | Event::Failed(_)
+            | Event::Broken { .. }
+            | Event::Deleted
+            | Event::Ended { .. }
+            | Event::Stopped(_)
+            | Event::Continued
     )
 }
 

@@ -123,6 +123,10 @@ pub enum Op {
     Option,
     /// Waiting for the kernel.
     Wait,
+    /// Starting a program: `fork(2)`, `execve(2)` and what goes before.
+    Spawn,
+    /// `kill(2)`.
+    Signal,
 }
 
 impl fmt::Display for Op {
@@ -138,6 +142,8 @@ impl fmt::Display for Op {
             Self::Shutdown => "shutting down",
             Self::Option => "setting an option",
             Self::Wait => "waiting for the kernel",
+            Self::Spawn => "starting a program",
+            Self::Signal => "signalling",
         })
     }
 }
