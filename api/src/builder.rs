@@ -27,6 +27,7 @@ use netproc_core::{
 };
 
 use self::places::Places;
+pub(crate) use self::spawn::command_value;
 pub use self::spawn::{ConnectionType, SpawnBuilder, Stderr};
 use crate::{
     error::{ServiceProblem, StartError},

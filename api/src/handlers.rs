@@ -89,6 +89,8 @@ pub(crate) struct Handlers {
     pub(crate) leash: Option<Rc<Leash>>,
     /// The process of its child's errors, if they have one.
     pub(crate) errors: Option<ProcessId>,
+    /// Its child was told that the buffer is gone.
+    pub(crate) hung_up: bool,
 }
 
 /// The buffer of a process, and where in it the next output goes.

@@ -300,11 +300,13 @@ pub(crate) struct ChildState {
     pub(crate) end: Option<ChildExit>,
     /// Which signal has stopped it, while it is.
     pub(crate) stopped_by: Option<ChildSignal>,
+    /// It reads no more of what it is sent.
+    pub(crate) unread: bool,
 }
 
 impl ChildState {
     pub(crate) const fn new(info: ChildInfo) -> Self {
-        Self { info, news: VecDeque::new(), end: None, stopped_by: None }
+        Self { info, news: VecDeque::new(), end: None, stopped_by: None, unread: false }
     }
 }
 

@@ -452,8 +452,8 @@ impl<H> Process<H> {
 
     /// Whether its sending direction was ended by its user.
     #[must_use]
-    pub const fn is_finished(&self) -> bool {
-        self.finished
+    pub fn is_finished(&self) -> bool {
+        self.finished && !self.child.as_ref().is_some_and(|child| child.unread)
     }
 
     /// Whom a packet process talks to, as long as it does.

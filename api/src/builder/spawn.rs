@@ -76,6 +76,8 @@ pub struct SpawnBuilder {
     cwd: Option<PathBuf>,
     connection_type: ConnectionType,
     stderr: Stderr,
+    /// What the contact shows, if not what was asked for here.
+    asked: Option<Plist>,
 }
 
 impl SpawnBuilder {
@@ -89,6 +91,7 @@ impl SpawnBuilder {
             cwd: None,
             connection_type: ConnectionType::Pipe,
             stderr: Stderr::Output,
+            asked: None,
         }
     }
 
@@ -168,7 +171,7 @@ impl SpawnBuilder {
         self.check_cwd()?;
         let asked = self.asked();
         let _kept = self.common.kept();
-        let Self { common, program, args, env, env_clear, cwd, connection_type, stderr } = self;
+        let Self { common, program, args, env, env_clear, cwd, connection_type, stderr, .. } = self;
         let (errors, stop) = (errors_of(&common)?, common.stopped);
         let start = common.start(asked, false)?;
         let mut command = Command::new(&program);
@@ -234,14 +237,20 @@ impl SpawnBuilder {
         entered.map_err(|errno| refused(errno as i32))
     }
 
+    /// Callbacks as the dynamic front has made them, and the arguments it was called with.
+    pub(crate) fn handlers(mut self, handlers: Handlers, asked: Plist) -> Self {
+        self.common.handlers = handlers;
+        self.asked = Some(asked);
+        self
+    }
+
     /// The arguments as the contact shows them.
     fn asked(&self) -> Plist {
+        if let Some(asked) = &self.asked {
+            return asked.clone();
+        }
         let mut asked = self.common.asked();
-        let text = |part: &OsString| match part.to_str() {
-            Some(text) => Value::from(text),
-            None => Value::Bytes(part.as_bytes().into()),
-        };
-        asked.put(":command", Value::list(std::iter::once(&self.program).chain(&self.args).map(text)));
+        asked.put(":command", command_value(std::iter::once(&self.program).chain(&self.args)));
         if self.connection_type == ConnectionType::Pty {
             asked.put(":connection-type", Value::symbol("pty"));
         }
@@ -254,6 +263,14 @@ impl fmt::Debug for SpawnBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SpawnBuilder{}", self.asked())
     }
+}
+
+/// A command as `:command` shows it: a list of strings, bytes that are no text as such.
+pub(crate) fn command_value<'a>(words: impl Iterator<Item = &'a OsString>) -> Value {
+    Value::list(words.map(|word| match word.to_str() {
+        Some(text) => Value::from(text),
+        None => Value::Bytes(word.as_bytes().into()),
+    }))
 }
 
 /// How the process of a child's errors is started: within the same bounds, and with nothing else set.
@@ -338,20 +355,21 @@ fn list(
     info: ChildInfo,
     own: Own,
 ) -> Result<Shared<Handlers>, SpawnError> {
-    let refused = |err: SysError| SpawnError::Resources(err);
     let mut engine = rt.engine_mut();
-    let shared = engine.child(start, info, own.output, own.input).map_err(refused)?;
-    if let Some(output) = own.errors {
-        match engine.pipe(errors, output) {
-            Ok(pipe) => {
-                let id = pipe.borrow().id();
-                shared.borrow_mut().handlers.errors = Some(id);
+    // First, as in Emacs: the newest in the list is the child.
+    let errors = own.errors.map(|output| engine.pipe(errors, output));
+    let errors = errors.transpose().map_err(SpawnError::Resources)?;
+    match engine.child(start, info, own.output, own.input) {
+        Ok(shared) => {
+            let id = errors.map(|errors| errors.borrow().id());
+            shared.borrow_mut().handlers.errors = id;
+            Ok(shared)
+        }
+        Err(err) => {
+            if let Some(errors) = errors {
+                engine.abandon(&errors);
             }
-            Err(err) => {
-                engine.abandon(&shared);
-                return Err(refused(err));
-            }
+            Err(SpawnError::Resources(err))
         }
     }
-    Ok(shared)
 }

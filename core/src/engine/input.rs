@@ -116,8 +116,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// anybody, and anybody could fill its log.
     pub(super) fn handle_trouble(&mut self, process: &Shared<H>, err: SysError) {
         let mut p = process.borrow_mut();
-        if p.child.is_some() {
-            // It reads no more: nothing can be sent, and nothing waits for room.
+        if let Some(child) = &mut p.child {
+            // Nothing can be sent any more, and nothing waits for room.
+            child.unread = true;
             (p.finished, p.refused, p.queued) = (true, false, 0);
             drop(p);
             self.change_flow(process, |p| p.holding = false);
