@@ -99,12 +99,23 @@ fn write(sink: &OwnedFd, outbox: &Outbox) -> (usize, nix::Result<usize>) {
     (total, pipe::write(sink, &slices[..count]))
 }
 
+impl Sock {
+    /// Counts bytes read; returns whether those were the last ones wanted: what comes behind them was
+    /// written by others, who may go on for ever.
+    pub(crate) fn is_wound_up(&mut self, read: usize) -> bool {
+        let Some(left) = &mut self.left else { return false };
+        *left = left.saturating_sub(read as u64);
+        *left == 0
+    }
+}
+
 /// Reads what there is, then ends.
 pub(crate) fn wind_up(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     if sock.class != Class::Pipes || matches!(sock.phase, Phase::Ended) {
         return;
     }
     sock.broken = true;
+    sock.left = Some(pipe::capacity(&sock.socket));
     sock.drop_output();
     if sock.eof {
         return life::end(id, sock, hub, None);

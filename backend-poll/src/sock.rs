@@ -82,6 +82,8 @@ pub(crate) struct Sock {
     pub(crate) sink: Option<OwnedFd>,
     /// Nobody reads what goes into the sink.
     pub(crate) unread: bool,
+    /// Of pipes that are wound up, how much may have been written before.
+    pub(crate) left: Option<u64>,
     pub(crate) class: Class,
     pub(crate) family: Family,
     pub(crate) phase: Phase,
@@ -131,6 +133,7 @@ impl Sock {
             socket,
             sink: None,
             unread: false,
+            left: None,
             class,
             family,
             phase,

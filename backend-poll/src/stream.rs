@@ -60,6 +60,9 @@ pub(crate) fn read(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch
                 let len = buf.len();
                 hub.counters.received += len as u64;
                 batch.push(Event::Data { id, buf, lost: 0 });
+                if sock.is_wound_up(len) {
+                    return life::end(id, sock, hub, None);
+                }
                 if len < room && !sock.drain {
                     sock.can_read = false;
                     return;

@@ -38,8 +38,8 @@ pub(crate) struct Pipes {
     pub(crate) sink: Option<OwnedFd>,
     /// Nobody reads what goes into the sink.
     unread: bool,
-    /// Those who wrote are gone: what is there is read, then comes the end.
-    winding_up: bool,
+    /// Those who wrote are gone: so much may be left of what they wrote, then comes the end.
+    left: Option<u64>,
     /// Bytes thrown away since nobody could take them.
     dropped: u64,
 }
@@ -47,7 +47,7 @@ pub(crate) struct Pipes {
 impl Pipes {
     pub(crate) fn new(sink: Option<OwnedFd>) -> Result<Self, SysError> {
         sink.as_ref().map_or(Ok(()), pipe::set_nonblocking)?;
-        Ok(Self { unread: sink.is_none(), sink, winding_up: false, dropped: 0 })
+        Ok(Self { unread: sink.is_none(), sink, left: None, dropped: 0 })
     }
 
     /// Bytes given to `send` that were thrown away.
@@ -81,8 +81,16 @@ impl Sock {
     pub(crate) fn wind_up(&mut self, io: &mut Io) {
         self.give_up_output();
         if let Some(pipes) = &mut self.pipes {
-            pipes.winding_up = true;
+            pipes.left = Some(pipe::capacity(&self.fd));
             io.mark(self);
+        }
+    }
+
+    /// Counts bytes read: those that come behind what could be left were written by others, who may go on for
+    /// ever.
+    pub(crate) fn note_read(&mut self, count: u32) {
+        if let Some(left) = self.pipes.as_mut().and_then(|pipes| pipes.left.as_mut()) {
+            *left = left.saturating_sub(count.into());
         }
     }
 
@@ -133,11 +141,11 @@ impl Sock {
 
     /// While winding up: the next read, or the end if there is nothing to read.
     fn read_up(&mut self, io: &mut Io) {
-        let winding_up = self.pipes.as_ref().is_some_and(|pipes| pipes.winding_up);
-        if !winding_up || self.phase != Phase::Open {
+        let Some(left) = self.pipes.as_ref().and_then(|pipes| pipes.left) else { return };
+        if self.phase != Phase::Open {
             return;
         }
-        if self.eof {
+        if self.eof || left == 0 {
             self.phase = Phase::Ending;
             return;
         }

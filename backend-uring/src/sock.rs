@@ -530,6 +530,7 @@ impl Sock {
             (Ok(_), Some(buf)) if self.takes_packets() => self.on_packet(&buf, io, out),
             (Ok(count), Some(buf)) if count > 0 => {
                 io.counters.received += u64::from(count);
+                self.note_read(count);
                 if !self.muted {
                     out.push(Event::Data { id: self.id(), buf, lost: 0 });
                 }

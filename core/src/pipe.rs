@@ -57,6 +57,18 @@ pub fn write(fd: impl AsFd, slices: &[IoSlice<'_>]) -> nix::Result<usize> {
     }
 }
 
+/// The most bytes that can wait to be read: what was written before a certain time is among the next so many.
+#[must_use]
+pub fn capacity(fd: impl AsFd) -> u64 {
+    // A terminal's buffers are smaller than that, and so are the pipes of systems that do not tell.
+    const MOST: u64 = 1 << 20;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let told = nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_GETPIPE_SZ);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let told = { let _ = fd; Err::<i32, _>(Errno::EINVAL) };
+    told.ok().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(MOST)
+}
+
 /// Makes a descriptor one that never waits.
 ///
 /// # Errors
@@ -108,6 +120,18 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(write(&input, &[IoSlice::new(b"x")]), Err(Errno::EPIPE));
         }
+    }
+
+    #[test]
+    fn no_more_waits_than_the_capacity() {
+        let (output, input) = std::io::pipe().unwrap();
+        set_nonblocking(&input).unwrap();
+        let mut total = 0;
+        while let Ok(written) = write(&input, &[IoSlice::new(&[0; 512])]) {
+            total += written as u64;
+        }
+        assert!((4096..=capacity(&output)).contains(&total), "{total}");
+        assert_eq!(capacity(std::fs::File::open("/dev/null").unwrap()), 1 << 20, "no pipe");
     }
 
     #[test]

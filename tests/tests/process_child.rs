@@ -187,6 +187,17 @@ conformance!(on (poll epoll uring): whoever_keeps_the_output_open_does_not_delay
     Ok(())
 });
 
+conformance!(on (poll epoll uring): whoever_fills_the_output_does_not_delay_the_end, |rig| {
+    let child = sh(rig, "echo first; yes & echo $!; sleep 0.05; echo last; exit 3").start()?;
+    rig.until_line(&child, "exited abnormally with code 3 (exit)");
+    let heard = rig.log.bytes_of(&child);
+    assert!(heard.windows(6).any(|six| six == b"\nlast\n"), "all of its own came");
+    let count = rig.log.len_of(&child);
+    rig.settle();
+    assert_eq!(rig.log.len_of(&child), count, "and nothing afterwards");
+    Ok(())
+});
+
 conformance!(on (poll epoll uring): a_child_may_run_on_without_output, |rig| {
     let script = "echo a; exec >/dev/null 2>&1; read x; exit 4";
     let child = sh(rig, script).start()?;

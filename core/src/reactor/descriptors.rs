@@ -54,9 +54,10 @@ pub trait Descriptors: Reactor {
         reading: bool,
     ) -> Result<SockId, SysError>;
 
-    /// Those who wrote to adopted pipes are gone, though others may keep the pipe open: what there is to
-    /// read now is read, as far as reading is on, and then [`Event::Closed`](super::Event::Closed) follows.
-    /// What is queued is dropped. Does nothing to an id of another kind.
+    /// Whoever wrote to adopted pipes is gone, though others may keep the pipe open, and fill it: what there is
+    /// to read now is read, as far as reading is on, and little more, and then
+    /// [`Event::Closed`](super::Event::Closed) follows. What is queued is dropped. Does nothing to an id of
+    /// another kind.
     fn wind_up(&mut self, id: SockId);
 
     /// A descriptor that is readable when `poll` has something to do; `None` where the mechanism
