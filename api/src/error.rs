@@ -24,8 +24,8 @@ pub use self::{
     spawn::SpawnError,
 };
 use crate::{
-    backend::BackendError, child::SignalError, handle::Gone, interfaces::InterfaceError, lookup::LookupError,
-    process::FilterError,
+    backend::BackendError, child::SignalError, handle::Gone, interfaces::InterfaceError,
+    lookup::LookupError, process::FilterError,
 };
 
 /// Why a process could not be started. Nothing is left of it: no socket, no name.

@@ -168,7 +168,8 @@ impl Sock {
     fn has_input(&self) -> bool {
         let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
         let polled = nix::poll::poll(&mut fds, PollTimeout::ZERO);
-        let readable = |fd: &PollFd<'_>| fd.revents().is_some_and(|ev| ev.contains(PollFlags::POLLIN));
+        let readable =
+            |fd: &PollFd<'_>| fd.revents().is_some_and(|ev| ev.contains(PollFlags::POLLIN));
         polled.is_ok() && fds.iter().any(readable)
     }
 }

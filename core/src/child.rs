@@ -356,7 +356,9 @@ mod tests {
     fn every_name_is_read_in_each_of_its_forms() {
         for (number, name, _) in rows() {
             let lower = name.to_ascii_lowercase();
-            for text in [(*name).to_owned(), format!("SIG{name}"), lower.clone(), format!("sig{lower}")] {
+            for text in
+                [(*name).to_owned(), format!("SIG{name}"), lower.clone(), format!("sig{lower}")]
+            {
                 assert_eq!(text.parse(), Ok(ChildSignal::new(*number)), "{text}");
             }
         }
@@ -367,8 +369,9 @@ mod tests {
 
     #[test]
     fn an_end_reads_and_counts_as_in_emacs() {
-        let signal = |number, core_dumped| {
-            ChildExit::Signal { signal: ChildSignal::new(number), core_dumped }
+        let signal = |number, core_dumped| ChildExit::Signal {
+            signal: ChildSignal::new(number),
+            core_dumped,
         };
         let cases = [
             (ChildExit::Code(0), "finished", 0),

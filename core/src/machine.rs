@@ -267,9 +267,8 @@ mod tests {
 
     #[test]
     fn connections_and_children_never_meet() {
-        let child = |phase| {
-            matches!(phase, Phase::Run | Phase::Halted | Phase::Exited | Phase::Killed)
-        };
+        let child =
+            |phase| matches!(phase, Phase::Run | Phase::Halted | Phase::Exited | Phase::Killed);
         for (phase, event) in
             Phase::ALL.into_iter().flat_map(|phase| Event::ALL.map(|event| (phase, event)))
         {

@@ -65,7 +65,10 @@ pub fn capacity(fd: impl AsFd) -> u64 {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let told = nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_GETPIPE_SZ);
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let told = { let _ = fd; Err::<i32, _>(Errno::EINVAL) };
+    let told = {
+        let _ = fd;
+        Err::<i32, _>(Errno::EINVAL)
+    };
     told.ok().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(MOST)
 }
 

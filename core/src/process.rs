@@ -331,7 +331,7 @@ impl<H> Process<H> {
     #[must_use]
     pub fn exit_status(&self) -> i32 {
         match &self.child {
-            Some(child) => child.stopped_by.map_or(self.exit.status(), ChildSignal::number),
+            Some(child) => child.stopped_by.map_or_else(|| self.exit.status(), ChildSignal::number),
             None if self.deleted => 0,
             None => self.exit.status(),
         }

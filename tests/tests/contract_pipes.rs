@@ -21,9 +21,7 @@ struct Theirs {
     output: PipeWriter,
 }
 
-fn pipes<R: Descriptors>(
-    rig: &mut Rig<R>,
-) -> Result<(SockId, Theirs), Box<dyn std::error::Error>> {
+fn pipes<R: Descriptors>(rig: &mut Rig<R>) -> Result<(SockId, Theirs), Box<dyn std::error::Error>> {
     let ((output, theirs), (input, ours)) = (pipe()?, pipe()?);
     let id = rig.adopt_pipes(output, Some(ours))?;
     Ok((id, Theirs { input, output: theirs }))

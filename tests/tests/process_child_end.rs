@@ -11,11 +11,13 @@ use std::{
 };
 
 use netproc::{
-    ChildExit, ChildSignal, ConnectionType, Event, Exit, Process, Runtime, SpawnBuilder, SpawnError,
-    Status, Stderr,
+    ChildExit, ChildSignal, ConnectionType, Event, Exit, Process, Runtime, SpawnBuilder,
+    SpawnError, Status, Stderr,
 };
 use netproc_tests::{
-    child::{allow_all_descriptors, allow_descriptors, descriptors, die_of_sigpipe, ignore_sigchld},
+    child::{
+        allow_all_descriptors, allow_descriptors, descriptors, die_of_sigpipe, ignore_sigchld,
+    },
     conformance,
     rig::{PATIENCE, Rig},
 };
@@ -164,7 +166,7 @@ conformance!(alone on (poll epoll uring): a_hundred_children_leave_nothing, |rig
     for (number, child) in children.iter().enumerate() {
         rig.until("its end", || !child.is_live());
         rig.until_bytes(child, format!("I am {number}").as_bytes());
-        assert_eq!(child.exit_status(), number as i32);
+        assert_eq!(child.exit_status(), i32::try_from(number)?);
         assert_eq!(rig.log.of(child).len(), 2, "its output and one end");
     }
     await_gone(&children.iter().map(pid).collect::<Vec<_>>());
@@ -186,7 +188,7 @@ conformance!(alone on (poll epoll uring): what_cannot_be_started_leaves_nothing,
         SpawnError::Nul => ("nul", 0),
         SpawnError::Arguments(_) => ("arguments", 0),
         SpawnError::Resources(source) => ("resources", source.errno),
-        _ => ("other", 0),
+        other @ (SpawnError::Unsupported(_) | _) => panic!("{other:?}"),
     };
     let spawn = |program: PathBuf| rig.rt.spawn_process("p", program);
     let no_bound = {

@@ -16,11 +16,7 @@ fn params() -> DialogueParams {
     DialogueParams::new(StreamType::Shell).end_of_command("\n")
 }
 
-fn open(
-    rig: &Rig,
-    command: &str,
-    params: DialogueParams,
-) -> Result<Opened, OpenStreamError> {
+fn open(rig: &Rig, command: &str, params: DialogueParams) -> Result<Opened, OpenStreamError> {
     let stream = rig.rt.open_stream("s", "the-host", "smtp").dialogue(params);
     stream.shell_command(command).start()
 }

@@ -4,7 +4,10 @@
 //! Invariant: what runs in the forked child makes system calls and nothing else: no memory, no lock, no
 //! panic. Everything else about children is safe code elsewhere.
 
-#![expect(unsafe_code, reason = "a session of its own is made between fork and exec; see each block")]
+#![expect(
+    unsafe_code,
+    reason = "a session of its own is made between fork and exec; see each block"
+)]
 
 use std::{io, os::unix::process::CommandExt as _, process::Command};
 
@@ -25,11 +28,15 @@ pub(crate) fn own_session(command: &mut Command, terminal: bool) {
 
 /// Makes the terminal at standard input that of this session.
 fn take_terminal() -> io::Result<()> {
-    // The type of the request differs from system to system.
-    let request = libc::TIOCSCTTY;
+    let Some(request) = converted(libc::TIOCSCTTY) else { return Err(Errno::EINVAL.into()) };
     // SAFETY: a plain system call; the request takes a number as its argument, no memory.
-    let taken = unsafe { libc::ioctl(libc::STDIN_FILENO, request.into(), 0) };
+    let taken = unsafe { libc::ioctl(libc::STDIN_FILENO, request, 0) };
     if taken < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The types of a request and of the parameter for it differ, each from system to system.
+fn converted<T: TryInto<U>, U>(request: T) -> Option<U> {
+    request.try_into().ok()
 }
 
 /// Sends the signal of that number to a process, or to the group of that number if it is negative.

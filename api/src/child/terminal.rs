@@ -7,8 +7,8 @@ use std::{os::fd::OwnedFd, rc::Rc};
 use nix::{
     fcntl::OFlag,
     sys::termios::{
-        ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios,
-        tcgetattr, tcsetattr,
+        ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices,
+        Termios, tcgetattr, tcsetattr,
     },
 };
 

@@ -365,7 +365,10 @@ fn options(args: &Plist) -> Result<Vec<SockOption>, StartError> {
 }
 
 /// The callbacks, and whether input is turned off.
-pub(super) fn handlers(args: &Plist, buffer: Option<Buffer>) -> Result<(Handlers, bool), StartError> {
+pub(super) fn handlers(
+    args: &Plist,
+    buffer: Option<Buffer>,
+) -> Result<(Handlers, bool), StartError> {
     let mut handlers = Handlers { output: Output::new(buffer), ..Handlers::default() };
     handlers.no_query = on(args, ":noquery");
     let mut deaf = false;

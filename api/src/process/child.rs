@@ -174,9 +174,7 @@ impl Process {
 
     /// What is told of its deletion.
     pub(super) fn deletion(&self) -> Event {
-        match self.exit() {
-            Exit::Child(exit) => Event::Ended { exit, unsent: self.shared.borrow().unsent() },
-            _ => Event::Deleted,
-        }
+        let Exit::Child(exit) = self.exit() else { return Event::Deleted };
+        Event::Ended { exit, unsent: self.shared.borrow().unsent() }
     }
 }

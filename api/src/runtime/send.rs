@@ -120,8 +120,7 @@ impl Runtime {
     /// Returns whether all has gone, or the process has ended; else the time is over.
     fn flush_until(&self, process: &Process, deadline: Tick) -> Result<bool, Error> {
         let phase = || process.shared().borrow().phase();
-        let ended =
-            || !(phase().is_open() || matches!(phase(), Phase::Draining | Phase::Connect));
+        let ended = || !(phase().is_open() || matches!(phase(), Phase::Draining | Phase::Connect));
         let goes_on = || !ended() && self.engine_mut().flush_goes_on(process.shared());
         // A packet the system refuses is told of with the next poll, not at once.
         if !goes_on() && (ended() || process.kind() != Kind::Datagram) {

@@ -89,9 +89,36 @@ mod tests {
     #[test]
     fn what_a_shell_could_take_for_something_else_is_refused() {
         let hosts = [
-            "", "-oProxyCommand=x", "a b", "a;b", "a&b", "a|b", "$(x)", "`x`", "a'b", "a\"b", "a\\b", "a\nb",
-            "a\0b", "~", "a*", "a?", "[::1]", "{a,b}", "a<b", "a>b", "a#b", "!x", "a=b", "a/b", "a@b", "%s",
-            "m\u{e4}il", "a\tb", "a\rb", "\u{2028}",
+            "",
+            "-oProxyCommand=x",
+            "a b",
+            "a;b",
+            "a&b",
+            "a|b",
+            "$(x)",
+            "`x`",
+            "a'b",
+            "a\"b",
+            "a\\b",
+            "a\nb",
+            "a\0b",
+            "~",
+            "a*",
+            "a?",
+            "[::1]",
+            "{a,b}",
+            "a<b",
+            "a>b",
+            "a#b",
+            "!x",
+            "a=b",
+            "a/b",
+            "a@b",
+            "%s",
+            "m\u{e4}il",
+            "a\tb",
+            "a\rb",
+            "\u{2028}",
         ];
         for host in hosts {
             let refused = Err(ShellCommandError::Host(host.into()));
@@ -108,7 +135,9 @@ mod tests {
 
     #[test]
     fn another_format_is_refused() {
-        for (template, at) in [("%q", Some('q')), ("%", None), ("100% sure", Some(' ')), ("%-5s", Some('-'))] {
+        for (template, at) in
+            [("%q", Some('q')), ("%", None), ("100% sure", Some(' ')), ("%-5s", Some('-'))]
+        {
             assert_eq!(command(template, "h", &1.into()), Err(ShellCommandError::Format(at)));
         }
         let shown = ShellCommandError::Format(Some('q')).to_string();

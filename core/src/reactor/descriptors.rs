@@ -27,12 +27,7 @@ pub trait Descriptors: Reactor {
     /// # Errors
     ///
     /// The system's refusal to tell its kind or to register it; the descriptor is closed then.
-    fn adopt(
-        &mut self,
-        fd: OwnedFd,
-        role: Role,
-        reading: bool,
-    ) -> Result<SockId, SysError>;
+    fn adopt(&mut self, fd: OwnedFd, role: Role, reading: bool) -> Result<SockId, SysError>;
 
     /// Takes over the two ends through which a child is talked to, or the same terminal twice: bytes come
     /// from `output` and go into `input`. One id stands for both, and behaves as that of a stream, with
