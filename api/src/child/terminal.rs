@@ -4,12 +4,9 @@
 
 use std::{os::fd::OwnedFd, rc::Rc};
 
-use nix::{
-    fcntl::OFlag,
-    sys::termios::{
-        ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices,
-        Termios, tcgetattr, tcsetattr,
-    },
+use nix::sys::termios::{
+    ControlFlags, InputFlags, LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios,
+    tcgetattr, tcsetattr,
 };
 
 /// Both sides of a terminal.
@@ -55,6 +52,7 @@ fn set_modes(modes: &mut Termios) {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     use nix::{
+        fcntl::OFlag,
         pty::{grantpt, posix_openpt, ptsname_r, unlockpt},
         sys::stat::Mode,
     };
