@@ -69,6 +69,8 @@ impl Body {
 #[derive(Debug)]
 pub(crate) struct Leash {
     pid: i32,
+    /// The number of this program: a copy of it, forked, has no children.
+    parent: u32,
     body: Arc<Body>,
     /// Its terminal, to ask who is in the foreground.
     terminal: Option<OwnedFd>,
@@ -76,11 +78,15 @@ pub(crate) struct Leash {
 
 impl Leash {
     pub(crate) fn new(pid: i32, body: Arc<Body>, terminal: Option<OwnedFd>) -> Self {
-        Self { pid, body, terminal }
+        Self { pid, parent: process::id(), body, terminal }
     }
 
     /// Sends `signal`; returns whether the child had not ended.
     pub(crate) fn signal(&self, whom: Whom, signal: ChildSignal) -> Result<bool, SysError> {
+        // Before the lock, which a fork may have copied while it was held.
+        if process::id() != self.parent {
+            return Ok(false);
+        }
         let body = self.body.lock();
         if body.is_none() {
             return Ok(false);

@@ -31,7 +31,8 @@ use crate::{
     runtime::Runtime,
 };
 
-/// A network process: a server, a client, a connection accepted by a server, a packet socket.
+/// A process: a server, a client, a connection accepted by a server, a packet socket; or a child, a program of
+/// the system.
 ///
 /// Cheap to clone; equal when it is the same process. Dropping a handle ends nothing: the process
 /// lives in its runtime until its peer, its owner or [`delete`](Self::delete) ends it.

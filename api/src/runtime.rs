@@ -458,7 +458,7 @@ impl Runtime {
     }
 
     /// Waits for what happens and gives it to callbacks, until [`shutdown`](Self::shutdown), or until nothing
-    /// can happen any more: no socket, no timer, no [`Handle`]. What no callback takes is dropped.
+    /// can happen any more: no socket, no child, no timer, no [`Handle`]. What no callback takes is dropped.
     ///
     /// # Errors
     ///

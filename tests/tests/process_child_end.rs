@@ -353,3 +353,15 @@ fn a_simulation_starts_no_programs() {
     assert!(matches!(refused, Err(SpawnError::Unsupported("sim"))), "{refused:?}");
     assert_eq!(rt.process_list(), []);
 }
+
+conformance!(alone on (poll epoll uring): a_forked_copy_of_the_program_has_no_children, |rig| {
+    let child = sh(rig, "cat").start()?;
+    let copy = child.clone();
+    netproc_tests::child::join(netproc_tests::child::fork(move || {
+        // It holds nothing, so there is nothing it could let go of.
+        assert!(copy.kill().is_err() && copy.interrupt().is_err());
+    })?)?;
+    child.send("still there")?;
+    rig.until_bytes(&child, b"still there");
+    Ok(())
+});

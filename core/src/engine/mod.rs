@@ -416,8 +416,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Puts a process with something in its inbox into the round.
     fn make_ready(&mut self, process: &Shared<H>) {
         let mut p = process.borrow_mut();
-        let stored = p.inbox.front().is_some_and(|event| p.admits_next(event));
-        if !p.ready && (stored || p.has_child_news()) {
+        let stored = || p.inbox.front().is_some_and(|event| p.admits_next(event));
+        if !p.ready && (stored() || p.has_child_news()) {
             p.ready = true;
             drop(p);
             self.ready.push_back(Rc::clone(process));
