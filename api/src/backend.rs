@@ -395,6 +395,32 @@ impl Descriptors for AnyReactor {
         }
     }
 
+    fn adopt_pipes(
+        &mut self,
+        output: OwnedFd,
+        input: Option<OwnedFd>,
+        reading: bool,
+    ) -> Result<SockId, SysError> {
+        match self {
+            #[cfg(all(target_os = "linux", feature = "uring"))]
+            Self::Uring(reactor) => reactor.adopt_pipes(output, input, reading),
+            Self::Poll(reactor) => reactor.adopt_pipes(output, input, reading),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Err(SysError::unsupported(Op::Open)),
+        }
+    }
+
+    fn wind_up(&mut self, id: SockId) {
+        match self {
+            #[cfg(all(target_os = "linux", feature = "uring"))]
+            Self::Uring(reactor) => reactor.wind_up(id),
+            Self::Poll(reactor) => reactor.wind_up(id),
+            // It never had pipes.
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => {}
+        }
+    }
+
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             #[cfg(all(target_os = "linux", feature = "uring"))]

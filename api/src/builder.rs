@@ -2,14 +2,15 @@
 //!
 //! Invariant: nothing touches the system before `start`, and a `start` that fails leaves nothing.
 //! Keywords that only some sockets have are in `builder/sockets.rs`, servers on sockets that somebody
-//! else has opened in `builder/external.rs`, clients of several addresses in `builder/race.rs`, how the
-//! arguments are shown in `builder/shown.rs`.
+//! else has opened in `builder/external.rs`, clients of several addresses in `builder/race.rs`, children in
+//! `builder/spawn.rs`, how the arguments are shown in `builder/shown.rs`.
 
 mod external;
 mod places;
 mod race;
 mod shown;
 mod sockets;
+mod spawn;
 
 use std::{fmt, rc::Rc, time::Duration};
 
@@ -27,6 +28,8 @@ use netproc_core::{
 };
 
 use self::places::Places;
+pub(crate) use self::spawn::command_value;
+pub use self::spawn::{ConnectionType, SpawnBuilder, Stderr};
 use crate::{
     error::{ServiceProblem, StartError},
     handlers::{Filter, Handlers, Outcome, Output, Packets},
@@ -227,8 +230,8 @@ impl Common {
     }
 }
 
-/// The methods both builders have.
-macro_rules! common_methods {
+/// The methods of whatever is looked up.
+macro_rules! place_methods {
     () => {
         /// `:host`: an address or a name; `local` is this machine. Default: the loopback address.
         ///
@@ -266,21 +269,6 @@ macro_rules! common_methods {
             self
         }
 
-        /// `:type 'datagram`: packets.
-        pub fn datagram(self) -> Self {
-            self.kind(Kind::Datagram)
-        }
-
-        /// `:filter`: called with each input; without one, input goes to
-        /// [`Runtime::next_event`]. A server's is inherited by its connections.
-        pub fn filter<O: Outcome>(
-            mut self,
-            filter: impl Fn(&Process, Input) -> O + 'static,
-        ) -> Self {
-            self.common.handlers.filter = Filter::Shared(shared_filter(filter));
-            self
-        }
-
         /// In place of a filter: called with the packets that have come together, each with its sender;
         /// at most 256 at a time. A record, and what a stream brings, comes by itself.
         ///
@@ -290,6 +278,26 @@ macro_rules! common_methods {
             filter: impl Fn(&Process, Packets<'_>) -> O + 'static,
         ) -> Self {
             self.common.handlers.filter = Filter::Batch(batch_filter(filter));
+            self
+        }
+
+        /// `:type 'datagram`: packets.
+        pub fn datagram(self) -> Self {
+            self.kind(Kind::Datagram)
+        }
+    };
+}
+
+/// The methods of whatever becomes a process.
+macro_rules! process_methods {
+    () => {
+        /// `:filter`: called with each input; without one, input goes to
+        /// [`Runtime::next_event`]. A server's is inherited by its connections.
+        pub fn filter<O: Outcome>(
+            mut self,
+            filter: impl Fn(&Process, Input) -> O + 'static,
+        ) -> Self {
+            self.common.handlers.filter = Filter::Shared(shared_filter(filter));
             self
         }
 
@@ -356,6 +364,19 @@ macro_rules! common_methods {
             self
         }
 
+        /// Bounds of the process, and of connections accepted by it.
+        pub fn limits(mut self, limits: Limits) -> Self {
+            self.common.limits = limits;
+            self
+        }
+    };
+}
+
+use process_methods;
+
+/// The methods of whatever has a socket.
+macro_rules! socket_methods {
+    () => {
         /// Stay open when the peer ends its direction, and say so by
         /// [`Event::PeerFinished`]; [`Process::send_eof`] then ends it. Default `false`, as Emacs
         /// has it: the peer's end is the end.
@@ -368,12 +389,6 @@ macro_rules! common_methods {
         /// its handshake is done. For streams only: others are refused.
         pub fn layers(mut self, layers: impl Layers + 'static) -> Self {
             self.common.layers = Some(Rc::new(layers));
-            self
-        }
-
-        /// Bounds of the process, and of connections accepted by it.
-        pub fn limits(mut self, limits: Limits) -> Self {
-            self.common.limits = limits;
             self
         }
 
@@ -422,6 +437,15 @@ macro_rules! common_methods {
         pub fn bindtodevice(self, device: impl Into<String>) -> Self {
             self.option(SockOption::BindToDevice(Some(device.into())))
         }
+    };
+}
+
+/// The methods both builders have.
+macro_rules! common_methods {
+    () => {
+        place_methods!();
+        process_methods!();
+        socket_methods!();
     };
 }
 

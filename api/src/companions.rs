@@ -6,6 +6,7 @@ use std::fmt;
 
 use netproc_core::{
     address::Address,
+    child::ProcessType,
     contact::Role,
     machine::Status,
     options::{OptionError, SockOption},
@@ -69,7 +70,8 @@ impl Process {
     }
 
     /// Emacs's number for how it ended: 0 while it lives and once it was deleted, 256 after a broken
-    /// connection, the errno after a failed connect. [`exit`](Self::exit) says more.
+    /// connection, the errno after a failed connect; of a child the code, or the number of the signal that
+    /// has ended it, or stopped it. [`exit`](Self::exit) says more.
     ///
     /// # Source
     ///
@@ -105,9 +107,17 @@ impl Process {
         self.shared().borrow_mut().handlers.no_query = !query;
     }
 
-    /// What it is, as the table of processes shows it: `network server on 127.0.0.1:4711`.
+    /// What it is, as the table of processes shows it: `network server on 127.0.0.1:4711`; of a child, the
+    /// program and its arguments.
     #[must_use]
     pub fn description(&self) -> String {
+        if let Some(command) = self.command() {
+            let words: Vec<_> = command.iter().map(|word| word.to_string_lossy()).collect();
+            return words.join(" ");
+        }
+        if self.process_type() == ProcessType::Pipe {
+            return "pipe".into();
+        }
         let contact = self.contact();
         let kind = if self.kind() == Kind::Datagram { "datagram" } else { "network" };
         let (what, address) = if contact.role() == Role::Server {
@@ -189,7 +199,11 @@ impl Runtime {
                 }
             };
             let (name, status) = (process.name().to_string(), process.status().to_string());
-            [name, status, buffer, format!("({})", process.description())]
+            let description = process.description();
+            // As in Emacs, what is no command stands in brackets.
+            let description =
+                if process.pid().is_some() { description } else { format!("({description})") };
+            [name, status, buffer, description]
         };
         let mut rows: Vec<_> = listed.iter().map(row).collect();
         rows.sort();
@@ -219,7 +233,8 @@ impl fmt::Display for ProcessTable {
             let buffer = buffer.replace(char::is_control, "?");
             writeln!(
                 f,
-                "{name:name_width$}  {status:status_width$}  {buffer:buffer_width$}  {command}"
+                "{name:name_width$}  {status:status_width$}  {buffer:buffer_width$}  {}",
+                command.replace(char::is_control, "?")
             )?;
         }
         Ok(())

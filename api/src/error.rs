@@ -5,6 +5,7 @@
 
 pub(crate) mod emacs;
 mod names;
+mod spawn;
 
 use netproc_core::{
     address::{Address, AddressError},
@@ -18,10 +19,13 @@ use netproc_core::{
     socket::AdoptError,
 };
 
-pub use self::names::{HostProblem, ResolverError, ResolverErrorKind, ServiceProblem};
+pub use self::{
+    names::{HostProblem, ResolverError, ResolverErrorKind, ServiceProblem},
+    spawn::SpawnError,
+};
 use crate::{
-    backend::BackendError, handle::Gone, interfaces::InterfaceError, lookup::LookupError,
-    process::FilterError,
+    backend::BackendError, child::SignalError, handle::Gone, interfaces::InterfaceError,
+    lookup::LookupError, process::FilterError,
 };
 
 /// Why a process could not be started. Nothing is left of it: no socket, no name.
@@ -209,6 +213,12 @@ pub enum Error {
     /// A process could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A child could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// A child was not signalled.
+    #[error(transparent)]
+    Signal(#[from] SignalError),
     /// Bytes were refused.
     #[error(transparent)]
     Send(#[from] SendError),

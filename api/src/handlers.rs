@@ -17,10 +17,12 @@ use netproc_core::{
     machine::Phase,
     output::{Buffer, Marker},
     plist::Value,
+    table::ProcessId,
     timer::TimerId,
 };
 
 use crate::{
+    child::Leash,
     output::{DEFAULT_FILTER, DEFAULT_SENTINEL, default_filter, default_sentinel},
     process::Process,
     resolve::Asked,
@@ -120,6 +122,12 @@ pub(crate) struct Handlers {
     pub(crate) handshake_timer: Option<TimerId>,
     /// What it waits to hear from the resolver: where its host is.
     pub(crate) asked: Option<Rc<Asked>>,
+    /// What holds its child, which is killed when this goes before it has ended.
+    pub(crate) leash: Option<Rc<Leash>>,
+    /// The process of its child's errors, if they have one.
+    pub(crate) errors: Option<ProcessId>,
+    /// Its child was told that the buffer is gone.
+    pub(crate) hung_up: bool,
 }
 
 /// The buffer of a process, and where in it the next output goes.
@@ -162,7 +170,8 @@ impl Handlers {
     pub(crate) fn take_callbacks(&mut self) -> Self {
         let (output, shown, no_query) =
             (std::mem::take(&mut self.output), std::mem::take(&mut self.shown), self.no_query);
-        std::mem::replace(self, Self { output, shown, no_query, ..Self::default() })
+        let kept = Self { output, shown, no_query, errors: self.errors, ..Self::default() };
+        std::mem::replace(self, kept)
     }
 
     /// Whether callbacks take what comes to a process in `phase`. Otherwise it waits for whoever pulls

@@ -57,6 +57,7 @@
 mod activation;
 mod backend;
 mod builder;
+mod child;
 mod companions;
 pub mod emacs;
 mod error;
@@ -78,6 +79,7 @@ mod tls;
 pub use netproc_core::sim;
 pub use netproc_core::{
     address::{Address, AddressError, Family, NetworkText},
+    child::{ChildExit, ChildSignal, ChildSignalError, ProcessType},
     coding::{
         Char, Coding, CodingError, CodingSystem, Decoder, EncodeError, EncodeReport, Encoder,
         LineEnd, Text, TextRef,
@@ -105,11 +107,12 @@ pub use netproc_poll::Mechanism;
 pub use crate::{
     activation::{ExternalSocket, external_sockets},
     backend::{Backend, BackendError, Choice, ParseBackendError},
-    builder::{ClientBuilder, ServerBuilder, Service},
+    builder::{ClientBuilder, ConnectionType, ServerBuilder, Service, SpawnBuilder, Stderr},
+    child::SignalError,
     companions::{ProcessTable, SetOptionError},
     error::{
         Error, HostProblem, ResolverError, ResolverErrorKind, Result, SendWaitError,
-        ServiceProblem, StartError,
+        ServiceProblem, SpawnError, StartError,
     },
     handle::{Gone, Handle, PostedSendError},
     handlers::{CallbackError, CallbackKind, Outcome, Packets},

@@ -7,6 +7,7 @@
 use std::{error::Error, rc::Rc};
 
 use netproc_core::{
+    child::{ChildSignal, ProcessType},
     coding::Text,
     event::{Event, Input},
     output::{Buffer, BufferError, Buffers, Marker},
@@ -14,6 +15,7 @@ use netproc_core::{
 };
 
 use crate::{
+    child::Whom,
     handlers::{Filter, Output, Sentinel, SharedFilter},
     process::{Process, shared_filter},
     runtime::Runtime,
@@ -33,10 +35,11 @@ pub(crate) fn default_filter() -> SharedFilter {
     shared_filter(|process: &Process, input: Input| written(process, &text_of(&input)))
 }
 
-/// Tells of an end in the buffer of the process. While it runs, nothing is told.
+/// Tells of an end, or a child's stop, in the buffer of the process. While it runs, nothing is told.
 pub(crate) fn default_sentinel() -> Sentinel {
     Rc::new(|process: &Process, event: &Event| {
-        let tells = is_emacs(event) && !process.status().is_live();
+        let stopped = matches!(event, Event::Stopped(_));
+        let tells = is_emacs(event) && (stopped || !process.status().is_live());
         let text = || Text::from(format!("\nProcess {} {event}", process.name()));
         if tells { written(process, &text()).err().map(Box::<dyn Error>::from) } else { None }
     })
@@ -46,7 +49,14 @@ pub(crate) fn default_sentinel() -> Sentinel {
 pub(crate) const fn is_emacs(event: &Event) -> bool {
     matches!(
         event,
-        Event::Open | Event::OpenFrom(_) | Event::Failed(_) | Event::Broken { .. } | Event::Deleted
+        Event::Open
+            | Event::OpenFrom(_)
+            | Event::Failed(_)
+            | Event::Broken { .. }
+            | Event::Deleted
+            | Event::Ended { .. }
+            | Event::Stopped(_)
+            | Event::Continued
     )
 }
 
@@ -89,6 +99,7 @@ impl Process {
     pub fn set_buffer(&self, buffer: Option<Buffer>) {
         let mut shared = self.shared().borrow_mut();
         let before = std::mem::replace(&mut shared.handlers.output, Output::new(buffer.clone()));
+        shared.handlers.hung_up = false;
         let pulled = matches!(shared.handlers.filter, Filter::None);
         drop(shared);
         if pulled && before.buffer.is_none() && buffer.is_some() && !self.is_ignoring_input() {
@@ -144,6 +155,18 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Its buffer is killed: that is the end of it, or a child is told so, once.
+    fn lose_buffer(&self) {
+        if self.process_type() != ProcessType::Real {
+            self.delete();
+        } else if !std::mem::replace(&mut self.shared().borrow_mut().handlers.hung_up, true) {
+            // One that has ended will be told of that.
+            let _ended = self.signal_to(Whom::Group, ChildSignal::HUP);
+        }
+    }
+}
+
 impl Runtime {
     /// The buffers of this runtime, by name.
     #[must_use]
@@ -161,8 +184,8 @@ impl Runtime {
         self.process_list().into_iter().find(|process| process.buffer().as_ref() == Some(buffer))
     }
 
-    /// Kills `buffer` and deletes every process that has it. (After [`Buffer::kill`] the next wait
-    /// deletes them.)
+    /// Kills `buffer` and deletes every process that has it; a child is sent SIGHUP instead, and all of its
+    /// group, and ends if it does not ignore that. (After [`Buffer::kill`] the next wait does so.)
     ///
     /// # Source
     ///
@@ -171,7 +194,7 @@ impl Runtime {
         // Those there now: a sentinel may make the next one, and so may that one's.
         let has_it = |process: &Process| process.buffer().as_ref() == Some(buffer);
         for process in self.process_list().iter().filter(|process| has_it(process)) {
-            process.delete();
+            process.lose_buffer();
         }
         buffer.kill();
     }
@@ -180,7 +203,7 @@ impl Runtime {
     pub(crate) fn delete_without_buffer(&self) {
         let dead = |process: &Process| process.buffer().is_some_and(|buffer| !buffer.is_live());
         for process in self.process_list().iter().filter(|process| dead(process)) {
-            process.delete();
+            process.lose_buffer();
         }
     }
 

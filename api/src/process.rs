@@ -4,12 +4,14 @@
 //! the process: status, contact and properties stay readable after the end. What concerns the peer is
 //! in `process/peer.rs`.
 
+mod child;
 mod peer;
 
 use std::{fmt, rc::Rc};
 
 use netproc_core::{
     address::Address,
+    child::ChildSignal,
     coding::{Coding, CodingError, EncodeReport, TextRef},
     contact::Role,
     engine::{Engine, FinishError, SendError, SendTextError, UpgradeError},
@@ -29,7 +31,8 @@ use crate::{
     runtime::Runtime,
 };
 
-/// A network process: a server, a client, a connection accepted by a server, a packet socket.
+/// A process: a server, a client, a connection accepted by a server, a packet socket; or a child, a program of
+/// the system.
 ///
 /// Cheap to clone; equal when it is the same process. Dropping a handle ends nothing: the process
 /// lives in its runtime until its peer, its owner or [`delete`](Self::delete) ends it.
@@ -301,6 +304,9 @@ impl Process {
     /// Ends the sending direction behind everything sent; input goes on. On a packet process
     /// nothing happens; twice is once.
     ///
+    /// A child finds the end of its standard input. On a terminal it is sent `C-d`, which is the end if it
+    /// comes at the beginning of a line; sending goes on there.
+    ///
     /// # Errors
     ///
     /// [`FinishError::NotOpen`] for a server and after the end.
@@ -363,16 +369,27 @@ impl Process {
     /// Stops input, or accepting: what comes stays with the system until
     /// [`resume`](Self::resume). Sending goes on. No event is sent; twice is once.
     ///
+    /// A child is stopped by SIGSTOP, and all of its group; its sentinel hears [`Event::Stopped`] when it
+    /// has stopped. What it had written is delivered, what it is sent waits for it.
+    ///
     /// # Source
     ///
-    /// Emacs Lisp manual 28.2, "Signals to Processes" (`stop-process`).
+    /// Emacs Lisp manual 28.2, "Signals to Processes" (`stop-process`). Differs: Emacs sends SIGTSTP to a
+    /// child, which the system throws away, as the child leads a session of its own and has no job control.
     pub fn stop(&self) {
+        if self.signal_child(ChildSignal::STOP) {
+            return;
+        }
         self.rt.engine_mut().stop(&self.shared);
         self.rt.nudge();
     }
 
-    /// Ends a stop: Emacs's `continue-process`, whose name Rust keeps for itself.
+    /// Ends a stop: Emacs's `continue-process`, whose name Rust keeps for itself. A child is sent SIGCONT,
+    /// and all of its group.
     pub fn resume(&self) {
+        if self.signal_child(ChildSignal::CONT) {
+            return;
+        }
         self.rt.engine_mut().resume(&self.shared);
         self.rt.nudge();
     }
@@ -385,6 +402,9 @@ impl Process {
     /// as long as the `linger` option or [`Limits::flush_within`] says. With an empty queue the socket
     /// is closed at once, and as with `close(2)` input that was never read resets the connection;
     /// [`delete_with`](Self::delete_with) can flush all the same. Connections of a server live on.
+    ///
+    /// A child is killed, and all of its group; its sentinel hears `killed`, its status is `signal`. What it
+    /// was sent and had not read is lost, and so is what it wrote and was not delivered.
     ///
     /// # Source
     ///
@@ -404,9 +424,10 @@ impl Process {
         if told && self.contact().role() == Role::Server {
             self.rt.let_go();
         }
+        self.let_child_go();
         self.rt.nudge();
         if told {
-            self.rt.tell(self, Event::Deleted);
+            self.rt.tell(self, self.deletion());
         }
     }
 

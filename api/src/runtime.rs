@@ -6,6 +6,7 @@
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
 mod accept;
+mod children;
 mod deliver;
 mod depth;
 mod foreign;
@@ -278,11 +279,11 @@ impl Runtime {
         self.inner.connections_max
     }
 
-    fn postbox(&self) -> Postbox {
+    pub(crate) fn postbox(&self) -> Postbox {
         Postbox::new(&self.inner.mailbox, self.inner.waker.clone())
     }
 
-    fn is_simulated(&self) -> bool {
+    pub(crate) fn is_simulated(&self) -> bool {
         self.capabilities().name == "sim"
     }
 
@@ -465,7 +466,7 @@ impl Runtime {
     }
 
     /// Waits for what happens and gives it to callbacks, until [`shutdown`](Self::shutdown), or until nothing
-    /// can happen any more: no socket, no timer, no [`Handle`]. What no callback takes is dropped.
+    /// can happen any more: no socket, no child, no timer, no [`Handle`]. What no callback takes is dropped.
     ///
     /// # Errors
     ///
@@ -489,6 +490,7 @@ impl Runtime {
         let posted = Arc::strong_count(&self.inner.mailbox) > 1 || self.inner.mailbox.len() > 0;
         posted
             || self.engine().looking_up() > 0
+            || self.engine().children() > 0
             || self.engine().has_pending()
             || !self.inner.timers.borrow().is_empty()
             || self.stats().sockets > 0

@@ -20,9 +20,12 @@ use netproc_core::{
     reactor::{CloseHow, Reactor as _, Tick},
 };
 
+mod shell;
+
+pub use self::shell::ShellCommandError;
 use crate::{
     builder::Service,
-    error::{Error, StartError},
+    error::{Error, SpawnError, StartError},
     process::Process,
     runtime::Runtime,
 };
@@ -43,6 +46,12 @@ pub enum OpenStreamError {
     /// No connection.
     #[error("no connection")]
     Start(#[from] StartError),
+    /// No command of the shell's can be made; nothing was started.
+    #[error(transparent)]
+    Shell(#[from] ShellCommandError),
+    /// The shell could not be started.
+    #[error("no shell")]
+    Spawn(#[from] SpawnError),
     /// The dialogue failed: refused, cut off, too late, not safe.
     #[error(transparent)]
     Dialogue(#[from] DialogueFailure),
@@ -58,7 +67,7 @@ pub enum OpenStreamError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Opened {
-    /// The connection. It has no filter yet: give it one, or pull its events.
+    /// The connection, or the child of the type `shell`. It has no filter yet: give it one, or pull its events.
     pub process: Process,
     /// What the server said first.
     pub greeting: Option<Vec<u8>>,
@@ -82,6 +91,7 @@ pub struct StreamBuilder {
     service: Service,
     params: DialogueParams,
     layers: Option<Rc<dyn Layers>>,
+    shell_command: Option<String>,
     within: Duration,
 }
 
@@ -127,6 +137,7 @@ impl Runtime {
             service: service.into(),
             params: DialogueParams::new(StreamType::Plain),
             layers: None,
+            shell_command: None,
             within: WITHIN,
         }
     }
@@ -145,17 +156,50 @@ impl StreamBuilder {
         self
     }
 
+    /// `:shell-command`: what the shell runs for a stream of the type [`StreamType::Shell`], with `%s` for the
+    /// host, `%p` for the service, and `%%` for `%`. It runs by `/bin/sh -c`, on pipes, its errors among its
+    /// output.
+    ///
+    /// Host and service, where they are asked for, are refused unless they have only letters and digits of
+    /// ASCII and `-`, `.`, `_`, and `:` in a host, and do not begin with `-`: then they mean nothing to a
+    /// shell, quoted or not, and are no option to the program. What else stands in the command is yours, and
+    /// as safe as you make it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc::{Runtime, stream::{DialogueParams, OpenStreamError, StreamType}};
+    ///
+    /// let rt = Runtime::new()?;
+    /// let hello = || DialogueParams::new(StreamType::Shell).end_of_command("\n");
+    /// let open = |host| rt.open_stream("s", host, 25).dialogue(hello()).shell_command("echo %s:%p; cat");
+    /// let opened = open("mail.example").start()?;
+    /// assert_eq!(opened.greeting.as_deref(), Some(&b"mail.example:25\n"[..]));
+    /// let refused = open("mail.example; rm -r ~").start();
+    /// assert!(matches!(refused, Err(OpenStreamError::Shell(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Network" (`open-network-stream`, `shell`). Differs: Emacs runs whatever the host
+    /// says, by `shell-file-name`; a program that ends before it has said what was awaited is an error.
+    pub fn shell_command(mut self, command: impl Into<String>) -> Self {
+        self.shell_command = Some(command.into());
+        self
+    }
+
     /// How long all of it may take: connecting, the dialogue, handshakes. Default 30 seconds.
     pub const fn within(mut self, within: Duration) -> Self {
         self.within = within;
         self
     }
 
-    /// Connects and holds the dialogue, serving everybody else meanwhile.
+    /// Connects, or starts the shell, and holds the dialogue, serving everybody else meanwhile.
     ///
     /// # Errors
     ///
-    /// [`OpenStreamError`]; no process is left.
+    /// [`OpenStreamError`]; no process is left, and no child.
     pub fn start(mut self) -> Result<Opened, OpenStreamError> {
         let kind = self.params.kind();
         if self.layers.is_none() {
@@ -179,9 +223,15 @@ impl StreamBuilder {
         self.rt.engine().reactor().now()
     }
 
-    fn connect(&self, deadline: Tick) -> Result<Process, StartError> {
+    fn connect(&self, deadline: Tick) -> Result<Process, OpenStreamError> {
+        if self.params.kind() == StreamType::Shell {
+            let template = self.shell_command.as_deref().ok_or(ShellCommandError::Missing)?;
+            let command = shell::command(template, &self.host, &self.service)?;
+            let shell = self.rt.spawn_process(&self.name, shell::SHELL);
+            return Ok(shell.args(["-c", &command]).start()?);
+        }
         let client = self.rt.client(&self.name).host(&*self.host).service(self.service.clone());
-        client.within(deadline.since(self.now())).start()
+        Ok(client.within(deadline.since(self.now())).start()?)
     }
 }
 
@@ -233,7 +283,9 @@ impl UnderWay<'_> {
         match self.builder.rt.next_event_of(&self.process, left)? {
             Some(Event::Input(input)) => self.dialogue.receive(&input),
             Some(Event::Secured) => self.dialogue.tls_done(),
-            Some(Event::Broken { .. } | Event::Deleted) => self.ended(securing),
+            Some(Event::Broken { .. } | Event::Deleted | Event::Ended { .. }) => {
+                self.ended(securing);
+            }
             Some(_) => {}
             None if self.process.is_live() => self.dialogue.timed_out(),
             None => self.ended(securing),

@@ -42,6 +42,7 @@ mod intake;
 mod life;
 mod listener;
 mod packets;
+mod pipes;
 mod reactor;
 mod selector;
 mod sock;

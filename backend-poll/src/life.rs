@@ -66,9 +66,13 @@ pub(crate) fn output_settled(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     if (sock.fin || closing) && !sock.fin_sent && !sock.broken {
         sock.fin_sent = true;
         hub.counters.syscalls += 1;
-        // Refused only when the connection is gone, which reading will tell, or when a packet
-        // socket has no peer to be told.
-        let _gone = sock.socket.shutdown(Shutdown::Write);
+        if sock.class == Class::Pipes {
+            sock.sink = None;
+        } else {
+            // Refused only when the connection is gone, which reading will tell, or when a packet
+            // socket has no peer to be told.
+            let _gone = sock.socket.shutdown(Shutdown::Write);
+        }
     }
     if closing {
         if sock.eof || sock.broken || sock.class == Class::Packets {

@@ -25,7 +25,7 @@ use socket2::Socket;
 
 use crate::{
     hub::{Batch, Hub},
-    life,
+    life, pipes,
     selector::{AnySelector, Found, Mechanism, Selector as _},
     sock::{Class, Phase, Sock},
     wake::PollWaker,
@@ -92,7 +92,10 @@ impl PollReactor {
         if self.mechanism == Mechanism::Epoll {
             self.hub.counters.syscalls += 1;
         }
-        let added = self.selector.add(sock.socket.as_fd(), id);
+        let mut added = self.selector.add(sock.socket.as_fd(), id);
+        if let (Ok(()), Some(sink)) = (added, &sock.sink) {
+            added = self.selector.add(sink.as_fd(), id);
+        }
         added.map_err(|err| SysError { op: Op::Open, errno: err as i32 })
     }
 
@@ -109,7 +112,7 @@ impl PollReactor {
 
     fn make_packet_memory(&mut self, class: Class) -> Result<(), SysError> {
         match class {
-            Class::Stream | Class::Listener(Kind::Stream) => Ok(()),
+            Class::Stream | Class::Pipes | Class::Listener(Kind::Stream) => Ok(()),
             Class::Records | Class::Packets | Class::Listener(_) => self.hub.packets().map(|_| ()),
         }
     }
@@ -118,7 +121,7 @@ impl PollReactor {
         let Some(sock) = self.socks.get_mut(id.0) else { return 0 };
         if sock.fin || sock.close.is_some() || matches!(sock.class, Class::Listener(_)) {
             // The owner has said that there is no more: these bytes never were.
-        } else if sock.broken || matches!(sock.phase, Phase::Ended) {
+        } else if sock.broken || sock.is_unread() || matches!(sock.phase, Phase::Ended) {
             sock.dropped += payload.len() as u64;
         } else {
             sock.out.push(payload, to);
@@ -332,6 +335,23 @@ impl Descriptors for PollReactor {
         sock.shared = true;
         sock.reading = reading;
         self.insert(sock)
+    }
+
+    fn adopt_pipes(
+        &mut self,
+        output: OwnedFd,
+        input: Option<OwnedFd>,
+        reading: bool,
+    ) -> Result<SockId, SysError> {
+        let mut sock = pipes::adopted(output, input)?;
+        sock.reading = reading;
+        self.insert(sock)
+    }
+
+    fn wind_up(&mut self, id: SockId) {
+        if let Some(sock) = self.socks.get_mut(id.0) {
+            pipes::wind_up(id, sock, &mut self.hub);
+        }
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -4,6 +4,8 @@
 //! cleared only by a call that found nothing to do (or less than it had room for, which is the same
 //! by one call earlier). Who owns which list is `agenda.rs`'s affair; the flags here mirror it.
 
+use std::os::fd::OwnedFd;
+
 use netproc_core::{
     address::Family,
     outbox::Queue,
@@ -22,6 +24,8 @@ pub(crate) enum Class {
     Records,
     /// Packets without a connection, or with a default peer.
     Packets,
+    /// Two ends of pipes, or of a terminal: bytes come from one and go into the other.
+    Pipes,
 }
 
 impl Class {
@@ -37,7 +41,7 @@ impl Class {
     /// How what it sends is kept apart; a listener sends nothing.
     const fn kind(self) -> Kind {
         match self {
-            Self::Stream | Self::Listener(_) => Kind::Stream,
+            Self::Stream | Self::Listener(_) | Self::Pipes => Kind::Stream,
             Self::Records => Kind::SeqPacket,
             Self::Packets => Kind::Datagram,
         }
@@ -72,7 +76,14 @@ pub(crate) struct Listed {
 
 #[derive(Debug)]
 pub(crate) struct Sock {
+    /// Of pipes, the end that bytes come from.
     pub(crate) socket: Socket,
+    /// Of pipes, the end that bytes go into, if there is one and it was not finished.
+    pub(crate) sink: Option<OwnedFd>,
+    /// Nobody reads what goes into the sink.
+    pub(crate) unread: bool,
+    /// Of pipes that are wound up, how much may have been written before.
+    pub(crate) left: Option<u64>,
     pub(crate) class: Class,
     pub(crate) family: Family,
     pub(crate) phase: Phase,
@@ -120,6 +131,9 @@ impl Sock {
     pub(crate) fn new(socket: Socket, class: Class, family: Family, phase: Phase) -> Self {
         Self {
             socket,
+            sink: None,
+            unread: false,
+            left: None,
             class,
             family,
             phase,

@@ -11,6 +11,7 @@ use std::{
 
 use netproc_core::{
     outbox::{Outbox, Queue},
+    pipe,
     reactor::{Event, Op, SockId, SysError},
 };
 use nix::{
@@ -53,12 +54,15 @@ pub(crate) fn read(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch
         };
         let room = slot.room() as usize;
         hub.counters.syscalls += 1;
-        match slot.fill(room, |room| receive(&sock.socket, room)) {
+        match slot.fill(room, |room| sock.receive(room)) {
             Ok(buf) if buf.is_empty() => return life::input_ended(id, sock, hub, batch),
             Ok(buf) => {
                 let len = buf.len();
                 hub.counters.received += len as u64;
                 batch.push(Event::Data { id, buf, lost: 0 });
+                if sock.is_wound_up(len) {
+                    return life::end(id, sock, hub, None);
+                }
                 if len < room && !sock.drain {
                     sock.can_read = false;
                     return;
@@ -77,11 +81,12 @@ pub(crate) fn discard(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Ba
         hub.counters.syscalls += 1;
         let scratch = hub.scratch();
         let room = scratch.len();
-        match receive(&sock.socket, scratch) {
-            Ok(0) if sock.class == Class::Stream || crate::packets::peer_ended(sock, hub) => {
+        let bytes = matches!(sock.class, Class::Stream | Class::Pipes);
+        match sock.receive(scratch) {
+            Ok(0) if bytes || crate::packets::peer_ended(sock, hub) => {
                 return life::input_ended(id, sock, hub, batch);
             }
-            Ok(len) if len < room && !sock.drain && sock.class == Class::Stream => {
+            Ok(len) if len < room && !sock.drain && bytes => {
                 sock.can_read = false;
                 return;
             }
@@ -149,8 +154,17 @@ fn send(socket: &Socket, outbox: &Outbox) -> (usize, io::Result<usize>) {
     (total, socket.send_vectored_with_flags(&slices[..count], SEND_FLAGS))
 }
 
-/// One reading call; a signal does not count.
-pub(crate) fn receive(socket: &Socket, room: &mut [u8]) -> nix::Result<usize> {
+impl Sock {
+    /// One reading call; a signal does not count.
+    fn receive(&self, room: &mut [u8]) -> nix::Result<usize> {
+        if self.class == Class::Pipes {
+            return pipe::read(&self.socket, room);
+        }
+        receive(&self.socket, room)
+    }
+}
+
+fn receive(socket: &Socket, room: &mut [u8]) -> nix::Result<usize> {
     loop {
         match recv(socket.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT) {
             Err(Errno::EINTR) => {}

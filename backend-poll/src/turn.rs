@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use crate::{
     agenda::Agenda,
     hub::Batch,
-    life, packets,
+    life, packets, pipes,
     reactor::PollReactor,
     selector::{Ready, Selector as _},
     sock::{Class, Phase},
@@ -59,6 +59,9 @@ impl PollReactor {
         let Some(sock) = self.socks.get_mut(id.0) else { return };
         if sock.can_write && matches!(sock.phase, Phase::Open) {
             match sock.out {
+                Queue::Bytes(_) if sock.class == Class::Pipes => {
+                    pipes::flush(id, sock, &mut self.hub);
+                }
                 Queue::Bytes(_) => stream::flush(id, sock, &mut self.hub),
                 Queue::Packets(_) => packets::flush(id, sock, &mut self.hub),
             }
@@ -193,10 +196,10 @@ impl PollReactor {
             let hub = &mut self.hub;
             match sock.class {
                 Class::Listener(kind) => self.accept(id, kind, batch),
-                Class::Stream | Class::Records if sock.discards() => {
+                Class::Stream | Class::Records | Class::Pipes if sock.discards() => {
                     stream::discard(id, sock, hub, batch);
                 }
-                Class::Stream => stream::read(id, sock, hub, batch),
+                Class::Stream | Class::Pipes => stream::read(id, sock, hub, batch),
                 Class::Records | Class::Packets => packets::read(id, sock, hub, batch),
             }
         } else if sock.error && sock.eof && !matches!(sock.phase, Phase::Ended) {
@@ -266,6 +269,9 @@ impl PollReactor {
                 let _gone = sock.socket.set_linger(Some(Duration::ZERO));
             }
             self.selector.remove(sock.socket.as_fd(), sock.shared);
+            if let Some(sink) = &sock.sink {
+                self.selector.remove(sink.as_fd(), sock.shared);
+            }
             let (unsent, cause) = (sock.unsent(), sock.cause);
             self.hub.counters.syscalls += 1;
             // Closed first: whoever hears of the end may count on the descriptor being free.

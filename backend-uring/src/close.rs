@@ -142,7 +142,8 @@ impl Sock {
         debug_assert_eq!(self.in_flight, 0, "the kernel is done with the socket");
         io.set_timer(&mut self, Alarm::Deadline, None);
         io.set_timer(&mut self, Alarm::Retry, None);
-        let unsent = self.queue.clear();
+        let dropped = self.pipes.as_ref().map_or(0, |pipes| pipes.dropped());
+        let unsent = self.queue.clear() + dropped;
         self.report_sent(unsent, out);
         out.push(Event::Closed { id: self.id(), cause: self.cause, unsent });
         io.counters.syscalls += 1;

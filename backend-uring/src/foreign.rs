@@ -16,11 +16,14 @@ use netproc_core::{
     reactor::{Descriptors, Kind, Op, Role, SockId, SysError, Tick},
     socket,
 };
+use socket2::Socket;
 
 use crate::{
     batch::Batch,
+    pipes::Pipes,
     reactor::UringReactor,
     ring::Sleep,
+    sock::Sock,
     sqe,
     token::{OpKind, Token},
     wake::ForeignEvent,
@@ -94,6 +97,27 @@ impl Descriptors for UringReactor {
         let key = self.insert(socket, role, kind, reading);
         self.with(key, |sock, _| (sock.adopted, sock.udp) = (true, udp));
         Ok(SockId(key))
+    }
+
+    fn adopt_pipes(
+        &mut self,
+        output: OwnedFd,
+        input: Option<OwnedFd>,
+        reading: bool,
+    ) -> Result<SockId, SysError> {
+        self.usable(Op::Open)?;
+        let pipes = Pipes::new(input)?;
+        let key = self.insert(Socket::from(output), Role::Connection, Kind::Stream, reading);
+        self.with(key, |sock, _| {
+            // There is nothing to shut down.
+            sock.adopted = true;
+            sock.pipes = Some(Box::new(pipes));
+        });
+        Ok(SockId(key))
+    }
+
+    fn wind_up(&mut self, id: SockId) {
+        self.with(id.0, Sock::wind_up);
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

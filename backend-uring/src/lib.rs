@@ -46,6 +46,7 @@ mod listener;
 mod message;
 #[cfg(target_os = "linux")]
 mod packets;
+mod pipes;
 #[cfg(target_os = "linux")]
 mod probe;
 #[cfg(target_os = "linux")]

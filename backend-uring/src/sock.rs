@@ -25,6 +25,7 @@ use crate::{
     cqe::Completion,
     io::{Alarm, Io},
     message::Message,
+    pipes::Pipes,
     sqe::{self, Sqe},
     token::{OpKind, Token},
 };
@@ -102,7 +103,10 @@ pub(crate) struct Dialing {
 /// One entry of the reactor's table.
 pub(crate) struct Sock {
     pub(crate) key: Key,
+    /// Of pipes, the end that bytes come from.
     pub(crate) fd: Socket,
+    /// What only pipes have.
+    pub(crate) pipes: Option<Box<Pipes>>,
     pub(crate) role: Role,
     pub(crate) kind: Kind,
     pub(crate) phase: Phase,
@@ -149,6 +153,7 @@ impl Sock {
         Self {
             key,
             fd,
+            pipes: None,
             role,
             kind,
             phase: Phase::Open,
@@ -182,11 +187,11 @@ impl Sock {
         SockId(self.key)
     }
 
-    fn raw(&self) -> RawFd {
+    pub(crate) fn raw(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
 
-    fn token(&self, kind: OpKind) -> Token {
+    pub(crate) fn token(&self, kind: OpKind) -> Token {
         Token::new(kind, self.key)
     }
 
@@ -213,7 +218,9 @@ impl Sock {
     #[inline(always)]
     pub(crate) fn send(&mut self, payload: Payload, to: Option<&Address>, io: &mut Io) -> u64 {
         let open = matches!(self.phase, Phase::Connecting | Phase::Open) && !self.muted;
-        if open && self.finish == Finish::No && self.role != Role::Listener {
+        if self.is_unread() {
+            self.drop_payload(&payload);
+        } else if open && self.finish == Finish::No && self.role != Role::Listener {
             self.queue.push(payload, to);
             io.mark(self);
         }
@@ -227,7 +234,11 @@ impl Sock {
         if self.phase == Phase::Connecting {
             self.dial(io);
         }
-        self.send_more(io, out);
+        if self.pipes.is_some() {
+            self.settle_pipes(io, out);
+        } else {
+            self.send_more(io, out);
+        }
         if self.finish == Finish::Wanted {
             self.half_close(io);
         }
@@ -438,7 +449,7 @@ impl Sock {
     }
 
     #[inline]
-    fn took(&mut self, count: usize, asked: usize, io: &mut Io) {
+    pub(crate) fn took(&mut self, count: usize, asked: usize, io: &mut Io) {
         match &mut self.queue {
             Queue::Bytes(outbox) => outbox.advance(count),
             Queue::Packets(packets) => drop(packets.pop()),
@@ -491,6 +502,10 @@ impl Sock {
     pub(crate) fn shut_sending(&mut self, io: &mut Io) -> bool {
         self.finish = Finish::Done;
         io.counters.syscalls += 1;
+        if let Some(pipes) = &mut self.pipes {
+            pipes.sink = None;
+            return true;
+        }
         self.fd.shutdown(std::net::Shutdown::Write).is_ok()
     }
 
@@ -551,6 +566,7 @@ impl Sock {
                 Some(own) if takes_packets => {
                     sqe::recv_packets(fd, own.header(self.udp), id, token)
                 }
+                _ if self.pipes.is_some() => sqe::read(fd, id, token),
                 _ => sqe::recv(fd, id, token),
             }
         };
@@ -638,6 +654,8 @@ impl Sock {
         self.completed(io);
         self.input = Input::Idle;
         io.mark(self);
+        // Each read of a pipe is a last one.
+        self.note_read(completion.count().unwrap_or(0));
         self.on_recv(completion, io, out);
     }
 
@@ -693,6 +711,8 @@ impl Sock {
 
     fn on_recv_error(&mut self, errno: i32, io: &mut Io, out: &mut Batch<'_>) {
         match errno {
+            // So Linux says that nobody has the other side of a terminal open any more.
+            libc::EIO if self.pipes.is_some() => self.on_end(out),
             libc::ENOBUFS if self.wants_input() => self.starve(io),
             libc::ENOBUFS | libc::ECANCELED | libc::EINTR => {}
             libc::EAGAIN => self.cautious = true,

@@ -44,6 +44,13 @@ pub(crate) fn recv(fd: RawFd, group: u16, token: Token) -> Sqe {
     entry(opcode::RecvMulti::new(Fd(fd), group).build(), token)
 }
 
+/// Of a pipe or a terminal, once: as much as one slot of the group takes.
+pub(crate) fn read(fd: RawFd, group: u16, token: Token) -> Sqe {
+    // The length is the slot's, the memory is chosen when there is something to read.
+    let read = opcode::Read::new(Fd(fd), std::ptr::null_mut(), 0).buf_group(group).build();
+    entry(read.flags(squeue::Flags::BUFFER_SELECT), token)
+}
+
 pub(crate) fn recv_packets(fd: RawFd, header: &PacketHeader, group: u16, token: Token) -> Sqe {
     // So that the header tells the length a packet had, however much of it fits.
     let flags = unsigned(libc::MSG_TRUNC);

@@ -22,6 +22,8 @@ pub enum Role {
     Server,
     /// Accepted by a server.
     Accepted,
+    /// A child, or the pipe of its errors: it has no addresses.
+    Child,
 }
 
 /// The contact information of one process.
@@ -161,6 +163,7 @@ impl Contact {
         let mut list = Vec::with_capacity(5);
         let address = |address: &Option<Address>| Value::from(address.clone());
         match self.role {
+            Role::Child => {}
             Role::Client => {
                 if self.remote.is_some() {
                     list.push((":remote", address(&self.remote)));

@@ -7,6 +7,7 @@ use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
     address::{Address, Family},
+    child::{ChildExit, ChildSignal},
     coding::Text,
     pool::Buf,
     process::Crowded,
@@ -194,7 +195,7 @@ impl fmt::Display for Reason {
 
 /// What a process reports: `Input` goes to its filter, everything else to its sentinel.
 ///
-/// `Display` gives the string Emacs's sentinels get, with its closing line end.
+/// `Display` gives the string Emacs's sentinels get, with its closing line end, which `run` has not.
 ///
 /// # Examples
 ///
@@ -236,8 +237,21 @@ pub enum Event {
     Drained,
     /// A connection kept half open: the peer will send no more.
     PeerFinished,
-    /// A packet could not be sent, or a peer refused one; the process lives on.
+    /// A packet could not be sent, or a peer refused one; a child reads no more of what it is sent
+    /// (`EPIPE`). The process lives on.
     Trouble(SysError),
+    /// A child has ended, or was deleted; all it wrote was delivered before. Of the pipe of a child's
+    /// errors: everybody who could write to it has closed it.
+    Ended {
+        /// By itself or by a signal.
+        exit: ChildExit,
+        /// How many bytes accepted by `send` it was never given.
+        unsent: u64,
+    },
+    /// A signal has stopped a child.
+    Stopped(ChildSignal),
+    /// A child goes on after a stop.
+    Continued,
 }
 
 impl fmt::Display for Event {
@@ -253,6 +267,10 @@ impl fmt::Display for Event {
             Self::Drained => f.write_str("output drained\n"),
             Self::PeerFinished => f.write_str("input ended by remote peer\n"),
             Self::Trouble(err) => writeln!(f, "trouble with code {}", err.errno),
+            Self::Ended { exit, .. } => writeln!(f, "{exit}"),
+            Self::Stopped(signal) => writeln!(f, "{signal}"),
+            // Emacs's, which has no line end.
+            Self::Continued => f.write_str("run"),
         }
     }
 }
@@ -337,6 +355,10 @@ mod tests {
                 "connection broken by remote peer\n",
             ),
             (Event::Deleted.to_string(), "deleted\n"),
+            (Event::Ended { exit: ChildExit::Code(0), unsent: 3 }.to_string(), "finished\n"),
+            (Event::Ended { exit: ChildExit::DELETED, unsent: 0 }.to_string(), "killed\n"),
+            (Event::Stopped(ChildSignal::STOP).to_string(), "stopped (signal)\n"),
+            (Event::Continued.to_string(), "run"),
             (LogEntry::Accepted { from: v6 }.to_string(), "accept from 0:0:0:0:0:0:0:1\n"),
         ];
         for (text, emacs) in cases {

@@ -24,6 +24,14 @@ pub enum Phase {
     Failed,
     /// The end, whoever brought it about. No socket; the process has left the list.
     Closed,
+    /// A child runs. Bytes flow both ways until it closes its ends, which are pipes or a terminal.
+    Run,
+    /// A child was stopped by a signal. What it had written is still read, what is sent waits for it.
+    Halted,
+    /// A child has ended by itself. Its ends are closed; the process has left the list.
+    Exited,
+    /// A child was ended by a signal, or deleted. Likewise.
+    Killed,
 }
 
 /// What can happen to a process.
@@ -40,12 +48,30 @@ pub enum Event {
     PeerClosed,
     /// The caller deleted the process.
     Deleted,
+    /// A signal stopped the child.
+    ChildStopped,
+    /// The child goes on.
+    ChildContinued,
+    /// The child has ended by itself, and all it wrote was read.
+    ChildExited,
+    /// The same of a child that a signal ended.
+    ChildKilled,
 }
 
 impl Phase {
     /// Every phase, in the order of a life.
-    pub const ALL: [Self; 6] =
-        [Self::Connect, Self::Open, Self::Draining, Self::Listen, Self::Failed, Self::Closed];
+    pub const ALL: [Self; 10] = [
+        Self::Connect,
+        Self::Open,
+        Self::Draining,
+        Self::Listen,
+        Self::Failed,
+        Self::Closed,
+        Self::Run,
+        Self::Halted,
+        Self::Exited,
+        Self::Killed,
+    ];
 
     /// The whole life of a process: one arm per legal pair, `None` for every other.
     ///
@@ -68,14 +94,31 @@ impl Phase {
                 Self::Connect | Self::Open | Self::Draining | Self::Listen | Self::Failed,
                 Event::Deleted,
             ) => Some(Self::Closed),
+            (Self::Run, Event::ChildStopped) => Some(Self::Halted),
+            (Self::Halted, Event::ChildContinued) => Some(Self::Run),
+            (Self::Run | Self::Halted, Event::ChildExited) => Some(Self::Exited),
+            // Who deletes a child kills it.
+            (Self::Run | Self::Halted, Event::ChildKilled | Event::Deleted) => Some(Self::Killed),
             _ => None,
         }
     }
 
-    /// Whether the process has a socket.
+    /// Whether the process has a socket; a child's pipes or terminal do not count.
     #[must_use]
     pub const fn has_socket(self) -> bool {
         matches!(self, Self::Connect | Self::Open | Self::Draining | Self::Listen)
+    }
+
+    /// Whether bytes may flow both ways: an open connection, a child that has not ended.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Open | Self::Run | Self::Halted)
+    }
+
+    /// Whether nothing follows.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Closed | Self::Exited | Self::Killed)
     }
 
     /// What `process-status` says of this phase, stopped or not.
@@ -83,19 +126,32 @@ impl Phase {
     pub const fn status(self, stopped: bool) -> Status {
         match self {
             Self::Closed => Status::Closed,
+            Self::Exited => Status::Exit,
+            Self::Killed => Status::Signal,
             _ if stopped => Status::Stop,
             Self::Connect => Status::Connect,
             Self::Open | Self::Draining => Status::Open,
             Self::Listen => Status::Listen,
             Self::Failed => Status::Failed,
+            Self::Run => Status::Run,
+            Self::Halted => Status::Stop,
         }
     }
 }
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 5] =
-        [Self::Connected, Self::ConnectFailed, Self::PeerFinished, Self::PeerClosed, Self::Deleted];
+    pub const ALL: [Self; 9] = [
+        Self::Connected,
+        Self::ConnectFailed,
+        Self::PeerFinished,
+        Self::PeerClosed,
+        Self::Deleted,
+        Self::ChildStopped,
+        Self::ChildContinued,
+        Self::ChildExited,
+        Self::ChildKilled,
+    ];
 }
 
 /// What users see of a process: computed from its phase and its stop flag.
@@ -111,7 +167,7 @@ impl Event {
 /// Emacs Lisp manual 28.2, "Process Information". Differs: a stopped server is `Stop` (as in Emacs
 /// itself, not as in its manual).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[expect(clippy::exhaustive_enums, reason = "the six statuses are Emacs's, and they are all")]
+#[expect(clippy::exhaustive_enums, reason = "the nine statuses are Emacs's, and they are all")]
 pub enum Status {
     /// Connected, or a packet socket.
     Open,
@@ -125,13 +181,19 @@ pub enum Status {
     Failed,
     /// Accepting connections.
     Listen,
+    /// A child that runs.
+    Run,
+    /// A child that has ended by itself.
+    Exit,
+    /// A child that a signal has ended.
+    Signal,
 }
 
 impl Status {
     /// Whether the process still takes part: `process-live-p`.
     #[must_use]
     pub const fn is_live(self) -> bool {
-        matches!(self, Self::Open | Self::Connect | Self::Stop | Self::Listen)
+        matches!(self, Self::Run | Self::Open | Self::Listen | Self::Connect | Self::Stop)
     }
 
     /// The word Emacs has for it.
@@ -144,6 +206,9 @@ impl Status {
             Self::Stop => "stop",
             Self::Failed => "failed",
             Self::Listen => "listen",
+            Self::Run => "run",
+            Self::Exit => "exit",
+            Self::Signal => "signal",
         }
     }
 }
@@ -190,12 +255,25 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_closed_and_every_phase_ends() {
-        for event in Event::ALL {
-            assert_eq!(Phase::Closed.next(event), None);
+    fn nothing_follows_an_end_and_every_phase_ends() {
+        for phase in Phase::ALL {
+            let deleted = phase.next(Event::Deleted);
+            assert_eq!(deleted.is_some_and(Phase::is_over), !phase.is_over(), "{phase:?}");
+            for event in Event::ALL.into_iter().filter(|_| phase.is_over()) {
+                assert_eq!(phase.next(event), None, "{phase:?}");
+            }
         }
-        for phase in Phase::ALL.into_iter().filter(|&phase| phase != Phase::Closed) {
-            assert_eq!(phase.next(Event::Deleted), Some(Phase::Closed), "{phase:?}");
+    }
+
+    #[test]
+    fn connections_and_children_never_meet() {
+        let child =
+            |phase| matches!(phase, Phase::Run | Phase::Halted | Phase::Exited | Phase::Killed);
+        for (phase, event) in
+            Phase::ALL.into_iter().flat_map(|phase| Event::ALL.map(|event| (phase, event)))
+        {
+            let next = phase.next(event);
+            assert!(next.is_none_or(|next| child(next) == child(phase)), "{phase:?} x {event:?}");
         }
     }
 }

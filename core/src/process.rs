@@ -7,6 +7,7 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
 use crate::{
     address::Address,
+    child::{ChildExit, ChildInfo, ChildSignal, ChildState, ProcessType},
     coding::{Coding, Decoder, Encoder, Text},
     contact::{Contact, Role},
     event::{Failure, Reason},
@@ -139,17 +140,21 @@ pub enum Exit {
     Broken(Reason),
     /// It was deleted.
     Deleted,
+    /// Its child ended; a deleted child was killed. The pipe of a child's errors ends as if with code 0.
+    Child(ChildExit),
 }
 
 impl Exit {
     /// The number Emacs's `process-exit-status` gives: 0 while alive and after deletion, 256 after
-    /// a broken connection, the errno after a failed connect; -1 where Emacs shows words instead.
+    /// a broken connection, the errno after a failed connect, the code or the signal of a child; -1 where
+    /// Emacs shows words instead.
     #[must_use]
     pub fn status(&self) -> i32 {
         match self {
             Self::Alive | Self::Deleted => 0,
             Self::Broken(_) => 256,
             Self::Failed(failure) => failure.errno().unwrap_or(-1),
+            Self::Child(exit) => exit.status(),
         }
     }
 }
@@ -188,6 +193,10 @@ pub struct Process<H> {
     pub(crate) serving: Option<Box<Serving>>,
     /// The server that counts this connection, until it ends.
     pub(crate) counted_by: Option<ProcessId>,
+    /// What it stands for.
+    pub(crate) process_type: ProcessType,
+    /// What only a child's process has.
+    pub(crate) child: Option<Box<ChildState>>,
 
     /// The user has stopped it.
     pub(crate) stopped: bool,
@@ -258,6 +267,8 @@ impl<H> Process<H> {
             connecting: None,
             serving: None,
             counted_by: None,
+            process_type: ProcessType::Network,
+            child: None,
             stopped: birth.stopped,
             deaf: false,
             half_open: birth.half_open,
@@ -328,10 +339,37 @@ impl<H> Process<H> {
     }
 
     /// The number Emacs's `process-exit-status` gives: that of [`exit`](Self::exit), but 0 once it was
-    /// deleted, whatever had ended it before.
+    /// deleted, whatever had ended it before; of a stopped child, the signal.
     #[must_use]
     pub fn exit_status(&self) -> i32 {
-        if self.deleted { 0 } else { self.exit.status() }
+        match &self.child {
+            Some(child) => child.stopped_by.map_or_else(|| self.exit.status(), ChildSignal::number),
+            None if self.deleted => 0,
+            None => self.exit.status(),
+        }
+    }
+
+    /// What it stands for.
+    #[must_use]
+    pub const fn process_type(&self) -> ProcessType {
+        self.process_type
+    }
+
+    /// What is known of its child, if it has one.
+    #[must_use]
+    pub fn child(&self) -> Option<&ChildInfo> {
+        self.child.as_ref().map(|child| &child.info)
+    }
+
+    /// Whether the end of its child is known, told or not.
+    pub(crate) fn child_has_ended(&self) -> bool {
+        self.child.as_ref().is_some_and(|child| child.end.is_some())
+    }
+
+    /// Whether there is something to tell of its child, and nothing in its inbox that comes first.
+    pub(crate) fn has_child_news(&self) -> bool {
+        let news = self.child.as_ref().is_some_and(|child| !child.news.is_empty());
+        news && !self.busy && !self.inbox.front().is_some_and(|event| self.admits_next(event))
     }
 
     /// Its contact as of the last event delivered.
@@ -361,8 +399,10 @@ impl<H> Process<H> {
     /// Whether nothing more will come, what waits in its inbox included.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
-        let end = |event: &reactor::Event| {
-            matches!(event, reactor::Event::Eof { .. } | reactor::Event::Closed { .. })
+        let end = |event: &reactor::Event| match self.child {
+            // Its output may end before it does.
+            Some(_) => matches!(event, reactor::Event::Closed { .. }) && self.child_has_ended(),
+            None => matches!(event, reactor::Event::Eof { .. } | reactor::Event::Closed { .. }),
         };
         !matches!(self.exit, Exit::Alive)
             || self.inbox.front().is_some_and(|event| end(event) && self.admits_next(event))
@@ -424,8 +464,8 @@ impl<H> Process<H> {
 
     /// Whether its sending direction was ended by its user.
     #[must_use]
-    pub const fn is_finished(&self) -> bool {
-        self.finished
+    pub fn is_finished(&self) -> bool {
+        self.finished && !self.child.as_ref().is_some_and(|child| child.unread)
     }
 
     /// Whom a packet process talks to, as long as it does.
@@ -514,10 +554,11 @@ impl<H> Process<H> {
 
     /// The same for the first event of its inbox.
     pub(crate) const fn admits_next(&self, event: &reactor::Event) -> bool {
-        // A stop lies over input and its end only; connecting goes on under it.
+        // A stop lies over input and its end only; connecting goes on under it. A child's end is told
+        // even to who takes no input.
         let connecting = matches!(event, reactor::Event::Connected { .. })
             || matches!(event, reactor::Event::Closed { .. })
-                && matches!(self.phase, Phase::Connect);
+                && (matches!(self.phase, Phase::Connect) || self.child.is_some());
         if connecting { !self.busy } else { self.takes_input() }
     }
 

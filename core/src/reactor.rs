@@ -29,11 +29,15 @@
 //!     themselves once memory returns.
 
 mod config;
+#[cfg(unix)]
+mod descriptors;
 mod local;
 mod payload;
 
 use std::{fmt, io, time::Duration};
 
+#[cfg(unix)]
+pub use self::descriptors::{Descriptors, Role};
 pub use self::{
     config::{Config, ConfigError},
     local::{Credentials, FileSpec},
@@ -119,6 +123,10 @@ pub enum Op {
     Option,
     /// Waiting for the kernel.
     Wait,
+    /// Starting a program: `fork(2)`, `execve(2)` and what goes before.
+    Spawn,
+    /// `kill(2)`.
+    Signal,
 }
 
 impl fmt::Display for Op {
@@ -134,6 +142,8 @@ impl fmt::Display for Op {
             Self::Shutdown => "shutting down",
             Self::Option => "setting an option",
             Self::Wait => "waiting for the kernel",
+            Self::Spawn => "starting a program",
+            Self::Signal => "signalling",
         })
     }
 }
@@ -648,47 +658,4 @@ pub trait Reactor {
 
     /// A handle that interrupts `poll` from any thread.
     fn waker(&self) -> Self::Waker;
-}
-
-/// What an adopted descriptor is.
-#[cfg(unix)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[expect(clippy::exhaustive_enums, reason = "every backend must handle each role")]
-pub enum Role {
-    /// Bound and listening.
-    Listener,
-    /// Connected.
-    Connection,
-    /// A packet socket.
-    Datagram,
-}
-
-/// What only reactors over real descriptors can do.
-#[cfg(unix)]
-pub trait Descriptors: Reactor {
-    /// Takes over a socket that was opened elsewhere: socket activation, a socket pair, another
-    /// thread's connection. Whoever else holds it keeps it open after `close(Now)`; its blocking mode
-    /// and, for records, its time stamps are set as the reactor needs them.
-    ///
-    /// # Errors
-    ///
-    /// The system's refusal to tell its kind or to register it; the descriptor is closed then.
-    fn adopt(
-        &mut self,
-        fd: std::os::fd::OwnedFd,
-        role: Role,
-        reading: bool,
-    ) -> Result<SockId, SysError>;
-
-    /// A descriptor that is readable when `poll` has something to do; `None` where the mechanism
-    /// has none (`poll(2)`).
-    fn as_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>>;
-
-    /// Makes that descriptor readable at `at` as well, once, in place of any time set before, and
-    /// hands everything queued to the kernel, so that a foreign loop may sleep on it.
-    ///
-    /// # Errors
-    ///
-    /// The system's refusal; `EOPNOTSUPP` where there is no descriptor.
-    fn arm(&mut self, at: Option<Tick>) -> Result<(), SysError>;
 }

@@ -2,7 +2,7 @@
 //! network without name servers.
 //!
 //! The test binary starts itself again with one test and a mark in the environment; forks happen in
-//! such a process only, where no other test runs. The three calls that std leaves to libc are here.
+//! such a process only, where no other test runs. The four calls that std leaves to libc are here.
 
 use std::{
     io,
@@ -211,6 +211,18 @@ fn is_open(number: u64) -> bool {
 pub fn die_of_sigpipe() -> io::Result<()> {
     // SAFETY: no handler is installed, so no code of ours ever runs in a signal's context.
     unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
+    Ok(())
+}
+
+/// Has the system forget this process's children as soon as they end, told to nobody.
+///
+/// # Errors
+///
+/// What the system says.
+#[expect(unsafe_code, reason = "only sigaction sets that")]
+pub fn ignore_sigchld() -> io::Result<()> {
+    // SAFETY: no handler is installed, so no code of ours ever runs in a signal's context.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigIgn) }?;
     Ok(())
 }
 

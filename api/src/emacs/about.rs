@@ -1,6 +1,6 @@
 //! Functions that ask: of a process, of the list of processes.
 
-use netproc_core::{output::Buffer, plist::Value, process::Exit};
+use netproc_core::{child::ProcessType, output::Buffer, plist::Value, process::Exit};
 
 use super::{Answer, Emacs, Signal};
 use crate::{output::buffer_value, process::Process};
@@ -65,8 +65,7 @@ pub(super) fn process_exit_status(_: &Emacs, args: &[Value]) -> Answer {
 }
 
 pub(super) fn process_type(emacs: &Emacs, args: &[Value]) -> Answer {
-    emacs.designated(&args[0])?;
-    Ok(Value::symbol("network"))
+    Ok(Value::symbol(emacs.designated(&args[0])?.process_type().as_str()))
 }
 
 pub(super) fn process_name(_: &Emacs, args: &[Value]) -> Answer {
@@ -75,15 +74,19 @@ pub(super) fn process_name(_: &Emacs, args: &[Value]) -> Answer {
 
 /// A network process is no process of the system.
 pub(super) fn process_id(_: &Emacs, args: &[Value]) -> Answer {
-    Emacs::process(&args[0]).map(|_| Value::Nil)
+    Ok(Emacs::process(&args[0])?.pid().map(i64::from).into())
 }
 
 pub(super) fn process_tty_name(_: &Emacs, args: &[Value]) -> Answer {
-    Emacs::process(&args[0]).map(|_| Value::Nil)
+    Ok(Emacs::process(&args[0])?.tty_name().as_deref().map_or(Value::Nil, Value::from))
 }
 
 pub(super) fn process_command(_: &Emacs, args: &[Value]) -> Answer {
-    Ok(Emacs::process(&args[0])?.is_stopped().into())
+    let process = Emacs::process(&args[0])?;
+    Ok(match process.command() {
+        Some(command) => crate::builder::command_value(command.iter()),
+        None => process.is_stopped().into(),
+    })
 }
 
 /// It waits until a host's name was looked up, or is `nil` until then.
@@ -93,6 +96,10 @@ pub(super) fn process_contact(emacs: &Emacs, args: &[Value]) -> Answer {
         return Ok(Value::Nil);
     }
     emacs.rt.wait_looking_up(&process)?;
+    let of_pipe = process.process_type() == ProcessType::Pipe && !args[1].is_true();
+    if process.process_type() == ProcessType::Real || of_pipe {
+        return Ok(Value::True);
+    }
     let contact = process.contact();
     Ok(match (&args[1], args[1].as_symbol()) {
         (Value::Nil, _) => contact.short(),

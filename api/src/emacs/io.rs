@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use netproc_core::{
+    child::ProcessType,
     coding::TextRef,
     engine::{FinishError, SendError},
+    machine::Status,
     output::Marker,
     plist::Value,
     reactor::{Op, SysError, Tick},
@@ -22,6 +24,11 @@ pub(super) fn process_send_string(emacs: &Emacs, args: &[Value]) -> Answer {
     }
     let process = emacs.designated(&args[0])?;
     send(&process, &args[1])
+}
+
+/// A child that is stopped is not running, to Emacs; it would have what it was sent when it goes on.
+fn is_stopped_child(process: &Process) -> bool {
+    process.process_type() == ProcessType::Real && process.status() == Status::Stop
 }
 
 pub(super) fn process_send_region(emacs: &Emacs, args: &[Value]) -> Answer {
@@ -42,6 +49,9 @@ pub(super) fn process_send_region(emacs: &Emacs, args: &[Value]) -> Answer {
 }
 
 fn send(process: &Process, string: &Value) -> Answer {
+    if is_stopped_child(process) {
+        return Err(Signal::not_running(process));
+    }
     let bytes = match string {
         Value::String(text) => process.encode(TextRef::from(&**text)),
         Value::Text(text) => process.encode(TextRef::from(&**text)),
@@ -63,7 +73,15 @@ fn send(process: &Process, string: &Value) -> Answer {
 fn failed(process: &Process, err: SendWaitError) -> Answer {
     let context = vec![Value::object(process.clone())];
     let name = process.name();
+    let process_type = process.process_type();
     Err(match err {
+        SendWaitError::Send(SendError::Finished) if process_type == ProcessType::Pipe => {
+            let err = SysError { op: Op::Send, errno: nix::libc::EBADF };
+            Signal::file("Writing to process", err, context)
+        }
+        SendWaitError::Refused(_) if process_type == ProcessType::Real => {
+            Signal::error(format!("process {name} no longer connected to pipe; closed it"))
+        }
         // What is sent after the end of sending is accepted and thrown away.
         SendWaitError::Send(SendError::Finished) if process.is_finished() => return Ok(Value::Nil),
         SendWaitError::Send(SendError::NoPeer) => {
@@ -87,6 +105,9 @@ fn failed(process: &Process, err: SendWaitError) -> Answer {
 pub(super) fn process_send_eof(emacs: &Emacs, args: &[Value]) -> Answer {
     let process = emacs.designated(&args[0])?;
     emacs.rt.wait_connecting(&process, Tick(u64::MAX))?;
+    if is_stopped_child(&process) {
+        return Err(Signal::not_running(&process));
+    }
     match process.send_eof() {
         Ok(()) => Ok(args[0].clone()),
         Err(FinishError::NotOpen(_) | _) => Err(Signal::not_running(&process)),

@@ -168,7 +168,7 @@ impl Runtime {
         Ok(Some(process))
     }
 
-    fn buffer_argument(&self, args: &Plist) -> Result<Option<Buffer>, StartError> {
+    pub(super) fn buffer_argument(&self, args: &Plist) -> Result<Option<Buffer>, StartError> {
         match args.get(":buffer") {
             None | Some(Value::Nil) => Ok(None),
             Some(value) => match (value.downcast::<Buffer>(), value.as_str()) {
@@ -179,7 +179,7 @@ impl Runtime {
         }
     }
 
-    fn coding_argument(&self, args: &Plist) -> Result<Coding, StartError> {
+    pub(super) fn coding_argument(&self, args: &Plist) -> Result<Coding, StartError> {
         let defaults = self.coding_defaults();
         let given = args.get(":coding").filter(|coding| coding.is_true());
         let service = args.get(":service").map(|service| match service.as_str() {
@@ -365,7 +365,10 @@ fn options(args: &Plist) -> Result<Vec<SockOption>, StartError> {
 }
 
 /// The callbacks, and whether input is turned off.
-fn handlers(args: &Plist, buffer: Option<Buffer>) -> Result<(Handlers, bool), StartError> {
+pub(super) fn handlers(
+    args: &Plist,
+    buffer: Option<Buffer>,
+) -> Result<(Handlers, bool), StartError> {
     let mut handlers = Handlers { output: Output::new(buffer), ..Handlers::default() };
     handlers.no_query = on(args, ":noquery");
     let mut deaf = false;

@@ -25,6 +25,7 @@
 
 mod about;
 mod callbacks;
+mod child;
 mod function;
 mod io;
 mod make;
@@ -77,19 +78,20 @@ impl Subr {
 }
 
 /// Every function of the front, by name.
-pub const SUBRS: [Subr; 51] = [
+pub const SUBRS: [Subr; 53] = [
     Subr::new("accept-process-output", 0, 4, io::accept_process_output),
-    Subr::new("continue-process", 0, 2, state::continue_process),
+    Subr::new("continue-process", 0, 2, child::continue_process),
     Subr::new("delete-process", 1, 1, state::delete_process),
     Subr::new("featurep", 1, 2, network::featurep),
     Subr::new("format-network-address", 1, 2, network::format_network_address),
     Subr::new("get-buffer-process", 1, 1, about::get_buffer_process),
     Subr::new("get-process", 1, 1, about::get_process),
-    Subr::new("interrupt-process", 0, 2, state::not_a_subprocess),
+    Subr::new("interrupt-process", 0, 2, child::interrupt_process),
     Subr::new("kill-buffer", 0, 1, state::kill_buffer),
-    Subr::new("kill-process", 0, 2, state::not_a_subprocess),
+    Subr::new("kill-process", 0, 2, child::kill_process),
     Subr::new("list-processes", 0, 2, about::list_processes),
     Subr::many("make-network-process", make_network_process),
+    Subr::many("make-process", child::make_process),
     Subr::new("network-interface-info", 1, 1, network::network_interface_info),
     Subr::new("network-interface-list", 0, 2, network::network_interface_list),
     Subr::new("network-lookup-address-info", 1, 2, network::network_lookup_address_info),
@@ -117,7 +119,7 @@ pub const SUBRS: [Subr; 51] = [
     Subr::new("process-tty-name", 1, 1, about::process_tty_name),
     Subr::new("process-type", 1, 1, about::process_type),
     Subr::new("processp", 1, 1, about::processp),
-    Subr::new("quit-process", 0, 2, state::not_a_subprocess),
+    Subr::new("quit-process", 0, 2, child::quit_process),
     Subr::new("set-network-process-option", 3, 4, state::set_network_process_option),
     Subr::new("set-process-buffer", 2, 2, state::set_process_buffer),
     Subr::new("set-process-coding-system", 1, 3, state::set_process_coding_system),
@@ -127,8 +129,9 @@ pub const SUBRS: [Subr; 51] = [
     Subr::new("set-process-plist", 2, 2, state::set_process_plist),
     Subr::new("set-process-query-on-exit-flag", 2, 2, state::set_process_query_on_exit_flag),
     Subr::new("set-process-sentinel", 2, 2, state::set_process_sentinel),
-    Subr::new("signal-process", 2, 3, state::signal_process),
-    Subr::new("stop-process", 0, 2, state::stop_process),
+    Subr::new("signal-process", 2, 3, child::signal_process),
+    Subr { min: 3, ..Subr::many("start-process", child::start_process) },
+    Subr::new("stop-process", 0, 2, child::stop_process),
 ];
 
 /// The dynamic front of one runtime.

@@ -4,6 +4,7 @@
 //! Emacs's do.
 
 use netproc_core::{
+    child::ProcessType,
     coding::{Coding, CodingSystem},
     options::SockOption,
     output::Buffer,
@@ -130,6 +131,9 @@ pub(super) fn set_process_datagram_address(emacs: &Emacs, args: &[Value]) -> Ans
 
 pub(super) fn set_network_process_option(emacs: &Emacs, args: &[Value]) -> Answer {
     let process = Emacs::process(&args[0])?;
+    if process.process_type() != ProcessType::Network {
+        return Err(Signal::error("Process is not a network process"));
+    }
     emacs.rt.wait_looking_up(&process)?;
     let keyword = args[1].as_symbol();
     let keyword = keyword.ok_or_else(|| Signal::wrong_type("symbolp", args[1].clone()))?;
@@ -156,42 +160,6 @@ pub(super) fn set_network_process_option(emacs: &Emacs, args: &[Value]) -> Answe
     }
     show(&process, keyword, args[2].clone());
     Ok(Value::True)
-}
-
-/// The process itself, not a name: those functions are for real subprocesses then.
-fn flow(emacs: &Emacs, value: &Value) -> Result<Process, Signal> {
-    if let Some(process) = value.downcast::<Process>() {
-        return Ok(process.clone());
-    }
-    let process = emacs.designated(value)?;
-    Err(Signal::error(format!("Process {} is not a subprocess", process.name())))
-}
-
-pub(super) fn stop_process(emacs: &Emacs, args: &[Value]) -> Answer {
-    flow(emacs, &args[0])?.stop();
-    Ok(args[0].clone())
-}
-
-pub(super) fn continue_process(emacs: &Emacs, args: &[Value]) -> Answer {
-    flow(emacs, &args[0])?.resume();
-    Ok(args[0].clone())
-}
-
-/// `interrupt-process`, `kill-process`, `quit-process`.
-pub(super) fn not_a_subprocess(emacs: &Emacs, args: &[Value]) -> Answer {
-    let process = emacs.designated(&args[0])?;
-    Err(Signal::error(format!("Process {} is not a subprocess", process.name())))
-}
-
-/// A name that no process has is no error; a process of the system is not our business.
-pub(super) fn signal_process(emacs: &Emacs, args: &[Value]) -> Answer {
-    if let Some(name) = args[0].as_str()
-        && emacs.rt.get_process(name).is_none()
-    {
-        return Ok(Value::Nil);
-    }
-    let process = emacs.designated(&args[0])?;
-    Err(Signal::error(format!("Cannot signal process {}", process.name())))
 }
 
 pub(super) fn delete_process(emacs: &Emacs, args: &[Value]) -> Answer {

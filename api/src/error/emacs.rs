@@ -30,6 +30,8 @@ fn of_system(err: SysError) -> String {
         Op::Bind => "Cannot bind server socket",
         Op::Listen => "Cannot listen on server socket",
         Op::Option => "Cannot set network option",
+        Op::Spawn => "Searching for program",
+        Op::Signal => "Signalling process",
         Op::Open | Op::Accept | Op::Connect | Op::Recv | Op::Send | Op::Shutdown | Op::Wait => {
             "make client process failed"
         }

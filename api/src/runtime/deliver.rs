@@ -266,7 +266,8 @@ impl Runtime {
         let sentinel = process.shared().borrow().handlers.sentinel.clone();
         // A connection that was accepted and never stood is over as well; nobody could delete it.
         let failed = matches!(event, Event::Failed(_)) && process.status() == Status::Closed;
-        let over = failed || matches!(event, Event::Broken { .. } | Event::Deleted);
+        let over =
+            failed || matches!(event, Event::Broken { .. } | Event::Deleted | Event::Ended { .. });
         let ended = over.then(|| process.clone());
         let untaken = self.call_sentinel(sentinel, process, event);
         if let Some(process) = ended {

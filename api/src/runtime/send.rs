@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use netproc_core::{
     engine::SendError,
+    event::Reason,
     machine::{Phase, Status},
     process::Exit,
     reactor::{Kind, Payload, Tick, Wait, Wake as _},
@@ -104,6 +105,9 @@ impl Runtime {
             (_, _, Exit::Broken(reason)) if unsent > 0 => {
                 Err(SendWaitError::Broken { reason, unsent })
             }
+            (_, _, Exit::Child(_)) if unsent > 0 => {
+                Err(SendWaitError::Broken { reason: Reason::End, unsent })
+            }
             // It has ended, but is stopped, or what it was sent before comes first.
             (_, _, Exit::Alive) => match self.engine().lost(process.shared()) {
                 Some((reason, unsent)) => Err(SendWaitError::Broken { reason, unsent }),
@@ -116,7 +120,7 @@ impl Runtime {
     /// Returns whether all has gone, or the process has ended; else the time is over.
     fn flush_until(&self, process: &Process, deadline: Tick) -> Result<bool, Error> {
         let phase = || process.shared().borrow().phase();
-        let ended = || !matches!(phase(), Phase::Open | Phase::Draining | Phase::Connect);
+        let ended = || !(phase().is_open() || matches!(phase(), Phase::Draining | Phase::Connect));
         let goes_on = || !ended() && self.engine_mut().flush_goes_on(process.shared());
         // A packet the system refuses is told of with the next poll, not at once.
         if !goes_on() && (ended() || process.kind() != Kind::Datagram) {

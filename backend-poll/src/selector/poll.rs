@@ -50,7 +50,12 @@ impl Selector for PollSet {
         let mut fds = reborrow(std::mem::take(&mut self.fds));
         self.tokens.clear();
         for (key, sock) in sockets.iter() {
-            let lacks = interest(sock);
+            let mut lacks = interest(sock);
+            if let (Some(sink), true) = (&sock.sink, lacks.contains(PollFlags::POLLOUT)) {
+                self.tokens.push(key.to_bits());
+                fds.push(PollFd::new(sink.as_fd(), PollFlags::POLLOUT));
+                lacks.remove(PollFlags::POLLOUT);
+            }
             if !lacks.is_empty() {
                 self.tokens.push(key.to_bits());
                 fds.push(PollFd::new(sock.socket.as_fd(), lacks));

@@ -26,6 +26,7 @@ use super::{
 /// | `Network` | greeting, capabilities, STARTTLS if offered; plain if not, and if the handshake fails |
 /// | `StartTls` | the same, but TLS or failure |
 /// | `Tls` | handshake, greeting, capabilities |
+/// | `Shell` | greeting, capabilities, with a program instead of a server |
 ///
 /// What comes behind a response belongs to the next one.
 ///
@@ -208,7 +209,8 @@ impl Dialogue {
 
     fn await_greeting(&mut self) {
         // Emacs looks at `:nogreeting` only where STARTTLS could come.
-        let looks = self.asks() && self.params.kind != StreamType::Tls;
+        let upgrades = !matches!(self.params.kind, StreamType::Tls | StreamType::Shell);
+        let looks = self.asks() && upgrades;
         let is_silent = self.params.is_silent || self.params.nogreeting && looks;
         if is_silent || self.params.end_of_greeting.is_none() {
             self.ask_capabilities();
@@ -254,7 +256,7 @@ impl Dialogue {
         let may = match self.params.kind {
             StreamType::Network => !self.has_fallen_back,
             StreamType::StartTls => true,
-            StreamType::Plain | StreamType::Tls => false,
+            StreamType::Plain | StreamType::Tls | StreamType::Shell => false,
         };
         let Some(upgrade) = &self.params.upgrade else { return self.finish() };
         if self.is_encrypted || !may || self.params.success.is_none() {

@@ -24,6 +24,9 @@ pub enum StreamType {
     StartTls,
     /// TLS from the first byte.
     Tls,
+    /// No connection but a program, which speaks for the server: plain for ever. Capabilities are asked for
+    /// if there is a command for that.
+    Shell,
 }
 
 /// A name that is no type of stream.
@@ -35,15 +38,14 @@ pub struct StreamTypeError(pub String);
 impl FromStr for StreamType {
     type Err = StreamTypeError;
 
-    /// Reads Emacs's names: `nil` and `network`, `plain`, `starttls`, `tls` and `ssl`.
-    ///
-    /// `shell` is a program's output and no conversation over a stream, so it is refused.
+    /// Reads Emacs's names: `nil` and `network`, `plain`, `starttls`, `tls` and `ssl`, `shell`.
     fn from_str(name: &str) -> Result<Self, StreamTypeError> {
         Ok(match name {
             "nil" | "network" => Self::Network,
             "plain" => Self::Plain,
             "starttls" => Self::StartTls,
             "tls" | "ssl" => Self::Tls,
+            "shell" => Self::Shell,
             other => return Err(StreamTypeError(other.to_owned())),
         })
     }
@@ -296,7 +298,8 @@ impl DialogueParams {
     }
 
     /// Whether the server says nothing before it is spoken to. Default: no. Not looked at with
-    /// [`StreamType::Plain`] alone and [`StreamType::Tls`], as in Emacs. Keyword `:nogreeting`.
+    /// [`StreamType::Plain`] alone, [`StreamType::Tls`] and [`StreamType::Shell`], as in Emacs. Keyword
+    /// `:nogreeting`.
     #[must_use]
     pub const fn nogreeting(mut self, yes: bool) -> Self {
         self.nogreeting = yes;
@@ -343,7 +346,7 @@ impl DialogueParams {
         match self.kind {
             StreamType::Plain => !returns_list,
             StreamType::Network => !returns_list && !can_upgrade,
-            StreamType::StartTls | StreamType::Tls => false,
+            StreamType::StartTls | StreamType::Tls | StreamType::Shell => false,
         }
     }
 

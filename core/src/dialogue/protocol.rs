@@ -145,7 +145,9 @@ fn imap(params: DialogueParams) -> DialogueParams {
     // After PREAUTH the session is authenticated and STARTTLS no command of it.
     let greeting = match params.kind() {
         StreamType::StartTls => r"\`\* OK\b",
-        StreamType::Network | StreamType::Plain | StreamType::Tls => r"\`\* \(OK\|PREAUTH\)\b",
+        StreamType::Network | StreamType::Plain | StreamType::Tls | StreamType::Shell => {
+            r"\`\* \(OK\|PREAUTH\)\b"
+        }
     };
     let params = params
         .end_of_greeting("^\\* .*\r?\n")

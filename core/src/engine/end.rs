@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::{Delivery, Engine, Owner};
 use crate::{
+    child::{ChildExit, ProcessType},
     event::{Event, Failure, Reason},
     machine::{self, Phase},
     process::{Exit, Shared},
@@ -27,6 +28,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if let Some(sock) = sock {
             self.release(sock);
         }
+        if process.borrow().child.is_some() {
+            return self.child_closed(process);
+        }
         if process.borrow().phase == Phase::Connect {
             let unknown = SysError { op: Op::Connect, errno: libc::ECONNABORTED };
             let failed = process.borrow().layer_failed.clone();
@@ -41,20 +45,33 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             (None, true) => Reason::Truncated,
             (None, false) => cause.map_or(Reason::End, Reason::Sys),
         };
+        let (exit, event) = if p.process_type == ProcessType::Pipe {
+            let exit = ChildExit::Code(0);
+            (Exit::Child(exit), Event::Ended { exit, unsent })
+        } else {
+            (Exit::Broken(reason), Event::Broken { reason, unsent })
+        };
         drop(p);
-        self.end(process, machine::Event::PeerClosed, Exit::Broken(reason), None).then(|| {
-            Delivery::Event { process: Rc::clone(process), event: Event::Broken { reason, unsent } }
-        })
+        let ended = self.end(process, machine::Event::PeerClosed, exit, None);
+        ended.then(|| Delivery::Event { process: Rc::clone(process), event })
     }
 
     /// Deletes a process; returns whether its sentinel is to hear of it, which is the first time
     /// only.
     ///
     /// What is queued still goes out, within the time of its `linger` option or of its limits,
-    /// unless `how` says otherwise. Input not delivered yet is thrown away.
+    /// unless `how` says otherwise. Input not delivered yet is thrown away. The ends of a child are
+    /// closed at once; whoever has started it kills it.
     pub fn delete(&mut self, process: &Shared<H>, how: Option<CloseHow>) -> bool {
-        process.borrow_mut().deleted = true;
-        self.end(process, machine::Event::Deleted, Exit::Deleted, how)
+        let mut p = process.borrow_mut();
+        p.deleted = true;
+        let (exit, how) = match p.process_type {
+            ProcessType::Network => (Exit::Deleted, how),
+            ProcessType::Real => (Exit::Child(ChildExit::DELETED), Some(CloseHow::Now)),
+            ProcessType::Pipe => (Exit::Child(ChildExit::Code(0)), Some(CloseHow::Now)),
+        };
+        drop(p);
+        self.end(process, machine::Event::Deleted, exit, how)
     }
 
     /// Ends a process in the engine's books: phase, list, socket, inbox.
@@ -71,6 +88,11 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return false;
         }
         self.looking_up -= usize::from(looked_up);
+        if let Some(child) = &mut p.child {
+            self.children -= 1;
+            child.stopped_by = None;
+            child.news.clear();
+        }
         p.exit = exit;
         let connecting = p.connecting.take();
         let early = connecting.as_ref().map_or(0, |connecting| connecting.early_len);

@@ -9,7 +9,7 @@ use crate::{
     address::Address,
     coding::Coding,
     event::{Event, Input, Packet},
-    machine::{self, Phase},
+    machine,
     pool::Buf,
     process::{Shared, TextState},
     reactor::{self, CloseHow, Kind, Reactor, SockId, SysError},
@@ -19,7 +19,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     #[inline]
     pub(super) fn handle_data(process: &Shared<H>, mut input: Input) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
-        if p.phase != Phase::Open {
+        if !p.phase.is_open() {
             return None;
         }
         if let Some(coding) = &mut p.coding {
@@ -75,6 +75,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     pub(super) fn handle_eof(&mut self, process: &Shared<H>) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
         p.peer_finished = true;
+        if p.child.is_some() {
+            // It may run on without output, and may be sent what it reads.
+            return None;
+        }
         // A half-open connection goes on until its own half has ended as well.
         if (p.finished || !p.half_open)
             && p.apply(machine::Event::PeerFinished)
@@ -112,7 +116,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Before an end is told: characters that were never completed, in an input of their own.
     pub(super) fn leftovers(process: &Shared<H>) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
-        if p.phase != Phase::Open {
+        if !p.phase.is_open() {
             return None;
         }
         let text = p.coding.as_mut()?.leftovers();
@@ -138,6 +142,14 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// anybody, and anybody could fill its log.
     pub(super) fn handle_trouble(&mut self, process: &Shared<H>, err: SysError) {
         let mut p = process.borrow_mut();
+        if let Some(child) = &mut p.child {
+            // Nothing can be sent any more, and nothing waits for room.
+            child.unread = true;
+            (p.finished, p.refused, p.queued) = (true, false, 0);
+            drop(p);
+            self.change_flow(process, |p| p.holding = false);
+            p = process.borrow_mut();
+        }
         if p.flushing > 0 {
             p.trouble = Some(err);
         } else if !p.is_server() || !is_unreachable(err) {

@@ -6,11 +6,12 @@
 //! waits but in [`Engine::poll`]; a layer above does both and holds no borrow while a handler runs.
 //!
 //! One file per event family: [`accept`](self), `connect`, `race`, `input`, `output`, `end`; `peer` for what
-//! is asked about the other end, and `adopt` for servers on sockets from elsewhere.
+//! is asked about the other end, `adopt` for servers on sockets from elsewhere, `child` for children.
 
 mod accept;
 #[cfg(unix)]
 mod adopt;
+mod child;
 mod connect;
 mod end;
 mod input;
@@ -130,6 +131,8 @@ pub struct Engine<R, H> {
     races: Timers<Shared<H>>,
     /// How many processes are looked up and have no socket yet.
     looking_up: usize,
+    /// How many children have not ended, as far as was told.
+    children: usize,
     /// Connections ever accepted: numbers the names of local ones.
     accepted: u64,
     /// The most bytes of a stream that one delivery brings.
@@ -155,6 +158,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             wire: Vec::new(),
             races: Timers::new(),
             looking_up: 0,
+            children: 0,
             accepted: 0,
             input_len_max: usize::MAX,
         }
@@ -338,14 +342,17 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         loop {
             let admitted = |p: &Shared<H>| {
                 let p = p.borrow();
-                let input = p.inbox.front().is_some_and(reactor::Event::is_input);
+                let input =
+                    !p.has_child_news() && p.inbox.front().is_some_and(reactor::Event::is_input);
                 admit.is_none_or(|admit| admit(&p, input))
             };
             let at = self.ready.iter().position(admitted)?;
             let process = self.ready.remove(at)?;
             process.borrow_mut().ready = false;
-            let event = self.take_stored(&process);
-            let delivery = event.and_then(|event| self.handle(&process, event));
+            let delivery = match self.take_stored(&process) {
+                Some(event) => self.handle(&process, event),
+                None => self.handle_child_news(&process),
+            };
             // Round robin: with more in its inbox a process goes to the end of the line.
             self.make_ready(&process);
             if delivery.is_some() {
@@ -463,7 +470,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Puts a process with something in its inbox into the round.
     fn make_ready(&mut self, process: &Shared<H>) {
         let mut p = process.borrow_mut();
-        if !p.ready && p.inbox.front().is_some_and(|event| p.admits_next(event)) {
+        let stored = || p.inbox.front().is_some_and(|event| p.admits_next(event));
+        if !p.ready && (stored() || p.has_child_news()) {
             p.ready = true;
             drop(p);
             self.ready.push_back(Rc::clone(process));
@@ -528,6 +536,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// accepting; its connections start that way.
     pub fn set_deaf(&mut self, process: &Shared<H>, deaf: bool) {
         self.change_flow(process, |p| p.deaf = deaf);
+        self.child_deafened(process);
     }
 
     /// Marks that a handler runs which cannot be entered twice: events wait meanwhile.

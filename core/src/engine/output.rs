@@ -217,7 +217,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if p.finished || p.phase == Phase::Draining {
             return Err(SendError::Finished);
         }
-        let may = matches!(p.phase, Phase::Open | Phase::Connect);
+        let may = p.phase.is_open() || p.phase == Phase::Connect;
         let sock = p.sock;
         if !may || sock.is_none() && !p.is_looking_up() {
             return Err(SendError::NotOpen(p.phase.status(false)));
@@ -357,6 +357,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             // The handshake of an upgrade needs the sending direction, and so does what waits for it.
             (Phase::Open, _) if p.connecting.is_some() => {
                 p.finished = true;
+                Ok(())
+            }
+            (Phase::Run | Phase::Halted, Some(sock)) => {
+                Self::finish_child(&mut self.reactor, &mut p, sock);
                 Ok(())
             }
             (Phase::Open | Phase::Draining, Some(sock)) => {

@@ -4,7 +4,7 @@
 //! here is bounded on the reactor's own clock and fails with a dump, so no test hangs and none
 //! sleeps. Which reactor it is, a rig does not know.
 
-use std::{collections::BTreeSet, os::fd::OwnedFd, time::Duration};
+use std::{collections::BTreeSet, io::PipeWriter, os::fd::OwnedFd, time::Duration};
 
 use netproc_core::{
     address::Address,
@@ -418,6 +418,21 @@ impl<R: Descriptors> Rig<R> {
             Role::Datagram => Part::Packets,
         };
         self.world.open(id, part, kind);
+        Ok(id)
+    }
+
+    /// Hands two ends of pipes over to the reactor: one to read, perhaps one to write.
+    ///
+    /// # Errors
+    ///
+    /// What the reactor says.
+    pub fn adopt_pipes(
+        &mut self,
+        output: impl Into<OwnedFd>,
+        input: Option<PipeWriter>,
+    ) -> Result<SockId, SysError> {
+        let id = self.reactor.adopt_pipes(output.into(), input.map(Into::into), true)?;
+        self.world.open(id, Part::Child, Kind::Stream);
         Ok(id)
     }
 }

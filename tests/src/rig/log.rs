@@ -53,7 +53,13 @@ pub struct Log {
 #[must_use]
 pub fn word(event: &Event) -> String {
     let text = event.to_string();
-    text.strip_suffix('\n').expect("Emacs's texts end their line").to_owned()
+    match text.strip_suffix('\n') {
+        Some(word) => word.to_owned(),
+        None => {
+            assert_eq!(*event, Event::Continued, "Emacs's texts end their line, but this one");
+            text
+        }
+    }
 }
 
 impl Log {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-use StreamType::{Network, Plain, StartTls, Tls as Secure};
+use StreamType::{Network, Plain, Shell, StartTls, Tls as Secure};
 
 fn asking() -> DialogueParams {
     DialogueParams::new(Network).capability_command("EHLO me\r\n")
@@ -52,6 +52,23 @@ pub(super) const CONVERSATIONS: &[Conversation] = &[
         || DialogueParams::new(Plain).end_of_command("\r\n").capability_command("EHLO\r\n"),
         &[S("220 hello\r\n")],
         r"plain [220 hello\r\n] [nil]",
+    ),
+    // The type `shell`: what a command of the shell's said to Emacs 28.2.
+    one(
+        "a program speaks for the server",
+        || {
+            DialogueParams::new(Shell)
+                .nogreeting(true)
+                .end_of_command("\n")
+                .capability_function(|greeting| {
+                    assert_eq!(greeting, Some(&b"hello the-host 25\n"[..]));
+                    Some(b"CAPA\n".to_vec())
+                })
+                .starttls_command("STARTTLS\n")
+                .success("OK")
+        },
+        &[S("hello the-host 25\n"), C("CAPA\n"), S("CAPA\n")],
+        r"plain [hello the-host 25\n] [CAPA\n]",
     ),
     one(
         "no command",

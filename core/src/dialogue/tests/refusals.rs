@@ -139,7 +139,7 @@ fn types_have_emacs_names() {
     for (name, kind) in cases {
         assert_eq!(name.parse(), Ok(kind));
     }
-    for name in ["foo", "shell", "TLS", ""] {
+    for name in ["foo", "SHELL", "TLS", ""] {
         let error = name.parse::<StreamType>().unwrap_err();
         assert_eq!(error.to_string(), format!("invalid connection type {name}"));
     }
