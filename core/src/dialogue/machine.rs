@@ -162,6 +162,16 @@ impl Dialogue {
         self.begin();
     }
 
+    /// Says that the handshake failed in a way after which nothing may go on, not even in clear: whoever
+    /// answers is not who was to answer, say. Fails a stream of any type.
+    ///
+    /// Does nothing unless a handshake is under way.
+    pub fn tls_refused(&mut self, reason: impl Into<String>) {
+        if self.stage == Some(Stage::Handshake) {
+            self.fail(Reason::Handshake(reason.into()));
+        }
+    }
+
     /// Says that the peer closed the connection. During a handshake it fails the handshake.
     ///
     /// What was received before is judged first; a dialogue that is over stays as it is.

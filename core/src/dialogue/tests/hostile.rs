@@ -255,6 +255,24 @@ fn clear_text_in_every_form_is_fatal() {
 }
 
 #[test]
+fn a_handshake_that_is_refused_fails_every_type_of_stream() {
+    for kind in [StreamType::Network, StreamType::StartTls] {
+        let mut dialogue = Dialogue::new(manual(kind)).unwrap();
+        dialogue.tls_refused("too early");
+        assert_eq!(dialogue.stage(), Some(Stage::Greeting), "{kind:?}");
+        for bytes in [&b"220 hi\r\n"[..], b"250 STARTTLS\r\n", b"220 go\r\n"] {
+            dialogue.receive(bytes);
+        }
+        while !matches!(dialogue.poll(), Some(Step::StartTls)) {}
+        dialogue.tls_refused("not its certificate");
+        let why = "not its certificate".to_owned();
+        assert_eq!(reason(&mut dialogue), Some(Reason::Handshake(why)), "{kind:?}");
+        dialogue.tls_failed("again");
+        assert_eq!((dialogue.poll(), dialogue.stage()), (None, None), "{kind:?}");
+    }
+}
+
+#[test]
 fn a_second_connection_does_not_try_again() {
     let mut dialogue = Dialogue::new(manual(StreamType::Network)).unwrap();
     for bytes in [&b"220 hi\r\n"[..], b"250 STARTTLS\r\n", b"220 go\r\n"] {
