@@ -267,7 +267,16 @@ impl Dialogue {
             StreamType::Plain | StreamType::Tls => false,
         };
         let Some(upgrade) = &self.params.upgrade else { return self.finish() };
-        if self.is_encrypted || !may || self.params.success.is_none() {
+        if self.is_encrypted || self.params.success.is_none() {
+            return self.finish();
+        }
+        if !may {
+            // A plain stream asks as well, as in Emacs; what for is its user's affair.
+            if let (StreamType::Plain, Upgrade::OfCapabilities(make), Some(told)) =
+                (self.params.kind, upgrade, &self.capabilities)
+            {
+                drop(make(told));
+            }
             return self.finish();
         }
         let (parameter, command) = match (upgrade, &self.capabilities) {
