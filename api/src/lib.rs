@@ -109,7 +109,7 @@ pub use crate::{
     companions::{ProcessTable, SetOptionError},
     error::{
         Error, HostProblem, ResolverError, ResolverErrorKind, Result, SendWaitError,
-        ServiceProblem, StartError,
+        ServiceProblem, StartError, TlsParametersError,
     },
     handle::{Gone, Handle, PostedSendError},
     handlers::{CallbackError, CallbackKind, Outcome, Packets},

@@ -25,18 +25,36 @@
 
 mod about;
 mod callbacks;
+#[cfg(feature = "starttls")]
+mod dialogue;
 mod function;
+mod gnutls;
 mod io;
 mod make;
 mod network;
+#[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc")))]
+mod no_tls;
+mod punycode;
+mod settings;
 mod signal;
 mod state;
+mod stream;
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+mod tls;
 
 use std::{any::Any, fmt};
 
-use netproc_core::{output::Buffer, plist::Value, value::Object};
+use netproc_core::{
+    output::Buffer,
+    plist::{Plist, Value},
+    value::Object,
+};
 
-pub use self::{function::Function, make::CodingDefaults, signal::Signal};
+#[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc")))]
+use self::no_tls as tls;
+pub use self::{
+    function::Function, make::CodingDefaults, settings::StreamDefaults, signal::Signal,
+};
 use crate::{process::Process, runtime::Runtime};
 
 /// What a function of the front returns.
@@ -71,13 +89,13 @@ impl Subr {
         Self { name, min, max: Some(max), call }
     }
 
-    const fn many(name: &'static str, call: fn(&Emacs, &[Value]) -> Answer) -> Self {
-        Self { name, min: 0, max: None, call }
+    const fn many(name: &'static str, min: usize, call: fn(&Emacs, &[Value]) -> Answer) -> Self {
+        Self { name, min, max: None, call }
     }
 }
 
 /// Every function of the front, by name.
-pub const SUBRS: [Subr; 51] = [
+pub const SUBRS: [Subr; 55] = [
     Subr::new("accept-process-output", 0, 4, io::accept_process_output),
     Subr::new("continue-process", 0, 2, state::continue_process),
     Subr::new("delete-process", 1, 1, state::delete_process),
@@ -85,14 +103,18 @@ pub const SUBRS: [Subr; 51] = [
     Subr::new("format-network-address", 1, 2, network::format_network_address),
     Subr::new("get-buffer-process", 1, 1, about::get_buffer_process),
     Subr::new("get-process", 1, 1, about::get_process),
+    Subr::new("gnutls-available-p", 0, 0, gnutls::available_p),
+    Subr::many("gnutls-boot-parameters", 0, gnutls::boot_parameters),
+    Subr::new("gnutls-peer-status", 1, 1, gnutls::peer_status),
     Subr::new("interrupt-process", 0, 2, state::not_a_subprocess),
     Subr::new("kill-buffer", 0, 1, state::kill_buffer),
     Subr::new("kill-process", 0, 2, state::not_a_subprocess),
     Subr::new("list-processes", 0, 2, about::list_processes),
-    Subr::many("make-network-process", make_network_process),
+    Subr::many("make-network-process", 0, make_network_process),
     Subr::new("network-interface-info", 1, 1, network::network_interface_info),
     Subr::new("network-interface-list", 0, 2, network::network_interface_list),
     Subr::new("network-lookup-address-info", 1, 2, network::network_lookup_address_info),
+    Subr::many("open-network-stream", 4, stream::open_network_stream),
     Subr::new("process-buffer", 1, 1, about::process_buffer),
     Subr::new("process-coding-system", 1, 1, about::process_coding_system),
     Subr::new("process-command", 1, 1, about::process_command),
@@ -213,10 +235,13 @@ impl Emacs {
 }
 
 fn make_network_process(emacs: &Emacs, args: &[Value]) -> Answer {
-    let plist = netproc_core::plist::Plist::from_values(args)?;
-    match emacs.rt.make_network_process(&plist) {
+    make_network_process_of(emacs, &Plist::from_values(args)?)
+}
+
+fn make_network_process_of(emacs: &Emacs, args: &Plist) -> Answer {
+    match emacs.rt.make_network_process(args) {
         Ok(process) => Ok(process.map_or(Value::Nil, Value::object)),
-        Err(err) => Err(Signal::from_start(&err, &plist)),
+        Err(err) => Err(Signal::from_start(&err, args)),
     }
 }
 
