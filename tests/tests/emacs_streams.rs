@@ -11,16 +11,16 @@ use std::{
 };
 
 use netproc::{
-    Buffer, Event, Input, Process, Runtime, TlsIdentity, TlsServer, Value,
+    Buffer, Event, Input, Process, Runtime, TlsServer, Value,
     emacs::{Answer, Function},
 };
 use netproc_tests::{
+    certificates::Authority,
     lisp, scenario,
     transcript::{Tr, q, sym},
 };
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// `generate-new-buffer`.
 fn new_buffer(rt: &Runtime) -> Buffer {
@@ -172,7 +172,7 @@ scenario!(ons_starttls_refused, |t| {
     const OFFERS: &[(&str, &str)] =
         &[("EHLO", "250-STARTTLS\r\n250 OK\r\n"), ("STARTTLS", "454 not now\r\n")];
     // Whom Emacs trusts unless told otherwise: somebody.
-    trust(t, &Certificates::new(t)?);
+    trust(t, &Authority::new()?)?;
     let attempt = |label: &str, known: &'static [(&str, &str)], params: &str, more: &[Value]| {
         t.line(&format!("== {label}"));
         t.forget();
@@ -199,34 +199,14 @@ scenario!(ons_starttls_refused, |t| {
     Ok(())
 });
 
-/// `ca.pem` in the scratch folder, and what a server signed by it shows.
-struct Certificates {
-    server: TlsServer,
-    authority: String,
-}
-
-impl Certificates {
-    fn new(t: &Tr) -> Result<Self, Box<dyn Error>> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "oracle ca");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-        let key = KeyPair::generate()?;
-        let own = CertificateParams::new(["localhost".to_owned(), HERE.to_owned()])?;
-        let own = own.signed_by(&key, &authority)?;
-        let identity = TlsIdentity::from_pem(own.pem(), key.serialize_pem())?;
-        let file = t.path("ca.pem");
-        fs::write(&file, authority.pem())?;
-        Ok(Self { server: TlsServer::builder(identity).build()?, authority: file })
-    }
-}
-
-/// `gnutls-trustfiles`.
-fn trust(t: &Tr, certificates: &Certificates) {
+/// `gnutls-trustfiles`: trusts an authority and nobody else.
+fn trust(t: &Tr, authority: &Authority) -> Outcome<()> {
+    let file = t.path("ca.pem");
+    fs::write(&file, authority.pem())?;
     let mut defaults = t.rt().stream_defaults();
-    defaults.trustfiles = vec![certificates.authority.clone().into()];
+    defaults.trustfiles = vec![file.into()];
     t.rt().set_stream_defaults(defaults);
+    Ok(())
 }
 
 /// The peer of the TLS scenarios, and what it has seen.
@@ -241,11 +221,11 @@ struct Peer {
 
 impl Peer {
     /// Starts one; returns its port.
-    fn start(t: &Tr, mode: &str) -> Result<(Self, i64), Box<dyn Error>> {
-        let certificates = Certificates::new(t)?;
-        trust(t, &certificates);
+    fn start(t: &Tr, mode: &str) -> Outcome<(Self, i64)> {
+        let authority = Authority::new()?;
+        trust(t, &authority)?;
         let is_plain = mode.starts_with("starttls");
-        let tls = certificates.server;
+        let tls = authority.server(&["localhost", HERE])?;
         let peer = Self { is_plain, tls, log: Rc::default(), count: Rc::default() };
         let (serving, accepting) = (peer.clone(), peer.clone());
         let server =

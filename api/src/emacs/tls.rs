@@ -203,7 +203,7 @@ fn check(key: &str, value: &Value) -> Result<()> {
         ":verify-flags" if value.is_true() => {
             Err(unsupported(key, value, "flags of a library that is not used here"))
         }
-        _ if value.is_true() => Err(unsupported(key, value, "no such parameter")),
+        _ if value.is_true() => Err(TlsParametersError::Unknown(key.into())),
         _ => Ok(()),
     }
 }

@@ -32,6 +32,10 @@ pub enum TlsParametersError {
     /// A server that has no certificate to show.
     #[error("a server needs a :keylist with its key and certificate")]
     NoIdentity,
+    /// A keyword that means nothing here; to pass it over might weaken the connection. Its value is not
+    /// told: it may be a password.
+    #[error("{0} is no parameter of TLS here")]
+    Unknown(String),
     /// Something that cannot be honoured; to pass it over might weaken the connection.
     #[error("{key} {value}: {why}")]
     Unsupported {
@@ -61,6 +65,7 @@ impl TlsParametersError {
             Self::NotBuilt
             | Self::Plist(_)
             | Self::NoIdentity
+            | Self::Unknown(_)
             | Self::Unsupported { .. }
             | Self::Tls(_) => None,
         }
