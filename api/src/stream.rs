@@ -262,16 +262,14 @@ impl Drop for UnderWay<'_> {
 
 impl UnderWay<'_> {
     fn hold(&mut self) -> Result<DialogueOutcome, OpenStreamError> {
-        let mut securing = false;
         let mut input = None;
         loop {
             while let Some(step) = self.opening.dialogue.poll() {
                 self.tell(&mut input, &step);
                 match step {
                     Step::Send(bytes) => drop(self.opening.opener.send(&self.process, bytes)?),
-                    Step::StartTls => securing = self.secure(),
+                    Step::StartTls => self.secure(),
                     Step::Reconnect => {
-                        securing = false;
                         self.process.delete_with(CloseHow::Now);
                         self.process = self.opening.connect()?;
                     }
@@ -283,7 +281,7 @@ impl UnderWay<'_> {
             if let Some(input) = input.take() {
                 self.opening.opener.heard(&self.process, &input);
             }
-            input = self.listen(securing)?;
+            input = self.listen()?;
         }
     }
 
@@ -300,25 +298,21 @@ impl UnderWay<'_> {
         }
     }
 
-    /// Begins the handshake; returns whether one is under way.
-    fn secure(&mut self) -> bool {
+    /// Begins the handshake.
+    fn secure(&mut self) {
         let Some(layers) = self.opening.layers.clone() else {
-            self.opening.dialogue.tls_failed("no encryption was given");
-            return false;
+            return self.opening.dialogue.tls_failed("no encryption was given");
         };
         match self.process.upgrade_by(layers) {
-            Ok(()) => true,
+            Ok(()) => {}
             // It is read next, and the dialogue knows what to make of it.
-            Err(UpgradeError::ClearText(_)) if self.opening.kind != StreamType::Tls => false,
-            Err(err) => {
-                self.opening.dialogue.tls_failed(err.to_string());
-                false
-            }
+            Err(UpgradeError::ClearText(_)) if self.opening.kind != StreamType::Tls => {}
+            Err(err) => self.opening.dialogue.tls_failed(err.to_string()),
         }
     }
 
     /// Waits for what the dialogue waits for, and returns what input it took.
-    fn listen(&mut self, securing: bool) -> Result<Option<Input>, OpenStreamError> {
+    fn listen(&mut self) -> Result<Option<Input>, OpenStreamError> {
         let next = self.opening.rt.next_event_of(&self.process, self.opening.left())?;
         let dialogue = &mut self.opening.dialogue;
         match next {
@@ -327,22 +321,25 @@ impl UnderWay<'_> {
                 return Ok(Some(input));
             }
             Some(Event::Secured) => dialogue.tls_done(),
-            Some(Event::Broken { .. } | Event::Deleted) => self.ended(securing),
+            Some(Event::Broken { .. } | Event::Deleted) => self.ended(),
             Some(_) => {}
             None if self.process.is_live() => dialogue.timed_out(),
-            None => self.ended(securing),
+            None => self.ended(),
         }
         Ok(None)
     }
 
-    fn ended(&mut self, securing: bool) {
+    fn ended(&mut self) {
         let dialogue = &mut self.opening.dialogue;
+        let is_handshake = dialogue.stage() == Some(Stage::Handshake);
         match self.process.layer_error() {
-            Some(err) if securing && self.opening.opener.may_fall_back(&err) => {
+            Some(err) if is_handshake && self.opening.opener.may_fall_back(&err) => {
                 dialogue.tls_failed(err.to_string());
             }
-            Some(err) if securing => dialogue.tls_refused(err.to_string()),
-            _ => dialogue.peer_closed(),
+            Some(err) if is_handshake => dialogue.tls_refused(err.to_string()),
+            // In TLS 1.3 a server says only later that it does not like its client.
+            Some(err) => dialogue.peer_broke(err.to_string()),
+            None => dialogue.peer_closed(),
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: they are valid now and for long, so that a test that wants a bad one says so itself.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use netproc::{TlsError, TlsIdentity, TlsServer, TlsTrust};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
@@ -39,8 +41,11 @@ impl Authority {
     ///
     /// What the library that makes it says.
     pub fn new() -> Result<Self, rcgen::Error> {
+        // Two of one name would be taken for the same.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("authority {}", COUNT.fetch_add(1, Ordering::Relaxed));
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "an authority");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         Ok(Self(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?))

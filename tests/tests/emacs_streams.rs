@@ -258,6 +258,7 @@ impl Peer {
         connection.set_sentinel(move |connection, event: &Event| told.event(connection, event));
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are nothing to note")]
     fn event(&self, connection: &Process, event: &Event) -> netproc::Result<()> {
         match event {
             Event::OpenFrom(_) if self.is_plain => {

@@ -183,6 +183,17 @@ impl Dialogue {
         }
     }
 
+    /// Says that the connection ended for a reason of its own. During a handshake it fails the handshake.
+    ///
+    /// Otherwise as [`peer_closed`](Self::peer_closed).
+    pub fn peer_broke(&mut self, why: impl Into<String>) {
+        match self.stage {
+            Some(Stage::Handshake) => self.tls_failed(why),
+            Some(stage) => self.fail(Reason::Broken { stage, why: why.into() }),
+            None => {}
+        }
+    }
+
     /// Says that the time for the whole dialogue is up. One that is over stays as it is.
     pub fn timed_out(&mut self) {
         if let Some(stage) = self.stage {

@@ -193,7 +193,17 @@ fn the_end_of_connection_or_time_names_what_was_awaited() {
         dialogue.receive(b"half");
         dialogue.peer_closed();
         assert_eq!(reason(&mut dialogue), Some(Reason::Closed(stage)));
+        let mut dialogue = waiting_for(stage, DialogueLimits::default());
+        dialogue.peer_broke("a bad record");
+        let why = "a bad record".to_owned();
+        assert_eq!(reason(&mut dialogue), Some(Reason::Broken { stage, why }));
+        dialogue.peer_broke("again");
+        assert_eq!((dialogue.poll(), dialogue.stage()), (None, None));
     }
+    let mut dialogue = waiting_for(Stage::Handshake, DialogueLimits::default());
+    dialogue.peer_broke("an alert");
+    let why = "an alert".to_owned();
+    assert_eq!(reason(&mut dialogue), Some(Reason::Handshake(why)));
     let mut dialogue = waiting_for(Stage::Handshake, DialogueLimits::default());
     dialogue.peer_closed();
     let why = "connection closed by the server".to_owned();
