@@ -79,16 +79,12 @@ impl Encryption {
             return Ok(Self::default());
         }
         let by_default = rt.stream_defaults().use_client_certificates;
-        let wanted = tls::Wanted {
-            host: asked.host(),
-            service: &asked.service(),
-            parameters: asked.get(":tls-parameters"),
-            certificate: match asked.given(":client-certificate") {
-                None if by_default => &Value::True,
-                given => given.unwrap_or(&Value::Nil),
-            },
+        let certificate = match asked.given(":client-certificate") {
+            None if by_default => &Value::True,
+            given => given.unwrap_or(&Value::Nil),
         };
-        match tls::stream_layers(rt, wanted) {
+        let to = (asked.host(), &*asked.service());
+        match tls::stream_layers(rt, to, asked.get(":tls-parameters"), certificate) {
             Ok(layers) => Ok(Self { layers: Some(layers), lacks: None }),
             Err(err) if is_opportunistic && tls::cannot_be_had(&err) => {
                 Ok(Self { layers: None, lacks: Some(with_causes(&err)) })

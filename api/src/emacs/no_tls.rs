@@ -15,18 +15,13 @@ pub(super) fn layers(_: &Runtime, _: &Value, _: bool) -> Result<Rc<dyn Layers>> 
     Err(TlsParametersError::NotBuilt)
 }
 
-/// What `open-network-stream` was given that concerns TLS.
 #[cfg(feature = "starttls")]
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted<'a> {
-    pub(super) host: &'a str,
-    pub(super) service: &'a str,
-    pub(super) parameters: &'a Value,
-    pub(super) certificate: &'a Value,
-}
-
-#[cfg(feature = "starttls")]
-pub(super) fn stream_layers(_: &Runtime, _: Wanted<'_>) -> Result<Rc<dyn Layers>> {
+pub(super) fn stream_layers(
+    _: &Runtime,
+    _: (&str, &str),
+    _: &Value,
+    _: &Value,
+) -> Result<Rc<dyn Layers>> {
     Err(TlsParametersError::NotBuilt)
 }
 
@@ -45,4 +40,35 @@ pub(super) const fn is_refusal(_: &SharedError) -> bool {
 /// What a handshake of a layer that is not TLS comes to.
 pub(super) fn handshake_signal(_: &str, err: &SharedError) -> Signal {
     Signal::error(err.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emacs::Emacs;
+
+    #[test]
+    fn whoever_asks_for_tls_is_told_that_there_is_none() {
+        let rt = Runtime::new().unwrap();
+        let emacs = Emacs::new(&rt);
+        let server = rt.server("s").start().unwrap();
+        let port = server.contact().local().port().unwrap();
+        let tls = "(gnutls-x509pki :hostname \"h\")";
+        let make = format!("(:name \"x\" :service {port} :tls-parameters {tls})");
+        let open = |more: &str| format!("(\"x\" nil \"127.0.0.1\" {port} {more})");
+        let simple = open(&format!(":type plain :tls-parameters {tls}"));
+        let mut calls = vec![("make-network-process", make), ("open-network-stream", simple)];
+        if cfg!(feature = "starttls") {
+            calls.push(("open-network-stream", open(":type tls")));
+            calls.push(("open-network-stream", open(":type starttls :return-list t")));
+        }
+        for (function, args) in calls {
+            let values: Value = args.parse().unwrap();
+            let refused = emacs.call(function, values.items().unwrap()).unwrap_err();
+            let words = "TLS needs the feature tls-ring or tls-aws-lc";
+            assert!(refused.to_string().ends_with(words), "{args}: {refused}");
+            assert_eq!(rt.process_list(), std::slice::from_ref(&server), "{args}");
+        }
+        assert_eq!(emacs.call("gnutls-available-p", &[]), Ok(Value::Nil));
+    }
 }

@@ -143,3 +143,28 @@ fn with_dialogue(_: &Emacs, _: &Asked, _: Type) -> Answer {
     let needed = "open-network-stream: all but a bare connection needs the feature starttls";
     Err(Signal::error(needed))
 }
+
+#[cfg(all(test, not(feature = "starttls")))]
+mod tests {
+    use super::*;
+    use crate::runtime::Runtime;
+
+    #[test]
+    fn without_dialogues_there_are_bare_connections() {
+        let rt = Runtime::new().unwrap();
+        let emacs = Emacs::new(&rt);
+        let server = rt.server("s").start().unwrap();
+        let port = server.contact().local().port().unwrap();
+        let open = |more: &str| {
+            let args = format!("(\"x\" nil \"127.0.0.1\" {port} {more})");
+            emacs.call("open-network-stream", args.parse::<Value>().unwrap().items().unwrap())
+        };
+        for more in [":return-list t", ":type tls", ":type starttls"] {
+            let refused = open(more).unwrap_err();
+            assert!(refused.to_string().ends_with("needs the feature starttls"), "{refused}");
+        }
+        assert_eq!(rt.process_list(), [server]);
+        let x = open(":type plain").unwrap();
+        assert_eq!(x.to_string(), "#<process x>");
+    }
+}

@@ -42,24 +42,15 @@ pub(super) fn layers(rt: &Runtime, given: &Value, is_server: bool) -> Result<Rc<
     if is_server { Ok(Rc::new(given.server()?)) } else { Ok(Rc::new(given.client(rt, None)?)) }
 }
 
-/// What `open-network-stream` was given that concerns TLS.
+/// What makes the layers of a stream to a host, in ASCII, and a service: a client of that host, with
+/// what `:tls-parameters` and `:client-certificate` say.
 #[cfg(feature = "starttls")]
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted<'a> {
-    /// The host in ASCII.
-    pub(super) host: &'a str,
-    /// The service, as `~/.authinfo` would name it.
-    pub(super) service: &'a str,
-    /// `:tls-parameters`.
-    pub(super) parameters: &'a Value,
-    /// `:client-certificate`.
-    pub(super) certificate: &'a Value,
-}
-
-/// What makes the layers of a stream: a client of its host.
-#[cfg(feature = "starttls")]
-pub(super) fn stream_layers(rt: &Runtime, wanted: Wanted<'_>) -> Result<Rc<dyn Layers>> {
-    let Wanted { host, service, parameters, certificate } = wanted;
+pub(super) fn stream_layers(
+    rt: &Runtime,
+    (host, service): (&str, &str),
+    parameters: &Value,
+    certificate: &Value,
+) -> Result<Rc<dyn Layers>> {
     let mut given = match parameters {
         Value::Nil => Given { plist: Plist::new() },
         given => Given::new(given)?,
