@@ -6,9 +6,7 @@
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use netproc::{
-    Error, Plist, PlistError, Process, ReadError, StartError, Status, Value, emacs::Emacs,
-};
+use netproc::{Error, Plist, PlistError, Process, ReadError, Status, Value, emacs::Emacs};
 use netproc_tests::{
     conformance,
     rig::{PATIENCE, Rig},

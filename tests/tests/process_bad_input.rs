@@ -4,8 +4,8 @@
 //! Each row has its number, what is asked, and the typed error; refused means nothing opened and no
 //! process more or less. Sizes, times and calls on processes are in `process_bad_calls.rs`; the dynamic
 //! front has its own rows, in Emacs's words, in `emacs_bad_input.rs` and `emacs_bad_calls.rs`. Streams
-//! that say something or are encrypted are in `process_bad_streams.rs` and `emacs_bad_streams.rs`. The
-//! last test here counts that no row of the catalogue is missing in the six.
+//! that say something or are encrypted are in `process_bad_streams.rs`, `emacs_bad_streams.rs` and
+//! `emacs_bad_tls.rs`. The last test here counts that no row of the catalogue is missing in the seven.
 
 use std::{collections::BTreeSet, fs};
 
@@ -414,6 +414,7 @@ fn every_row_of_the_catalogue_is_tested() {
         include_str!("emacs_bad_input.rs"),
         include_str!("emacs_bad_calls.rs"),
         include_str!("emacs_bad_streams.rs"),
+        include_str!("emacs_bad_tls.rs"),
         include_str!("process_bad_input.rs"),
         include_str!("process_bad_calls.rs"),
         include_str!("process_bad_streams.rs"),

@@ -84,9 +84,13 @@ impl Encryption {
             given => given.unwrap_or(&Value::Nil),
         };
         let to = (asked.host(), &*asked.service());
-        match tls::stream_layers(rt, to, asked.get(":tls-parameters"), certificate) {
+        let parameters = asked.get(":tls-parameters");
+        match tls::stream_layers(rt, to, parameters, certificate) {
             Ok(layers) => Ok(Self { layers: Some(layers), lacks: None }),
-            Err(err) if is_opportunistic && tls::cannot_be_had(&err) => {
+            // What was asked for in so many words is not done without.
+            Err(err)
+                if is_opportunistic && parameters == &Value::Nil && tls::cannot_be_had(&err) =>
+            {
                 Ok(Self { layers: None, lacks: Some(with_causes(&err)) })
             }
             Err(err) => Err(Signal::from_tls_parameters(&err)),

@@ -43,7 +43,8 @@ impl Asked {
         let host = string(host)?;
         string(name)?;
         let ascii = punycode::to_ascii(host);
-        let host = ascii.ok_or_else(|| Signal::error(format!("{host}: label too long")))?;
+        let too_long = || Signal::error(format!("{host}/{service} Name or service not known"));
+        let host = ascii.ok_or_else(too_long)?;
         Ok(Self {
             name: name.clone(),
             buffer: buffer.clone(),

@@ -107,22 +107,14 @@ impl Given {
         let identity = self.identity()?.ok_or(TlsParametersError::NoIdentity)?;
         let (min, max) = self.versions()?;
         let mut server = TlsServer::builder(identity).versions(min, max);
-        let (roots, lists) = (self.files(":trustfiles")?, self.files(":crlfiles")?);
-        let trust = join(&roots.unwrap_or_default(), None)?;
-        match (trust, self.get(":verify-error"), lists) {
-            (Some(trust), _, lists) => {
-                server = server.demand_clients(revoke(trust, &lists.unwrap_or_default())?);
-            }
-            (None, None, None) => {}
-            (None, Some(demanded), _) => {
-                let why = "a server checks its clients by :trustfiles";
-                return Err(unsupported(":verify-error", demanded, why));
-            }
-            (None, None, Some(_)) => {
-                let value = self.plist.get(":crlfiles").cloned().unwrap_or_default();
-                let why = "a server checks its clients by :trustfiles";
-                return Err(unsupported(":crlfiles", &value, why));
-            }
+        let roots = self.files(":trustfiles")?.unwrap_or_default();
+        if let Some(trust) = join(&roots, None)? {
+            let lists = self.files(":crlfiles")?.unwrap_or_default();
+            server = server.demand_clients(revoke(trust, &lists)?);
+        } else if let Some((key, value)) =
+            [":verify-error", ":crlfiles"].into_iter().find_map(|key| Some((key, self.get(key)?)))
+        {
+            return Err(unsupported(key, value, "a server checks its clients by :trustfiles"));
         }
         Ok(server.build()?)
     }
