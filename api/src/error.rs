@@ -6,6 +6,7 @@
 pub(crate) mod emacs;
 mod names;
 mod spawn;
+mod tls;
 
 use netproc_core::{
     address::{Address, AddressError},
@@ -22,6 +23,7 @@ use netproc_core::{
 pub use self::{
     names::{HostProblem, ResolverError, ResolverErrorKind, ServiceProblem},
     spawn::SpawnError,
+    tls::TlsParametersError,
 };
 use crate::{
     backend::BackendError, child::SignalError, handle::Gone, interfaces::InterfaceError,
@@ -119,9 +121,9 @@ pub enum StartError {
     /// A coding system that is unknown or refused.
     #[error(transparent)]
     Coding(#[from] CodingError),
-    /// A keyword of Emacs's that nobody here can honour yet.
-    #[error("{0} is not supported yet")]
-    Unsupported(&'static str),
+    /// `:tls-parameters` that make no TLS.
+    #[error("no TLS with these parameters")]
+    TlsParameters(#[from] TlsParametersError),
     /// A bound that nothing can live with.
     #[error(transparent)]
     Limits(#[from] ConfigError),

@@ -112,7 +112,7 @@ pub use crate::{
     companions::{ProcessTable, SetOptionError},
     error::{
         Error, HostProblem, ResolverError, ResolverErrorKind, Result, SendWaitError,
-        ServiceProblem, SpawnError, StartError,
+        ServiceProblem, SpawnError, StartError, TlsParametersError,
     },
     handle::{Gone, Handle, PostedSendError},
     handlers::{CallbackError, CallbackKind, Outcome, Packets},

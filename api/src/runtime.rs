@@ -34,10 +34,12 @@ use netproc_core::{
 };
 
 use self::depth::Depth;
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+use crate::tls::{TlsError, TlsTrust};
 use crate::{
     backend::{self, AnyReactor, AnyWaker, Backend, Choice},
     builder::{ClientBuilder, ServerBuilder},
-    emacs::CodingDefaults,
+    emacs::{CodingDefaults, StreamDefaults},
     error::{Error, Result},
     handle::{Handle, Mailbox, Postbox},
     handlers::{CallbackError, Handlers},
@@ -88,6 +90,11 @@ struct Inner {
     timers_held: Cell<bool>,
     /// Which coding systems a process gets that names none.
     coding_defaults: RefCell<CodingDefaults>,
+    /// Whom streams of the front trust, and what else they go by.
+    stream_defaults: RefCell<StreamDefaults>,
+    /// The roots of this machine, once one of those streams has needed them: reading them takes long.
+    #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+    roots: OnceCell<TlsTrust>,
     /// The descriptor a foreign loop sleeps on, once it was asked for.
     #[cfg(unix)]
     descriptor: OnceCell<OwnedFd>,
@@ -268,6 +275,9 @@ impl Runtime {
             timers_due: Cell::new(false),
             timers_held: Cell::new(false),
             coding_defaults: RefCell::default(),
+            stream_defaults: RefCell::default(),
+            #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+            roots: OnceCell::new(),
             #[cfg(unix)]
             descriptor: OnceCell::new(),
         };
@@ -363,6 +373,20 @@ impl Runtime {
     /// Sets them, for processes made from now on.
     pub fn set_coding_defaults(&self, defaults: CodingDefaults) {
         self.inner.coding_defaults.replace(defaults);
+    }
+
+    pub(crate) fn stream_settings(&self) -> &RefCell<StreamDefaults> {
+        &self.inner.stream_defaults
+    }
+
+    /// What is trusted when nothing is said, read once.
+    #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+    pub(crate) fn default_roots(&self) -> Result<TlsTrust, TlsError> {
+        if let Some(roots) = self.inner.roots.get() {
+            return Ok(roots.clone());
+        }
+        let roots = TlsTrust::default_roots()?;
+        Ok(self.inner.roots.get_or_init(|| roots).clone())
     }
 
     /// What the backend and the system under it can do.

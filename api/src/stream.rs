@@ -14,13 +14,14 @@ pub use netproc_core::dialogue::{
     server::{ClearText, ServerDialogue, ServerProtocol, ServerReason, ServerStep},
 };
 use netproc_core::{
-    engine::SendError,
-    event::Event,
+    engine::{SendError, UpgradeError},
+    event::{Event, Input},
     layer::Layers,
     reactor::{CloseHow, Reactor as _, Tick},
+    shared_error::SharedError,
 };
 
-mod shell;
+pub(crate) mod shell;
 
 pub use self::shell::ShellCommandError;
 use crate::{
@@ -208,22 +209,15 @@ impl StreamBuilder {
             }
             self.params = self.params.tls_available(false);
         }
-        let dialogue = Dialogue::new(self.params.clone())?;
-        let deadline = self.now().after(self.within);
-        let process = self.connect(deadline)?;
-        let mut under_way = UnderWay { builder: &self, dialogue, process, deadline };
-        let held = under_way.hold();
-        if held.is_err() {
-            under_way.process.delete_with(CloseHow::Now);
-        }
-        held
+        let opening = Opening::new(&self.rt, &self, self.params.clone(), self.within)?;
+        let (process, outcome) = opening.layers(self.layers.clone()).open()?;
+        let DialogueOutcome { greeting, capabilities, kind, error, leftover, .. } = outcome;
+        Ok(Opened { process, greeting, capabilities, kind, error, leftover })
     }
+}
 
-    fn now(&self) -> Tick {
-        self.rt.engine().reactor().now()
-    }
-
-    fn connect(&self, deadline: Tick) -> Result<Process, OpenStreamError> {
+impl Opener for StreamBuilder {
+    fn connect(&self, within: Duration) -> Result<Process, OpenStreamError> {
         if self.params.kind() == StreamType::Shell {
             let template = self.shell_command.as_deref().ok_or(ShellCommandError::Missing)?;
             let command = shell::command(template, &self.host, &self.service)?;
@@ -231,78 +225,171 @@ impl StreamBuilder {
             return Ok(shell.args(["-c", &command]).start()?);
         }
         let client = self.rt.client(&self.name).host(&*self.host).service(self.service.clone());
-        Ok(client.within(deadline.since(self.now())).start()?)
+        Ok(client.within(within).start()?)
+    }
+}
+
+/// Who opens a stream: makes its connections, and may listen in.
+pub(crate) trait Opener {
+    /// A connection in clear, without a filter and without a sentinel.
+    fn connect(&self, within: Duration) -> Result<Process, OpenStreamError>;
+
+    /// Sends a command of the dialogue.
+    fn send(&self, process: &Process, command: Vec<u8>) -> Result<u64, SendError> {
+        process.send(command)
+    }
+
+    /// Hears of an input that the dialogue has taken; nothing of it is text that was smuggled in.
+    fn heard(&self, _process: &Process, _input: &Input) {}
+
+    /// Whether a stream that may be plain may still become one after this failure of a handshake.
+    fn may_fall_back(&self, _failure: &SharedError) -> bool {
+        true
+    }
+}
+
+/// The opening of a stream: connections, the dialogue over them, encryption.
+pub(crate) struct Opening<'a> {
+    rt: &'a Runtime,
+    opener: &'a dyn Opener,
+    kind: StreamType,
+    dialogue: Dialogue,
+    layers: Option<Rc<dyn Layers>>,
+    deadline: Tick,
+}
+
+impl<'a> Opening<'a> {
+    /// Prepares one; whatever is wrong with `params` is said here.
+    pub(crate) fn new(
+        rt: &'a Runtime,
+        opener: &'a dyn Opener,
+        params: DialogueParams,
+        within: Duration,
+    ) -> Result<Self, DialogueError> {
+        let (kind, dialogue) = (params.kind(), Dialogue::new(params)?);
+        let deadline = rt.engine().reactor().now().after(within);
+        Ok(Self { rt, opener, kind, dialogue, layers: None, deadline })
+    }
+
+    /// By what it is encrypted, if it comes to that.
+    pub(crate) fn layers(self, layers: Option<Rc<dyn Layers>>) -> Self {
+        Self { layers, ..self }
+    }
+
+    /// Connects and holds the dialogue.
+    pub(crate) fn open(self) -> Result<(Process, DialogueOutcome), OpenStreamError> {
+        let process = self.connect()?;
+        let mut under_way = UnderWay { opening: self, process, is_open: false };
+        let outcome = under_way.hold()?;
+        under_way.is_open = true;
+        Ok((under_way.process.clone(), outcome))
+    }
+
+    fn connect(&self) -> Result<Process, OpenStreamError> {
+        self.opener.connect(self.left())
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.since(self.rt.engine().reactor().now())
     }
 }
 
 /// A dialogue under way.
 struct UnderWay<'a> {
-    builder: &'a StreamBuilder,
-    dialogue: Dialogue,
+    opening: Opening<'a>,
     process: Process,
-    deadline: Tick,
+    is_open: bool,
+}
+
+/// However it ends, a panic in a function of the dialogue included, no half-made stream is left.
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.is_open {
+            self.process.delete_with(CloseHow::Now);
+        }
+    }
 }
 
 impl UnderWay<'_> {
-    fn hold(&mut self) -> Result<Opened, OpenStreamError> {
-        let mut securing = false;
+    fn hold(&mut self) -> Result<DialogueOutcome, OpenStreamError> {
+        let mut input = None;
         loop {
-            while let Some(step) = self.dialogue.poll() {
+            while let Some(step) = self.opening.dialogue.poll() {
+                self.tell(&mut input, &step);
                 match step {
-                    Step::Send(bytes) => drop(self.process.send(bytes)?),
-                    Step::StartTls => securing = self.secure(),
+                    Step::Send(bytes) => drop(self.opening.opener.send(&self.process, bytes)?),
+                    Step::StartTls => self.secure(),
                     Step::Reconnect => {
-                        securing = false;
                         self.process.delete_with(CloseHow::Now);
-                        self.process = self.builder.connect(self.deadline)?;
+                        self.process = self.opening.connect()?;
                     }
-                    Step::Done(outcome) => return Ok(self.opened(outcome)),
+                    Step::Done(outcome) => return Ok(outcome),
                     Step::Failed(failure) => return Err(failure.into()),
                     _ => {}
                 }
             }
-            self.listen(securing)?;
-        }
-    }
-
-    /// Begins the handshake; returns whether one is under way.
-    fn secure(&mut self) -> bool {
-        let upgraded = match self.builder.layers.clone() {
-            Some(layers) => self.process.upgrade_by(layers).map_err(|err| err.to_string()),
-            None => Err("no encryption was given".to_owned()),
-        };
-        if let Err(reason) = &upgraded {
-            self.dialogue.tls_failed(reason.as_str());
-        }
-        upgraded.is_ok()
-    }
-
-    /// Waits for what the dialogue waits for.
-    fn listen(&mut self, securing: bool) -> Result<(), OpenStreamError> {
-        let left = self.deadline.since(self.builder.now());
-        match self.builder.rt.next_event_of(&self.process, left)? {
-            Some(Event::Input(input)) => self.dialogue.receive(&input),
-            Some(Event::Secured) => self.dialogue.tls_done(),
-            Some(Event::Broken { .. } | Event::Deleted | Event::Ended { .. }) => {
-                self.ended(securing);
+            if let Some(input) = input.take() {
+                self.opening.opener.heard(&self.process, &input);
             }
+            input = self.listen()?;
+        }
+    }
+
+    /// Lets the opener hear what the dialogue has just taken, unless it was smuggled in.
+    fn tell(&self, input: &mut Option<Input>, step: &Step) {
+        let smuggled = matches!(
+            step,
+            Step::Failed(failure) if failure.reason == DialogueReason::ClearTextAfterStartTls
+        );
+        if let Some(input) = input.take()
+            && !smuggled
+        {
+            self.opening.opener.heard(&self.process, &input);
+        }
+    }
+
+    /// Begins the handshake.
+    fn secure(&mut self) {
+        let Some(layers) = self.opening.layers.clone() else {
+            return self.opening.dialogue.tls_failed("no encryption was given");
+        };
+        match self.process.upgrade_by(layers) {
+            Ok(()) => {}
+            // It is read next, and the dialogue knows what to make of it.
+            Err(UpgradeError::ClearText(_)) if self.opening.kind != StreamType::Tls => {}
+            Err(err) => self.opening.dialogue.tls_failed(err.to_string()),
+        }
+    }
+
+    /// Waits for what the dialogue waits for, and returns what input it took.
+    fn listen(&mut self) -> Result<Option<Input>, OpenStreamError> {
+        let next = self.opening.rt.next_event_of(&self.process, self.opening.left())?;
+        let dialogue = &mut self.opening.dialogue;
+        match next {
+            Some(Event::Input(input)) => {
+                dialogue.receive(&input);
+                return Ok(Some(input));
+            }
+            Some(Event::Secured) => dialogue.tls_done(),
+            Some(Event::Broken { .. } | Event::Deleted | Event::Ended { .. }) => self.ended(),
             Some(_) => {}
-            None if self.process.is_live() => self.dialogue.timed_out(),
-            None => self.ended(securing),
+            None if self.process.is_live() => dialogue.timed_out(),
+            None => self.ended(),
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn ended(&mut self, securing: bool) {
+    fn ended(&mut self) {
+        let dialogue = &mut self.opening.dialogue;
+        let is_handshake = dialogue.stage() == Some(Stage::Handshake);
         match self.process.layer_error() {
-            Some(err) if securing => self.dialogue.tls_failed(err.to_string()),
-            _ => self.dialogue.peer_closed(),
+            Some(err) if is_handshake && self.opening.opener.may_fall_back(&err) => {
+                dialogue.tls_failed(err.to_string());
+            }
+            Some(err) if is_handshake => dialogue.tls_refused(err.to_string()),
+            // In TLS 1.3 a server says only later that it does not like its client.
+            Some(err) => dialogue.peer_broke(err.to_string()),
+            None => dialogue.peer_closed(),
         }
-    }
-
-    fn opened(&self, outcome: DialogueOutcome) -> Opened {
-        let DialogueOutcome { greeting, capabilities, kind, error, leftover, .. } = outcome;
-        let process = self.process.clone();
-        Opened { process, greeting, capabilities, kind, error, leftover }
     }
 }

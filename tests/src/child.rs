@@ -36,10 +36,29 @@ const MARK: &str = "NETPROC_TEST_ALONE";
 ///
 /// Panics in the old process when the new one failed, with all that it printed.
 pub fn alone(test: &str, body: impl FnOnce() -> Outcome) -> Outcome {
+    alone_with(test, &[], body)
+}
+
+/// The same, with these variables in the environment of the new process.
+///
+/// # Errors
+///
+/// As [`alone`].
+///
+/// # Panics
+///
+/// As [`alone`].
+pub fn alone_with(
+    test: &str,
+    variables: &[(&str, &str)],
+    body: impl FnOnce() -> Outcome,
+) -> Outcome {
     if std::env::var_os(MARK).is_some_and(|mark| mark == test) {
         return body();
     }
-    repeat(test, Command::new(std::env::current_exe()?))
+    let mut command = Command::new(std::env::current_exe()?);
+    command.envs(variables.iter().copied());
+    repeat(test, command)
 }
 
 /// Runs `test` once more by `command`, which starts this program.

@@ -6,9 +6,7 @@
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use netproc::{
-    Error, Plist, PlistError, Process, ReadError, StartError, Status, Value, emacs::Emacs,
-};
+use netproc::{Error, Plist, PlistError, Process, ReadError, Status, Value, emacs::Emacs};
 use netproc_tests::{
     conformance,
     rig::{PATIENCE, Rig},
@@ -111,21 +109,6 @@ conformance!(row_31_short_forms_of_addresses_are_read_as_in_emacs, |rig| {
         let address = made.contact().local().network_text(true).to_string();
         assert_eq!(address, "127.0.0.1", "{host}");
     }
-    Ok(())
-});
-
-// TLS is not built yet: nobody gets a connection in clear who asked for another.
-conformance!(tls_parameters_are_refused_not_ignored, |rig| {
-    let server = make(rig, r#"(:name "s" :server t :service t)"#)?;
-    for tls in ["(gnutls-x509pki)", "foo"] {
-        let to = server.contact().local().clone();
-        let args: Plist = format!("(:name \"x\" :remote {to} :tls-parameters {tls})").parse()?;
-        let refused = rig.rt.make_network_process(&args);
-        assert!(matches!(refused, Err(StartError::Unsupported(":tls-parameters"))), "{refused:?}");
-        assert_eq!(rig.rt.process_list().len(), 1);
-    }
-    let plain = format!("(:name \"x\" :remote {} :tls-parameters nil)", server.contact().local());
-    assert_eq!(make(rig, &plain)?.status(), Status::Open);
     Ok(())
 });
 

@@ -9,8 +9,8 @@ use netproc::{
     CertificateProblem, Exit, Failure, HandshakeFailure, Process, Reason, ServerBuilder,
     StartError, Status, TlsClient, TlsIdentity, TlsServer, TlsTrust, TlsVersion,
     stream::{
-        OpenStreamError, Protocol, ServerDialogue, ServerProtocol, ServerStep, StreamKind,
-        StreamType,
+        DialogueParams, OpenStreamError, Protocol, ServerDialogue, ServerProtocol, ServerStep,
+        StreamKind, StreamType,
     },
 };
 use netproc_tests::{conformance, contract::pattern, rig::Rig};
@@ -183,13 +183,32 @@ conformance!(tls_from_the_start_is_a_stream_too, |rig| {
     let proof = Proof::new()?;
     let server = rig.server().tls(proof.server()?).start()?;
     let port = server.contact().local().port().ok_or("a port")?;
-    let params = netproc::stream::DialogueParams::new(StreamType::Tls);
+    let params = DialogueParams::new(StreamType::Tls);
     let opened = rig.rt.open_stream("s", "127.0.0.1", port).dialogue(params);
     let opened = opened.layers(proof.client("localhost")?).start()?;
     opened.process.send("inside")?;
     let child = rig.child(&server);
     rig.until_bytes(&child, b"inside");
     assert_eq!(opened.kind, StreamKind::Tls);
+    Ok(())
+});
+
+// In TLS 1.3 the client is done before the server has judged it; the dialogue waits for a greeting then.
+conformance!(a_client_that_the_server_refuses_hears_why, |rig| {
+    let proof = Proof::new()?;
+    let demanding = TlsServer::builder(proof.identity.clone());
+    let demanding = demanding.demand_clients(proof.trust.clone()).build()?;
+    let server = rig.server().tls(demanding).start()?;
+    let port = server.contact().local().port().ok_or("a port")?;
+    let params = DialogueParams::new(StreamType::Tls).end_of_command("\n");
+    let opened = rig.rt.open_stream("s", "127.0.0.1", port).dialogue(params);
+    let refused = opened.layers(proof.client("localhost")?).start();
+    let Err(OpenStreamError::Dialogue(failure)) = refused else {
+        return Err(format!("{refused:?}").into());
+    };
+    let why = "connection broken while waiting for the greeting: \
+               the peer gave up: certificate required";
+    assert_eq!(failure.to_string(), why);
     Ok(())
 });
 

@@ -9,12 +9,13 @@
     reason = "an argument may be any value, and few are right"
 )]
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use netproc_core::{
     address::{Address, Family},
     coding::{Coding, CodingError, CodingSystem},
     engine::Start,
+    layer::Layers,
     options::SockOption,
     output::Buffer,
     plist::{Plist, Value},
@@ -22,7 +23,7 @@ use netproc_core::{
     reactor::{FileSpec, Kind},
 };
 
-use super::callbacks;
+use super::{callbacks, tls};
 use crate::{
     activation::Offer,
     builder::Service,
@@ -56,6 +57,22 @@ pub struct CodingDefaults {
     pub by_service: Vec<(String, Coding)>,
     /// `default-process-coding-system`; at first `utf-8-unix` both ways.
     pub default: Coding,
+}
+
+/// What a process is made by that is no argument.
+pub(super) struct Way {
+    /// How long a connect may take that is waited for.
+    pub(super) within: Duration,
+    /// By what it is encrypted, whatever `:tls-parameters` say.
+    pub(super) layers: Option<Rc<dyn Layers>>,
+    /// Whether it has neither filter nor sentinel for now, unless it is given some: its events are pulled.
+    pub(super) is_pulled: bool,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self { within: CONNECT_WITHIN, layers: None, is_pulled: false }
+    }
 }
 
 impl Runtime {
@@ -98,10 +115,16 @@ impl Runtime {
     /// # Source
     ///
     /// Emacs Lisp manual 28.2, "Network Processes". Differs: numbers out of range, NULs and paths that
-    /// do not fit are refused, not cut; filters that are no functions are refused at once, as is
-    /// `:tls-parameters`, which cannot be honoured yet. With `:nowait` a name that leads nowhere is told by
-    /// an event. The addresses of a name race (RFC 8305) instead of one waiting for the one before to fail.
+    /// do not fit are refused, not cut; filters that are no functions are refused at once. With `:nowait` a
+    /// name that leads nowhere is told by an event. The addresses of a name race (RFC 8305) instead of one
+    /// waiting for the one before to fail. With `:tls-parameters` the process is connecting until the
+    /// handshake is done, in which the server's certificate is judged, and a server speaks TLS too.
     pub fn make_network_process(&self, args: &Plist) -> Result<Option<Process>, StartError> {
+        self.make(args, Way::default())
+    }
+
+    /// The same, in a way of its own.
+    pub(super) fn make(&self, args: &Plist, way: Way) -> Result<Option<Process>, StartError> {
         if args.is_empty() {
             return Ok(None);
         }
@@ -114,7 +137,7 @@ impl Runtime {
         let name = args.get(":name").and_then(Value::as_str);
         let name = name.ok_or_else(|| wrong(args, ":name", "stringp"))?.to_owned();
         let (asked, at) = addresses(args, kind, backlog.is_some(), &name)?;
-        let within = Patience::AloneThenUntil(self.deadline(CONNECT_WITHIN));
+        let within = Patience::AloneThenUntil(self.deadline(way.within));
         let patience = if nowait { Patience::Nowait } else { within };
         let at = match at {
             Place::Named(_) if nowait => at,
@@ -124,11 +147,17 @@ impl Runtime {
         let buffer = self.buffer_argument(args)?;
         let plist = plist(args)?;
         let coding = self.coding_argument(args)?;
-        if on(args, ":tls-parameters") {
-            // Ignored, it would make a connection in clear where an encrypted one was asked for.
-            return Err(StartError::Unsupported(":tls-parameters"));
+        let layers = match way.layers {
+            Some(layers) => Some(layers),
+            None => self.tls_argument(args, kind, backlog.is_some())?,
+        };
+        let (mut handlers, deaf) = handlers(args, buffer)?;
+        if !way.is_pulled {
+            handlers.use_defaults();
         }
-        let (handlers, deaf) = handlers(args, buffer)?;
+        if deaf {
+            handlers.shown.filter = Value::True;
+        }
         let start = Start {
             name,
             kind,
@@ -136,7 +165,7 @@ impl Runtime {
             plist,
             handlers,
             coding: Some(coding),
-            layers: None,
+            layers,
             options: options(args)?,
             stopped: on(args, ":stop"),
             half_open: false,
@@ -166,6 +195,23 @@ impl Runtime {
             callbacks::ignore_input(&process);
         }
         Ok(Some(process))
+    }
+
+    /// What encrypts, if anything is to.
+    fn tls_argument(
+        &self,
+        args: &Plist,
+        kind: Kind,
+        is_server: bool,
+    ) -> Result<Option<Rc<dyn Layers>>, StartError> {
+        let Some(given) = args.get(":tls-parameters").filter(|given| given.is_true()) else {
+            return Ok(None);
+        };
+        if kind != Kind::Stream {
+            // Ignored, it would send in clear what was to be encrypted.
+            return Err(StartError::Incompatible("only streams have TLS"));
+        }
+        Ok(Some(tls::layers(self, given, is_server)?))
     }
 
     pub(super) fn buffer_argument(&self, args: &Plist) -> Result<Option<Buffer>, StartError> {
@@ -395,10 +441,6 @@ pub(super) fn handlers(
     }
     if let Some((log, _)) = function(":log")? {
         handlers.log = Some(callbacks::log(log));
-    }
-    handlers.use_defaults();
-    if deaf {
-        handlers.shown.filter = Value::True;
     }
     Ok((handlers, deaf))
 }

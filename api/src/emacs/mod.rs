@@ -26,18 +26,36 @@
 mod about;
 mod callbacks;
 mod child;
+#[cfg(feature = "starttls")]
+mod dialogue;
 mod function;
+mod gnutls;
 mod io;
 mod make;
 mod network;
+#[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc")))]
+mod no_tls;
+mod punycode;
+mod settings;
 mod signal;
 mod state;
+mod stream;
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+mod tls;
 
 use std::{any::Any, fmt};
 
-use netproc_core::{output::Buffer, plist::Value, value::Object};
+use netproc_core::{
+    output::Buffer,
+    plist::{Plist, Value},
+    value::Object,
+};
 
-pub use self::{function::Function, make::CodingDefaults, signal::Signal};
+#[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc")))]
+use self::no_tls as tls;
+pub use self::{
+    function::Function, make::CodingDefaults, settings::StreamDefaults, signal::Signal,
+};
 use crate::{process::Process, runtime::Runtime};
 
 /// What a function of the front returns.
@@ -72,13 +90,13 @@ impl Subr {
         Self { name, min, max: Some(max), call }
     }
 
-    const fn many(name: &'static str, call: fn(&Emacs, &[Value]) -> Answer) -> Self {
-        Self { name, min: 0, max: None, call }
+    const fn many(name: &'static str, min: usize, call: fn(&Emacs, &[Value]) -> Answer) -> Self {
+        Self { name, min, max: None, call }
     }
 }
 
 /// Every function of the front, by name.
-pub const SUBRS: [Subr; 53] = [
+pub const SUBRS: [Subr; 57] = [
     Subr::new("accept-process-output", 0, 4, io::accept_process_output),
     Subr::new("continue-process", 0, 2, child::continue_process),
     Subr::new("delete-process", 1, 1, state::delete_process),
@@ -86,15 +104,19 @@ pub const SUBRS: [Subr; 53] = [
     Subr::new("format-network-address", 1, 2, network::format_network_address),
     Subr::new("get-buffer-process", 1, 1, about::get_buffer_process),
     Subr::new("get-process", 1, 1, about::get_process),
+    Subr::new("gnutls-available-p", 0, 0, gnutls::available_p),
+    Subr::many("gnutls-boot-parameters", 0, gnutls::boot_parameters),
+    Subr::new("gnutls-peer-status", 1, 1, gnutls::peer_status),
     Subr::new("interrupt-process", 0, 2, child::interrupt_process),
     Subr::new("kill-buffer", 0, 1, state::kill_buffer),
     Subr::new("kill-process", 0, 2, child::kill_process),
     Subr::new("list-processes", 0, 2, about::list_processes),
-    Subr::many("make-network-process", make_network_process),
-    Subr::many("make-process", child::make_process),
+    Subr::many("make-network-process", 0, make_network_process),
+    Subr::many("make-process", 0, child::make_process),
     Subr::new("network-interface-info", 1, 1, network::network_interface_info),
     Subr::new("network-interface-list", 0, 2, network::network_interface_list),
     Subr::new("network-lookup-address-info", 1, 2, network::network_lookup_address_info),
+    Subr::many("open-network-stream", 4, stream::open_network_stream),
     Subr::new("process-buffer", 1, 1, about::process_buffer),
     Subr::new("process-coding-system", 1, 1, about::process_coding_system),
     Subr::new("process-command", 1, 1, about::process_command),
@@ -130,7 +152,7 @@ pub const SUBRS: [Subr; 53] = [
     Subr::new("set-process-query-on-exit-flag", 2, 2, state::set_process_query_on_exit_flag),
     Subr::new("set-process-sentinel", 2, 2, state::set_process_sentinel),
     Subr::new("signal-process", 2, 3, child::signal_process),
-    Subr { min: 3, ..Subr::many("start-process", child::start_process) },
+    Subr { min: 3, ..Subr::many("start-process", 0, child::start_process) },
     Subr::new("stop-process", 0, 2, child::stop_process),
 ];
 
@@ -216,10 +238,13 @@ impl Emacs {
 }
 
 fn make_network_process(emacs: &Emacs, args: &[Value]) -> Answer {
-    let plist = netproc_core::plist::Plist::from_values(args)?;
-    match emacs.rt.make_network_process(&plist) {
+    make_network_process_of(emacs, &Plist::from_values(args)?)
+}
+
+fn make_network_process_of(emacs: &Emacs, args: &Plist) -> Answer {
+    match emacs.rt.make_network_process(args) {
         Ok(process) => Ok(process.map_or(Value::Nil, Value::object)),
-        Err(err) => Err(Signal::from_start(&err, &plist)),
+        Err(err) => Err(Signal::from_start(&err, args)),
     }
 }
 

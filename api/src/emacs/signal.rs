@@ -12,7 +12,11 @@ use netproc_core::{
     reactor::{Op, SysError},
 };
 
-use crate::{error::Error, error::StartError, process::Process};
+use super::tls;
+use crate::{
+    error::{Error, StartError, TlsParametersError},
+    process::Process,
+};
 
 /// An error of the dynamic front: a condition and its data, as Emacs's `signal` takes them.
 ///
@@ -81,6 +85,13 @@ impl Signal {
                 let part = (given.to_string() != *value).then(|| value.parse().ok()).flatten();
                 Self::wrong_type(expected, part.unwrap_or(given))
             }
+            StartError::TlsParameters(err) => Self::from_tls_parameters(err),
+            StartError::Handshake { source, .. } => {
+                let host = args.get(":tls-parameters").and_then(Value::items).unwrap_or_default();
+                let mut after = host.iter().skip_while(|it| it.as_symbol() != Some(":hostname"));
+                let host = after.nth(1).and_then(Value::as_str).unwrap_or_default();
+                tls::handshake_signal(host, source)
+            }
             StartError::MissingService(_) => Self::wrong_type("stringp", Value::Nil),
             StartError::Plist(err) => err.clone().into(),
             StartError::Coding(err) => err.clone().into(),
@@ -89,6 +100,16 @@ impl Signal {
                 Self::from_sys(SysError::timed_out(Op::Connect), server, args)
             }
             other => Self::error(other.emacs_message().unwrap_or_else(|| other.to_string())),
+        }
+    }
+
+    /// What parameters of TLS that make none are in Emacs, or would be.
+    pub(crate) fn from_tls_parameters(err: &TlsParametersError) -> Self {
+        match err {
+            TlsParametersError::Type { expected, value, .. } => {
+                Self::wrong_type(expected, value.parse().unwrap_or_default())
+            }
+            other => Self::error(other.emacs_message().unwrap_or_else(|| with_causes(other))),
         }
     }
 
@@ -107,6 +128,21 @@ impl Signal {
     pub(crate) fn not_running(process: &Process) -> Self {
         Self::error(format!("Process {} not running", process.name()))
     }
+}
+
+/// An error and its causes, as `file: cannot be read: no such file`.
+pub(super) fn with_causes(err: &dyn std::error::Error) -> String {
+    let mut text = err.to_string();
+    let mut cause = err.source();
+    while let Some(source) = cause {
+        let more = source.to_string();
+        // What shows its cause as its own text has said it.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = source.source();
+    }
+    text
 }
 
 /// The socket options among the arguments: one, as a rule, and then it is the one Emacs names.
@@ -152,6 +188,8 @@ impl fmt::Display for Signal {
             "wrong-type-argument" => "Wrong type argument",
             "args-out-of-range" => "Args out of range",
             "coding-system-error" => "Invalid coding system",
+            "invalid-regexp" => "Invalid regexp",
+            "gnutls-error" => "GnuTLS error",
             "wrong-number-of-arguments" => "Wrong number of arguments",
             "void-function" => "Symbol's function definition is void",
             other if !file => other,

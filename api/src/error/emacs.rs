@@ -101,6 +101,7 @@ impl StartError {
                 Some(format!("Invalid coding system: {name}"))
             }
             Self::Sys { source, .. } => Some(of_system(*source)),
+            Self::TlsParameters(err) => err.emacs_message(),
             Self::Handshake { source, .. } => Some(source.to_string()),
             Self::LookupTimedOut { .. } => None,
             Self::TimedOut { .. } => Some(of_system(SysError::timed_out(Op::Connect))),
@@ -110,7 +111,6 @@ impl StartError {
             | Self::NoAddress
             | Self::Plist(_)
             | Self::Backlog(_)
-            | Self::Unsupported(_)
             | Self::Limits(_)
             | Self::Incompatible(_)
             | Self::Adopt(_)

@@ -23,6 +23,8 @@ use netproc_core::{
 };
 
 use super::{Report, Runtime};
+#[cfg(feature = "starttls")]
+use crate::output::default_filter;
 use crate::{
     handlers::{
         BatchFilter, CallbackError, CallbackKind, Filter, Handlers, Packets, Sentinel, contained,
@@ -257,6 +259,13 @@ impl Runtime {
         let failed = contained(CallbackKind::Filter, Some(process), call);
         self.inner.batch.replace(batch);
         failed
+    }
+
+    /// Hands input to the default filter, whatever filter the process has.
+    #[cfg(feature = "starttls")]
+    pub(crate) fn filter_by_default(&self, process: &Process, input: Input) {
+        let filter = default_filter();
+        self.report(contained(CallbackKind::Filter, Some(process), || filter(process, input)));
     }
 
     fn sentinel(&self, process: Process, event: Event) -> Option<(Process, Event)> {

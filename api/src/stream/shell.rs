@@ -7,7 +7,7 @@
 use crate::builder::Service;
 
 /// What runs the command.
-pub(super) const SHELL: &str = "/bin/sh";
+pub(crate) const SHELL: &str = "/bin/sh";
 
 /// Why no command can be made. Nothing was started.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ fn is_safe(word: &str, others: &str) -> bool {
 }
 
 /// The template with `%s` and `%p` filled in.
-pub(super) fn command(
+pub(crate) fn command(
     template: &str,
     host: &str,
     service: &Service,

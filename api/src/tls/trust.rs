@@ -136,7 +136,7 @@ impl TlsTrust {
 
     /// What is trusted when nothing is said: the system's roots if they were built in, else
     /// Mozilla's.
-    pub(super) fn default_roots() -> Result<Self, TlsError> {
+    pub(crate) fn default_roots() -> Result<Self, TlsError> {
         #[cfg(feature = "native-roots")]
         let roots = Self::system();
         #[cfg(all(feature = "webpki-roots", not(feature = "native-roots")))]

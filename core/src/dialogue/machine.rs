@@ -163,6 +163,16 @@ impl Dialogue {
         self.begin();
     }
 
+    /// Says that the handshake failed in a way after which nothing may go on, not even in clear: whoever
+    /// answers is not who was to answer, say. Fails a stream of any type.
+    ///
+    /// Does nothing unless a handshake is under way.
+    pub fn tls_refused(&mut self, reason: impl Into<String>) {
+        if self.stage == Some(Stage::Handshake) {
+            self.fail(Reason::Handshake(reason.into()));
+        }
+    }
+
     /// Says that the peer closed the connection. During a handshake it fails the handshake.
     ///
     /// What was received before is judged first; a dialogue that is over stays as it is.
@@ -170,6 +180,17 @@ impl Dialogue {
         match self.stage {
             Some(Stage::Handshake) => self.tls_failed("connection closed by the server"),
             Some(stage) => self.fail(Reason::Closed(stage)),
+            None => {}
+        }
+    }
+
+    /// Says that the connection ended for a reason of its own. During a handshake it fails the handshake.
+    ///
+    /// Otherwise as [`peer_closed`](Self::peer_closed).
+    pub fn peer_broke(&mut self, why: impl Into<String>) {
+        match self.stage {
+            Some(Stage::Handshake) => self.tls_failed(why),
+            Some(stage) => self.fail(Reason::Broken { stage, why: why.into() }),
             None => {}
         }
     }
@@ -259,7 +280,16 @@ impl Dialogue {
             StreamType::Plain | StreamType::Tls | StreamType::Shell => false,
         };
         let Some(upgrade) = &self.params.upgrade else { return self.finish() };
-        if self.is_encrypted || !may || self.params.success.is_none() {
+        if self.is_encrypted || self.params.success.is_none() {
+            return self.finish();
+        }
+        if !may {
+            // A plain stream asks as well, as in Emacs; what for is its user's affair.
+            if let (StreamType::Plain, Upgrade::OfCapabilities(make), Some(told)) =
+                (self.params.kind, upgrade, &self.capabilities)
+            {
+                drop(make(told));
+            }
             return self.finish();
         }
         let (parameter, command) = match (upgrade, &self.capabilities) {

@@ -115,6 +115,14 @@ pub enum Reason {
     /// The peer closed the connection.
     #[error("connection closed by the server while waiting for {0}")]
     Closed(Stage),
+    /// The connection ended for a reason of its own: TLS gave up, say.
+    #[error("connection broken while waiting for {stage}: {why}")]
+    Broken {
+        /// What was awaited.
+        stage: Stage,
+        /// Why.
+        why: String,
+    },
     /// Time was up.
     #[error("timed out while waiting for {0}")]
     TimedOut(Stage),
@@ -140,6 +148,7 @@ impl Reason {
             | Self::TooLong { .. }
             | Self::Malformed(_)
             | Self::Closed(_)
+            | Self::Broken { .. }
             | Self::TimedOut(_)
             | Self::Command { .. } => None,
         }

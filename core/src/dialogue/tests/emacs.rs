@@ -311,3 +311,19 @@ fn emacs_has_words_for_what_it_knows() {
     assert_eq!(Reason::Refused(b"454".to_vec()).emacs_message(), message);
     assert_eq!(Reason::ClearTextAfterStartTls.emacs_message(), None);
 }
+
+#[test]
+fn a_plain_stream_asks_the_function_and_sends_nothing_of_what_it_says() {
+    let told = Rc::new(std::cell::RefCell::new(Vec::new()));
+    let kept = Rc::clone(&told);
+    let params = manual(Plain).always_query_capabilities(true).starttls_function(move |said| {
+        kept.borrow_mut().push(said.to_vec());
+        Some(b"STARTTLS\r\n".to_vec())
+    });
+    let mut dialogue = Dialogue::new(params).unwrap();
+    dialogue.receive(b"220 hello\r\n");
+    assert_eq!(dialogue.poll(), Some(Step::Send(b"EHLO me\r\n".to_vec())));
+    dialogue.receive(b"250 STARTTLS\r\n");
+    assert!(matches!(dialogue.poll(), Some(Step::Done(_))));
+    assert_eq!(*told.borrow(), [b"250 STARTTLS\r\n"]);
+}

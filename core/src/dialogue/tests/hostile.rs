@@ -193,7 +193,17 @@ fn the_end_of_connection_or_time_names_what_was_awaited() {
         dialogue.receive(b"half");
         dialogue.peer_closed();
         assert_eq!(reason(&mut dialogue), Some(Reason::Closed(stage)));
+        let mut dialogue = waiting_for(stage, DialogueLimits::default());
+        dialogue.peer_broke("a bad record");
+        let why = "a bad record".to_owned();
+        assert_eq!(reason(&mut dialogue), Some(Reason::Broken { stage, why }));
+        dialogue.peer_broke("again");
+        assert_eq!((dialogue.poll(), dialogue.stage()), (None, None));
     }
+    let mut dialogue = waiting_for(Stage::Handshake, DialogueLimits::default());
+    dialogue.peer_broke("an alert");
+    let why = "an alert".to_owned();
+    assert_eq!(reason(&mut dialogue), Some(Reason::Handshake(why)));
     let mut dialogue = waiting_for(Stage::Handshake, DialogueLimits::default());
     dialogue.peer_closed();
     let why = "connection closed by the server".to_owned();
@@ -251,6 +261,24 @@ fn clear_text_in_every_form_is_fatal() {
                 assert_eq!(dialogue.poll(), None);
             }
         }
+    }
+}
+
+#[test]
+fn a_handshake_that_is_refused_fails_every_type_of_stream() {
+    for kind in [StreamType::Network, StreamType::StartTls] {
+        let mut dialogue = Dialogue::new(manual(kind)).unwrap();
+        dialogue.tls_refused("too early");
+        assert_eq!(dialogue.stage(), Some(Stage::Greeting), "{kind:?}");
+        for bytes in [&b"220 hi\r\n"[..], b"250 STARTTLS\r\n", b"220 go\r\n"] {
+            dialogue.receive(bytes);
+        }
+        while !matches!(dialogue.poll(), Some(Step::StartTls)) {}
+        dialogue.tls_refused("not its certificate");
+        let why = "not its certificate".to_owned();
+        assert_eq!(reason(&mut dialogue), Some(Reason::Handshake(why)), "{kind:?}");
+        dialogue.tls_failed("again");
+        assert_eq!((dialogue.poll(), dialogue.stage()), (None, None), "{kind:?}");
     }
 }
 
