@@ -6,6 +6,42 @@
 //! constructor that begins with `dangerous_` said otherwise. No provider of cryptography is ever
 //! installed for the process. Sockets, deadlines and the STARTTLS dialogue are the engine's affair.
 
+/// The methods both builders have.
+macro_rules! common_methods {
+    (alpn: $alpn:literal, $resumption:ident: $resumption_doc:literal, clock: $clock:literal) => {
+        #[doc = $alpn]
+        pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
+            self.common.alpn = protocols.into_iter().map(|it| it.as_ref().to_vec()).collect();
+            self
+        }
+
+        /// The lowest and the highest version allowed. Default: 1.2 and 1.3.
+        pub const fn versions(mut self, min: TlsVersion, max: TlsVersion) -> Self {
+            self.common.versions = (min, max);
+            self
+        }
+
+        #[doc = $resumption_doc]
+        pub const fn $resumption(mut self, is_wanted: bool) -> Self {
+            self.common.resumption = is_wanted;
+            self
+        }
+
+        /// Whether the secrets of each session are appended to the file that `SSLKEYLOGFILE` in the
+        /// environment names, for who has to read a capture. Default: false, whatever the environment.
+        pub const fn key_log(mut self, is_wanted: bool) -> Self {
+            self.common.key_log = is_wanted;
+            self
+        }
+
+        #[doc = $clock]
+        pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+            self.common.clock = Arc::new(Clock(clock));
+            self
+        }
+    };
+}
+
 mod authinfo;
 mod client;
 mod error;
@@ -85,14 +121,6 @@ impl Default for Common {
 }
 
 impl Common {
-    fn set_alpn<P: AsRef<[u8]>>(&mut self, protocols: impl IntoIterator<Item = P>) {
-        self.alpn = protocols.into_iter().map(|it| it.as_ref().to_vec()).collect();
-    }
-
-    fn set_clock(&mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) {
-        self.clock = Arc::new(Clock(clock));
-    }
-
     /// The protocols, once they are known to fit on the wire.
     fn alpn(&self) -> Result<Vec<Vec<u8>>, TlsError> {
         for protocol in &self.alpn {

@@ -11,8 +11,8 @@ use std::{
 };
 
 use netproc::{
-    Buf, Event, Exit, Failure, Layer, Layers, Limits, Payload, Process, Reason, SendWaitError,
-    SharedError, Status, UpgradeError,
+    Buf, CloseHow, Event, Exit, Failure, Layer, Layers, Limits, Payload, Process, Reason,
+    SendWaitError, SharedError, Status, UpgradeError,
 };
 use netproc_tests::{
     conformance,
@@ -561,6 +561,56 @@ conformance!(a_layer_that_can_send_no_more_ends_the_connection_behind_what_it_se
     rig.until_line(&client, "connection broken by remote peer (closed)");
     let sent: Vec<u8> = b"onetwo".iter().map(|byte| !byte).collect();
     assert_eq!(rig.log.bytes_of(&client), sent);
+    Ok(())
+});
+
+conformance!(no_more_crosses_a_layer_than_the_wire_is_about_to_take, |rig| {
+    const LEN: usize = 16 << 20;
+    let mut limits = Limits::default();
+    limits.queue_len_max = 2 * LEN as u64;
+    let messages = u32::try_from(LEN / 1000)?;
+    let server = rig.server().layers(Upsides(messages)).limits(limits).start()?;
+    let client = rig.client(&server).stop(true).start()?;
+    let child = rig.child(&server);
+    rig.until_line(&child, "open from 127.0.0.1 (open)");
+    let bytes = pattern(9, LEN);
+    let queued = child.send(bytes.clone())?;
+    assert_eq!(queued, LEN as u64, "what has not crossed is queued as well");
+    rig.settle();
+    let left = child.queued();
+    assert!(left > LEN as u64 / 8, "{left}: the peer does not read");
+    // The end of sending comes behind it, however much that is.
+    child.send("behind")?;
+    client.resume();
+    let turned: Vec<u8> = [&bytes[..], b"behind"].concat().iter().map(|byte| !byte).collect();
+    rig.until("all of it", || rig.log.len_of(&client) == turned.len());
+    assert!(rig.log.bytes_of(&client) == turned, "every byte in its place");
+    assert_eq!(child.queued(), 0);
+    Ok(())
+});
+
+conformance!(what_waits_for_a_layer_counts_as_unsent, |rig| {
+    const LEN: usize = 16 << 20;
+    let mut limits = Limits::default();
+    limits.queue_len_max = 2 * LEN as u64;
+    let told = Rc::new(Cell::new(None));
+    let unsent = Rc::clone(&told);
+    let server = rig.server().layers(Upsides(u32::MAX)).limits(limits).sentinel(move |_, event| {
+        if let Event::Broken { unsent: left, .. } = event {
+            unsent.set(Some(*left));
+        }
+    });
+    let server = server.start()?;
+    let client = rig.client(&server).stop(true).start()?;
+    let child = rig.child(&server);
+    child.send(vec![0; LEN])?;
+    rig.settle();
+    let left = child.queued();
+    client.delete_with(CloseHow::Reset);
+    rig.until("the end", || told.get().is_some());
+    let unsent = told.get().unwrap_or_default();
+    assert!(unsent <= left, "{unsent} of {left}");
+    assert!(unsent > LEN as u64 / 8, "{unsent}: what never crossed was never sent");
     Ok(())
 });
 

@@ -3,10 +3,13 @@
 //! The protocol itself is tested in memory where it is spoken, in api/src/tls/tests; here it meets
 //! sockets, events and the process model. Emacs Lisp manual 28.2, "Network".
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use netproc::{
-    CertificateProblem, Exit, Failure, HandshakeFailure, Process, Reason, ServerBuilder,
+    CertificateProblem, Exit, Failure, HandshakeFailure, Input, Process, Reason, ServerBuilder,
     StartError, Status, TlsClient, TlsIdentity, TlsServer, TlsTrust, TlsVersion,
     stream::{
         DialogueParams, OpenStreamError, Protocol, ServerDialogue, ServerProtocol, ServerStep,
@@ -56,6 +59,44 @@ conformance!(bytes_go_both_ways_encrypted, |rig| {
     assert_eq!(child.exit(), Exit::Broken(Reason::End), "with a closing notice");
     Ok(())
 });
+
+/// How many bytes go each way below.
+const LARGE: usize = 128 * 1024;
+
+conformance!(
+    a_large_transfer_both_ways_at_once_loses_no_byte_though_each_is_read_alone,
+    |config| {
+        // A record comes in hundreds of reads, and in more slots than there are.
+        config.slots = 4;
+        config.slot_len = 64;
+    },
+    |rig| {
+        let proof = Proof::new()?;
+        let bytes: Rc<[u8]> = pattern(3, LARGE).into();
+        let heard = [Rc::new(Cell::new(0)), Rc::new(Cell::new(0))];
+        rig.rt.set_input_len_max(1);
+        let [by_server, by_client] = [0, 1].map(|side| {
+            let (heard, bytes) = (Rc::clone(&heard[side]), Rc::clone(&bytes));
+            move |_: &Process, input: Input| {
+                let at = heard.replace(heard.get() + 1);
+                assert_eq!((&input[..], input.lost()), (&bytes[at..=at], 0), "byte {at}");
+            }
+        });
+        let server = rig.server().tls(proof.server()?).filter(by_server).start()?;
+        let client = rig.client(&server).tls(proof.client("localhost")?).filter(by_client);
+        let client = client.start()?;
+        let child = rig.child(&server);
+        for process in [&client, &child] {
+            process.send(bytes.to_vec())?;
+        }
+        rig.until("every byte", || heard.iter().all(|heard| heard.get() == LARGE));
+        client.delete();
+        rig.until("the end", || child.status() == Status::Closed);
+        assert_eq!(child.exit(), Exit::Broken(Reason::End));
+        assert!(heard.iter().all(|heard| heard.get() == LARGE), "and none twice");
+        Ok(())
+    }
+);
 
 conformance!(a_server_of_another_name_is_refused, |rig| {
     let proof = Proof::new()?;

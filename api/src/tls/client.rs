@@ -17,7 +17,7 @@ use rustls::{
 };
 
 use super::{
-    Common,
+    Clock, Common,
     error::{ServerNameProblem, TlsError},
     failure::{self, HandshakeFailure},
     handshake::Link,
@@ -196,43 +196,18 @@ impl TlsClientBuilder {
         self
     }
 
-    /// The application protocols to offer, the best first, each of 1 to 255 bytes. Default: none.
-    pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
-        self.common.set_alpn(protocols);
-        self
-    }
-
-    /// The lowest and the highest version allowed. Default: 1.2 and 1.3.
-    pub const fn versions(mut self, min: TlsVersion, max: TlsVersion) -> Self {
-        self.common.versions = (min, max);
-        self
-    }
-
     /// Whether the server is told which name is asked for. Default: true. An address never is.
     pub const fn server_name_indication(mut self, is_sent: bool) -> Self {
         self.sends_server_name = is_sent;
         self
     }
 
-    /// Whether sessions are taken up again. Default: true, for the last 256 server names; never by
-    /// the constructors that do not check the server.
-    pub const fn resumption(mut self, is_wanted: bool) -> Self {
-        self.common.resumption = is_wanted;
-        self
-    }
-
-    /// Whether the secrets of each session are appended to the file that `SSLKEYLOGFILE` in the
-    /// environment names, for who has to read a capture. Default: false, whatever the environment.
-    pub const fn key_log(mut self, is_wanted: bool) -> Self {
-        self.common.key_log = is_wanted;
-        self
-    }
-
-    /// The clock by which certificates expire. Default: the system's. A time before 1970 fails every
-    /// handshake.
-    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        self.common.set_clock(clock);
-        self
+    common_methods! {
+        alpn: "The application protocols to offer, the best first, each of 1 to 255 bytes. Default: none.",
+        resumption: "Whether sessions are taken up again. Default: true, for the last 256 server names; \
+            never by the constructors that do not check the server.",
+        clock: "The clock by which certificates expire. Default: the system's. A time before 1970 fails \
+            every handshake."
     }
 
     /// Makes the client. Blocks while the system's roots are read, if they are needed.

@@ -16,14 +16,15 @@ use rustls::{
 /// # Examples
 ///
 /// ```
-/// use netproc::{HandshakeFailure, Layers, TlsIdentity, TlsServer};
+/// use netproc::{Buf, HandshakeFailure, Layers, TlsIdentity, TlsServer};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
 /// let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
 /// let server = TlsServer::builder(TlsIdentity::from_pem(certificate, key)?).build()?;
 /// let mut layer = server.make()?;
-/// let failed = layer.receive(b"GET / HTTP/1.1\r\n\r\n", &mut Vec::new()).unwrap_err();
+/// let request = Buf::copied(b"GET / HTTP/1.1\r\n\r\n");
+/// let failed = layer.receive(request, &mut Vec::new()).unwrap_err();
 /// assert_eq!(failed.downcast(), Some(&HandshakeFailure::NotTls));
 /// # Ok(())
 /// # }

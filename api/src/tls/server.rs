@@ -21,7 +21,7 @@ use rustls::{
 };
 
 use super::{
-    Common,
+    Clock, Common,
     client::parse_name,
     error::{ServerNameProblem, TlsError},
     failure::{self, HandshakeFailure},
@@ -127,38 +127,13 @@ impl TlsServerBuilder {
         self
     }
 
-    /// The application protocols, the best first, each of 1 to 255 bytes. A client that offers some,
-    /// but none of them, is refused. Default: none, and what clients offer is passed over.
-    pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
-        self.common.set_alpn(protocols);
-        self
-    }
-
-    /// The lowest and the highest version allowed. Default: 1.2 and 1.3.
-    pub const fn versions(mut self, min: TlsVersion, max: TlsVersion) -> Self {
-        self.common.versions = (min, max);
-        self
-    }
-
-    /// Whether clients get tickets with which to take a session up again. Default: true. The keys of
-    /// the tickets change by themselves and are never stored.
-    pub const fn tickets(mut self, is_wanted: bool) -> Self {
-        self.common.resumption = is_wanted;
-        self
-    }
-
-    /// Whether the secrets of each session are appended to the file that `SSLKEYLOGFILE` in the
-    /// environment names, for who has to read a capture. Default: false, whatever the environment.
-    pub const fn key_log(mut self, is_wanted: bool) -> Self {
-        self.common.key_log = is_wanted;
-        self
-    }
-
-    /// The clock by which certificates of clients, and tickets, expire. Default: the system's. A time
-    /// before 1970 fails every handshake that needs one.
-    pub fn clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        self.common.set_clock(clock);
-        self
+    common_methods! {
+        alpn: "The application protocols, the best first, each of 1 to 255 bytes. A client that offers \
+            some, but none of them, is refused. Default: none, and what clients offer is passed over.",
+        tickets: "Whether clients get tickets with which to take a session up again. Default: true. The \
+            keys of the tickets change by themselves and are never stored.",
+        clock: "The clock by which certificates of clients, and tickets, expire. Default: the system's. \
+            A time before 1970 fails every handshake that needs one."
     }
 
     /// Makes the server. Never blocks.

@@ -288,36 +288,49 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// What a layer makes is memory of its own: less is taken that way, and it is still in cache when
     /// the kernel copies it.
     pub(super) fn cross(&mut self, p: &mut Process<H>, sock: SockId, len_max: u64) {
+        if self.reactor.send_failure(sock).is_some() {
+            return;
+        }
         while p.layer_failed.is_none() && self.reactor.queued(sock) < len_max {
             let Some(state) = &mut p.layer else { return };
             let Some(piece) = state.waiting.chunks().next() else { return };
             let len = piece.len().min(CROSSING_LEN_MAX);
             let sent = state.layer.send(&piece[..len]);
-            state.waiting.advance(len);
-            self.crossed(p, sock, sent);
+            if self.crossed(p, sock, sent) > 0 && self.reactor.queued(sock) == 0 {
+                // The socket is gone, and its last events are on their way: this was not sent either.
+                return;
+            }
+            if let Some(state) = &mut p.layer {
+                state.waiting.advance(len);
+            }
         }
         if p.layer_waiting() > 0 {
             self.reactor.watch_sent(sock, true);
         }
     }
 
-    /// Sends what the layer has made of bytes of the process; one that can send no more is the end.
-    fn crossed(&mut self, p: &mut Process<H>, sock: SockId, sent: Result<(), SharedError>) {
-        self.put_wire(p, sock);
+    /// Sends what the layer has made of bytes of the process, and returns how much that is; a layer that
+    /// can send no more is the end.
+    fn crossed(&mut self, p: &mut Process<H>, sock: SockId, sent: Result<(), SharedError>) -> u64 {
+        let put = self.put_wire(p, sock);
         if let Err(err) = sent {
             p.layer_failed.get_or_insert(err);
             self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
         }
+        put
     }
 
-    /// Sends what the layer wants sent.
-    fn put_wire(&mut self, p: &mut Process<H>, sock: SockId) {
-        let Some(state) = &mut p.layer else { return };
+    /// Sends what the layer wants sent; returns how much that is.
+    fn put_wire(&mut self, p: &mut Process<H>, sock: SockId) -> u64 {
+        let Some(state) = &mut p.layer else { return 0 };
         state.layer.wire(&mut self.wire);
+        let mut put = 0;
         for payload in self.wire.drain(..).filter(|payload| !payload.is_empty()) {
+            put += payload.len() as u64;
             self.reactor.send(sock, payload);
         }
         self.wire.shrink_to(CROSSINGS_KEPT_MAX);
+        put
     }
 
     /// The sending direction ends behind everything queued, the layer's word of it included.
