@@ -86,7 +86,8 @@ conformance!(on (poll epoll uring): a_silent_program_costs_no_more_than_the_time
     let stream = rig.rt.open_stream("s", "h", 1).dialogue(params()).shell_command(command);
     let opened = stream.within(Duration::from_millis(300)).start();
     assert_failed(rig, opened, &DialogueReason::TimedOut(Stage::Greeting));
-    if let Ok(pid) = std::fs::read_to_string(&mark)?.trim().parse() {
+    // On a machine that is very busy the shell has not come so far.
+    if let Ok(pid) = std::fs::read_to_string(&mark).unwrap_or_default().trim().parse() {
         let pid = nix::unistd::Pid::from_raw(pid);
         let gone = || nix::sys::signal::kill(pid, None) == Err(nix::errno::Errno::ESRCH);
         rig.until("the end of the shell", gone);
