@@ -14,10 +14,11 @@ pub use netproc_core::dialogue::{
     server::{ClearText, ServerDialogue, ServerProtocol, ServerReason, ServerStep},
 };
 use netproc_core::{
-    engine::SendError,
+    engine::{SendError, UpgradeError},
     event::Event,
     layer::Layers,
     reactor::{CloseHow, Reactor as _, Tick},
+    shared_error::SharedError,
 };
 
 mod shell;
@@ -77,7 +78,8 @@ pub struct Opened {
     pub kind: StreamKind,
     /// Why it is not, if it was to be if possible.
     pub error: Option<Unencrypted>,
-    /// What came behind the dialogue already, in clear only.
+    /// What came behind the dialogue already: the first bytes of the process's input. What came in clear
+    /// is here only if the stream is.
     pub leftover: Vec<u8>,
 }
 
@@ -93,6 +95,7 @@ pub struct StreamBuilder {
     layers: Option<Rc<dyn Layers>>,
     shell_command: Option<String>,
     within: Duration,
+    step_within: Option<Duration>,
 }
 
 impl Runtime {
@@ -139,6 +142,7 @@ impl Runtime {
             layers: None,
             shell_command: None,
             within: WITHIN,
+            step_within: None,
         }
     }
 }
@@ -195,6 +199,13 @@ impl StreamBuilder {
         self
     }
 
+    /// How long each step of it may take: the connection, each response however it comes in, each
+    /// handshake. The limit of the whole holds as well. Default: only that one.
+    pub const fn step_within(mut self, within: Duration) -> Self {
+        self.step_within = Some(within);
+        self
+    }
+
     /// Connects, or starts the shell, and holds the dialogue, serving everybody else meanwhile.
     ///
     /// # Errors
@@ -211,7 +222,8 @@ impl StreamBuilder {
         let dialogue = Dialogue::new(self.params.clone())?;
         let deadline = self.now().after(self.within);
         let process = self.connect(deadline)?;
-        let mut under_way = UnderWay { builder: &self, dialogue, process, deadline };
+        let step = self.step_deadline(deadline);
+        let mut under_way = UnderWay { builder: &self, dialogue, process, deadline, step };
         let held = under_way.hold();
         if held.is_err() {
             under_way.process.delete_with(CloseHow::Now);
@@ -223,6 +235,11 @@ impl StreamBuilder {
         self.rt.engine().reactor().now()
     }
 
+    /// Until when a step that begins now may take, if the whole may until `deadline`.
+    fn step_deadline(&self, deadline: Tick) -> Tick {
+        self.step_within.map_or(deadline, |within| self.now().after(within).min(deadline))
+    }
+
     fn connect(&self, deadline: Tick) -> Result<Process, OpenStreamError> {
         if self.params.kind() == StreamType::Shell {
             let template = self.shell_command.as_deref().ok_or(ShellCommandError::Missing)?;
@@ -231,8 +248,23 @@ impl StreamBuilder {
             return Ok(shell.args(["-c", &command]).start()?);
         }
         let client = self.rt.client(&self.name).host(&*self.host).service(self.service.clone());
-        Ok(client.within(deadline.since(self.now())).start()?)
+        Ok(client.within(self.step_deadline(deadline).since(self.now())).start()?)
     }
+}
+
+/// Stands for clear text that a handshake has met with: the dialogue looks at none of it.
+const CLEAR_TEXT: &[u8] = b"?";
+
+/// Whether a handshake failed since what came was no handshake.
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+fn is_clear_text(err: &SharedError) -> bool {
+    err.downcast() == Some(&crate::tls::HandshakeFailure::NotTls)
+}
+
+/// The same for layers that are not ours: they cannot say.
+#[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc")))]
+const fn is_clear_text(_: &SharedError) -> bool {
+    false
 }
 
 /// A dialogue under way.
@@ -240,7 +272,10 @@ struct UnderWay<'a> {
     builder: &'a StreamBuilder,
     dialogue: Dialogue,
     process: Process,
+    /// Of the whole.
     deadline: Tick,
+    /// Of what is awaited now.
+    step: Tick,
 }
 
 impl UnderWay<'_> {
@@ -255,6 +290,7 @@ impl UnderWay<'_> {
                         securing = false;
                         self.process.delete_with(CloseHow::Now);
                         self.process = self.builder.connect(self.deadline)?;
+                        self.step = self.builder.step_deadline(self.deadline);
                     }
                     Step::Done(outcome) => return Ok(self.opened(outcome)),
                     Step::Failed(failure) => return Err(failure.into()),
@@ -267,19 +303,23 @@ impl UnderWay<'_> {
 
     /// Begins the handshake; returns whether one is under way.
     fn secure(&mut self) -> bool {
-        let upgraded = match self.builder.layers.clone() {
-            Some(layers) => self.process.upgrade_by(layers).map_err(|err| err.to_string()),
-            None => Err("no encryption was given".to_owned()),
+        let Some(layers) = self.builder.layers.clone() else {
+            self.dialogue.tls_failed("no encryption was given");
+            return false;
         };
-        if let Err(reason) = &upgraded {
-            self.dialogue.tls_failed(reason.as_str());
+        match self.process.upgrade_by(layers) {
+            Ok(()) => return true,
+            // It is the next input, and the dialogue's to judge.
+            Err(UpgradeError::ClearText(_)) => {}
+            Err(err) => self.dialogue.tls_failed(err.to_string()),
         }
-        upgraded.is_ok()
+        false
     }
 
     /// Waits for what the dialogue waits for.
     fn listen(&mut self, securing: bool) -> Result<(), OpenStreamError> {
-        let left = self.deadline.since(self.builder.now());
+        let awaited = self.dialogue.stage();
+        let left = self.step.since(self.builder.now());
         match self.builder.rt.next_event_of(&self.process, left)? {
             Some(Event::Input(input)) => self.dialogue.receive(&input),
             Some(Event::Secured) => self.dialogue.tls_done(),
@@ -290,13 +330,22 @@ impl UnderWay<'_> {
             None if self.process.is_live() => self.dialogue.timed_out(),
             None => self.ended(securing),
         }
+        // No stage of a dialogue follows itself.
+        if self.dialogue.stage() != awaited {
+            self.step = self.builder.step_deadline(self.deadline);
+        }
         Ok(())
     }
 
     fn ended(&mut self, securing: bool) {
-        match self.process.layer_error() {
-            Some(err) if securing => self.dialogue.tls_failed(err.to_string()),
-            _ => self.dialogue.peer_closed(),
+        match self.process.layer_error().filter(|_| securing) {
+            // Whether clear text came with the answer or a moment later is up to the network, and what
+            // comes of it should not be.
+            Some(err) if is_clear_text(&err) && self.builder.params.kind() != StreamType::Tls => {
+                self.dialogue.receive(CLEAR_TEXT);
+            }
+            Some(err) => self.dialogue.tls_failed(err.to_string()),
+            None => self.dialogue.peer_closed(),
         }
     }
 
