@@ -3,14 +3,17 @@
 //!
 //! [`contract`](mod@contract) holds the reactor's own contract and the rig that drives it; [`rig`]
 //! the same for the processes of the public crate; [`swarm`] runs the simulation under many seeds;
-//! [`transcript`] runs the scenarios that Emacs has run; [`child`] runs a test in a process of its own; [`watch`] ends one that is stuck; `seccomp` takes
-//! system calls away, on Linux; [`mod@check`] says what holds for every input, here and for the fuzzer.
+//! [`transcript`] runs the scenarios that Emacs has run; [`child`] runs a test in a process of its own;
+//! [`watch`] ends one that is stuck; `program` runs programs and `seccomp` takes system calls away, on
+//! Linux; [`mod@check`] says what holds for every input, here and for the fuzzer.
 //! The tests themselves are in `tests/`, a file for each group of points. Nothing here is part of the
 //! library.
 
 pub mod check;
 pub mod child;
 pub mod contract;
+#[cfg(target_os = "linux")]
+pub mod program;
 pub mod rig;
 #[cfg(target_os = "linux")]
 pub mod seccomp;
