@@ -310,7 +310,7 @@ impl UnderWay<'_> {
         match self.process.upgrade_by(layers) {
             Ok(()) => return true,
             // It is the next input, and the dialogue's to judge.
-            Err(UpgradeError::ClearText(_)) => {}
+            Err(UpgradeError::ClearText(_)) if self.builder.params.kind() != StreamType::Tls => {}
             Err(err) => self.dialogue.tls_failed(err.to_string()),
         }
         false
@@ -320,15 +320,17 @@ impl UnderWay<'_> {
     fn listen(&mut self, securing: bool) -> Result<(), OpenStreamError> {
         let awaited = self.dialogue.stage();
         let left = self.step.since(self.builder.now());
-        match self.builder.rt.next_event_of(&self.process, left)? {
+        // A handshake that was given up is over, however long its peer takes to hang up.
+        let given_up = || securing && self.process.layer_error().is_some();
+        match self.builder.rt.next_event_unless(&self.process, left, given_up)? {
             Some(Event::Input(input)) => self.dialogue.receive(&input),
             Some(Event::Secured) => self.dialogue.tls_done(),
             Some(Event::Broken { .. } | Event::Deleted | Event::Ended { .. }) => {
                 self.ended(securing);
             }
             Some(_) => {}
-            None if self.process.is_live() => self.dialogue.timed_out(),
-            None => self.ended(securing),
+            None if given_up() || !self.process.is_live() => self.ended(securing),
+            None => self.dialogue.timed_out(),
         }
         // No stage of a dialogue follows itself.
         if self.dialogue.stage() != awaited {

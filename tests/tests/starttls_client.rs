@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -228,8 +228,8 @@ fn serve(
     }
 }
 
-fn run(server: &Server, backend: &str, kind: &str, timeout: &str) -> Left {
-    let (host, port) = server.endpoint.split_once(':').expect("it has a port");
+fn run(endpoint: &str, backend: &str, kind: &str, timeout: &str) -> Left {
+    let (host, port) = endpoint.split_once(':').expect("it has a port");
     let mut command = command(&*CLIENT);
     command.args([host, port, kind, &PKI.path("ca.pem"), "localhost", SECRET, timeout]);
     command.env("NETPROC_BACKEND", backend);
@@ -240,28 +240,49 @@ fn run(server: &Server, backend: &str, kind: &str, timeout: &str) -> Left {
 /// output, one at least of which begins a line.
 type Case = (&'static str, Script, [&'static str; 3]);
 
+/// One run: on which backend, as which case, with which type of stream, and the words for it.
+type Task<'a> = (&'a str, &'a Case, &'static str, &'static str);
+
+/// Runs every case for every type on every backend, several at a time: most of them wait.
+fn play_all(cases: &[Case], one: impl Fn(Task<'_>) + Sync) {
+    const AT_ONCE: usize = 6;
+    LazyLock::force(&CLIENT);
+    LazyLock::force(&PKI);
+    let on = |backend: &'static String| {
+        let tasks =
+            cases.iter().flat_map(|case| TYPES.into_iter().zip(case.2).map(move |it| (case, it)));
+        tasks.map(move |(case, (kind, words))| (&**backend, case, kind, words))
+    };
+    let tasks: Vec<Task<'_>> = backends().iter().flat_map(on).collect();
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(task) = tasks.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    one(*task);
+                }
+            });
+        }
+    });
+}
+
 /// Runs the cases with this time limit, and checks what has to hold in each.
 fn play(timeout: &str, cases: &[Case]) {
-    LazyLock::force(&CLIENT);
-    for backend in backends() {
-        for (name, script, ends) in cases {
-            for (kind, words) in TYPES.into_iter().zip(ends) {
-                let server = Server::new(*script, kind);
-                let left = run(&server, backend, kind, timeout);
-                let context = format!("{backend} {name} {kind}: {} {}", left.text(), left.errors);
-                for words in words.split('|') {
-                    assert!(left.text().contains(words), "{words:?} in {context}");
-                }
-                check(&left, &context);
-                let is_plain = left.text().starts_with("open type=plain");
-                for peer in server.heard() {
-                    let clear = String::from_utf8_lossy(&peer.clear).into_owned();
-                    assert!(is_plain || !clear.contains(SECRET), "{context}");
-                    assert!(kind != "tls" || !clear.contains("EHLO"), "{context}");
-                }
-            }
+    play_all(cases, |(backend, (name, script, _), kind, words)| {
+        let server = Server::new(*script, kind);
+        let left = run(&server.endpoint, backend, kind, timeout);
+        let context = format!("{backend} {name} {kind}: {} {}", left.text(), left.errors);
+        for words in words.split('|') {
+            assert!(left.text().contains(words), "{words:?} in {context}");
         }
-    }
+        check(&left, &context);
+        let is_plain = left.text().starts_with("open type=plain");
+        for peer in server.heard() {
+            let clear = String::from_utf8_lossy(&peer.clear).into_owned();
+            assert!(is_plain || !clear.contains(SECRET), "{context}");
+            assert!(kind != "tls" || !clear.contains("EHLO"), "{context}");
+        }
+    });
 }
 
 /// What holds of every run: its form, and that nothing injected shows.
@@ -540,38 +561,31 @@ fn a_handshake_that_goes_wrong_is_the_end_where_tls_is_insisted_on() {
 
 /// As `play`; the second connection of the type `network` is a server that offers nothing.
 fn play_with_fallback(cases: &[Case]) {
-    LazyLock::force(&CLIENT);
-    for backend in backends() {
-        for (name, script, ends) in cases {
-            for (kind, words) in TYPES.into_iter().zip(ends) {
-                let (listener, endpoint) = listener();
-                let script = *script;
-                let thread = thread::spawn(move || {
-                    let mut first = Peer::new(accept(&listener));
-                    let _ = script(&mut first, kind);
-                    let _ = first.tcp.shutdown(Shutdown::Both);
-                    let clear = std::mem::take(&mut first.clear);
-                    drop(first);
-                    if kind == "network" {
-                        let mut second = Peer::new(accept(&listener));
-                        let _ = second.say("220 again\r\n");
-                        second.expect("EHLO me");
-                        let _ = second.say("250 STARTTLS\r\n");
-                        second.expect(SECRET);
-                    }
-                    clear
-                });
-                let closing = Arc::new(AtomicBool::new(false));
-                let server = Server { endpoint, closing, thread: None };
-                let left = run(&server, backend, kind, "5");
-                let context = format!("{backend} {name} {kind}: {} {}", left.text(), left.errors);
-                assert!(left.text().contains(words), "{words:?} in {context}");
-                check(&left, &context);
-                let clear = thread.join().expect("no script fails");
-                assert!(!String::from_utf8_lossy(&clear).contains(SECRET), "{context}");
+    play_all(cases, |(backend, (name, script, _), kind, words)| {
+        let (listener, endpoint) = listener();
+        let script = *script;
+        let thread = thread::spawn(move || {
+            let mut first = Peer::new(accept(&listener));
+            let _ = script(&mut first, kind);
+            let _ = first.tcp.shutdown(Shutdown::Both);
+            let clear = std::mem::take(&mut first.clear);
+            drop(first);
+            if kind == "network" {
+                let mut second = Peer::new(accept(&listener));
+                let _ = second.say("220 again\r\n");
+                second.expect("EHLO me");
+                let _ = second.say("250 STARTTLS\r\n");
+                second.expect(SECRET);
             }
-        }
-    }
+            clear
+        });
+        let left = run(&endpoint, backend, kind, "5");
+        let context = format!("{backend} {name} {kind}: {} {}", left.text(), left.errors);
+        assert!(left.text().contains(words), "{words:?} in {context}");
+        check(&left, &context);
+        let clear = thread.join().expect("no script fails");
+        assert!(!String::from_utf8_lossy(&clear).contains(SECRET), "{context}");
+    });
 }
 
 #[test]
