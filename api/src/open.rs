@@ -169,6 +169,10 @@ fn connected(process: Process, waited: Result<bool, Error>) -> Result<Process, S
         (Ok(false), _) => return Ok(process),
     };
     rt.engine_mut().abandon(process.shared());
+    if matches!(problem, StartError::Handshake { .. }) {
+        // Its peer hears why, also when nobody waits for anything any more.
+        rt.let_go();
+    }
     rt.nudge();
     Err(problem)
 }

@@ -226,7 +226,8 @@ impl StreamBuilder {
         let mut under_way = UnderWay { builder: &self, dialogue, process, deadline, step };
         let held = under_way.hold();
         if held.is_err() {
-            under_way.process.delete_with(CloseHow::Now);
+            under_way.drop_connection();
+            self.rt.let_go();
         }
         held
     }
@@ -288,7 +289,7 @@ impl UnderWay<'_> {
                     Step::StartTls => securing = self.secure(),
                     Step::Reconnect => {
                         securing = false;
-                        self.process.delete_with(CloseHow::Now);
+                        self.drop_connection();
                         self.process = self.builder.connect(self.deadline)?;
                         self.step = self.builder.step_deadline(self.deadline);
                     }
@@ -299,6 +300,15 @@ impl UnderWay<'_> {
             }
             self.listen(securing)?;
         }
+    }
+
+    /// Ends the connection; a handshake that was given up says so, everything else is of no use any more.
+    fn drop_connection(&self) {
+        let how = match self.process.layer_error() {
+            Some(_) => CloseHow::Flush { within: self.process.limits().flush_within },
+            None => CloseHow::Now,
+        };
+        self.process.delete_with(how);
     }
 
     /// Begins the handshake; returns whether one is under way.

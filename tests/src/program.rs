@@ -11,7 +11,7 @@ use std::{
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{
         LazyLock,
-        mpsc::{Receiver, channel},
+        mpsc::{Receiver, RecvTimeoutError, channel},
     },
     thread,
 };
@@ -71,8 +71,10 @@ pub struct Run {
     errors: Receiver<Vec<u8>>,
     /// What came on standard output and was not asked for yet.
     heard: Vec<u8>,
-    /// What came on standard error and was looked at.
+    /// What came on standard error.
     complaints: Vec<u8>,
+    /// How much of it was looked at.
+    noted: usize,
     ended: Receiver<ExitStatus>,
     reaped: bool,
 }
@@ -127,7 +129,8 @@ impl Run {
         let input = child.stdin.take();
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("the system calls it a pid_t"));
         let (heard, complaints, ended) = (Vec::new(), Vec::new(), reap(child));
-        Self { child: pid, input, output, errors, heard, complaints, ended, reaped: false }
+        let (noted, reaped) = (0, false);
+        Self { child: pid, input, output, errors, heard, complaints, noted, ended, reaped }
     }
 
     /// Writes `bytes` to standard input beside what else is done, then ends it.
@@ -201,17 +204,23 @@ impl Run {
         String::from_utf8(self.hear(end)).expect("what was heard is text")
     }
 
-    /// Waits until `text` has come on standard error.
+    /// Waits until `text` has come on standard error, behind what was waited for before; returns whether
+    /// it has, before the end of what comes there.
     ///
     /// # Panics
     ///
-    /// Panics when it does not come.
+    /// Panics when neither comes.
     #[track_caller]
-    pub fn complains(&mut self, text: &str) {
-        while find(&self.complaints, text.as_bytes()).is_none() {
+    pub fn complains(&mut self, text: &str) -> bool {
+        loop {
+            if let Some(at) = find(&self.complaints[self.noted..], text.as_bytes()) {
+                self.noted += at + text.len();
+                return true;
+            }
             match self.errors.recv_timeout(PATIENCE) {
                 Ok(piece) => self.complaints.extend(piece),
-                Err(err) => panic!("{text:?}, {err}: {self}"),
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => panic!("{text:?} did not come: {self}"),
             }
         }
     }
