@@ -65,15 +65,20 @@ fn left_out<T>(test: &str, what: &str) -> Option<T> {
     None
 }
 
-/// Starts something on a port that was free just now; `start` says `None` when it was taken meanwhile.
+/// Starts something on ports that were free just now; `start` says `None` when one was taken meanwhile.
 ///
 /// # Panics
 ///
 /// Panics when no port is free for it.
-pub fn on_free_port<T>(mut start: impl FnMut(u16) -> Option<T>) -> T {
+pub fn on_free_ports<T, const N: usize>(mut start: impl FnMut([u16; N]) -> Option<T>) -> T {
     let free = || {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        listener.local_addr().expect("it is bound").port()
+        // All at once, so that they differ.
+        let listeners = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+        let port = |it: &std::io::Result<TcpListener>| {
+            let listener = it.as_ref().expect("a port is free");
+            listener.local_addr().expect("it is bound").port()
+        };
+        listeners.each_ref().map(port)
     };
     let started = (0..TRIES).find_map(|_| start(free()));
     started.expect("a port stays free for a moment")

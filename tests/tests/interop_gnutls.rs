@@ -27,7 +27,7 @@ const VERSIONS: [(TlsVersion, &str, &str); 2] = [
 
 /// `gnutls-serv` as an echo server with this identity, and its port.
 fn serv(gnutls: &Path, identity: &str, args: &[&str]) -> (Run, u16) {
-    others::on_free_port(|port| {
+    others::on_free_ports(|[port]| {
         let mut command = command(gnutls);
         command.args(["--echo", "--port", &port.to_string()]);
         command.args(["--x509certfile", &PKI.path(&format!("{identity}.pem"))]);
