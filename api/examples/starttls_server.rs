@@ -5,12 +5,18 @@
 
 #![expect(clippy::print_stdout, reason = "an example talks to whoever runs it")]
 
-use std::{cell::RefCell, error::Error};
+use std::{cell::RefCell, error::Error, time::Duration};
 
 use netproc::{
     Process, Runtime, TlsIdentity, TlsServer,
     stream::{ServerDialogue, ServerProtocol, ServerStep},
 };
+
+/// How long a client may take to ask for TLS. Its handshake has a limit of its own.
+const CLEAR_WITHIN: Duration = Duration::from_secs(60);
+
+/// The longest line that is repeated, its end included.
+const LINE_LEN_MAX: usize = 64 * 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -25,8 +31,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .host("127.0.0.1")
         .service(port.parse::<u16>()?)
         .on_accept(move |_, connection| begin(connection, tls.clone()))
+        // Without one the end of each connection would wait for somebody to ask for it.
+        .sentinel(|_, _| {})
         .start()?;
-    println!("listening on {}", server.contact().local());
+    let local = server.contact().local().socket_addr().ok_or("it is no address of IP")?;
+    println!("listening on {local}");
     rt.run()?;
     Ok(())
 }
@@ -41,8 +50,7 @@ fn begin(connection: &Process, tls: TlsServer) -> netproc::Result<()> {
             match step {
                 Some(ServerStep::Send(answer)) => drop(connection.send(answer)?),
                 Some(ServerStep::StartTls) => upgrade(connection, &tls),
-                Some(ServerStep::Close) => connection.delete(),
-                // It spoke in clear where none may be spoken, or without end.
+                // It has taken leave; or it spoke in clear where none may be spoken, or without end.
                 Some(_) => connection.delete(),
                 None => return Ok(()),
             }
@@ -50,6 +58,13 @@ fn begin(connection: &Process, tls: TlsServer) -> netproc::Result<()> {
     };
     talk(connection, b"")?;
     connection.set_filter(move |connection, input| talk(connection, &input));
+    let id = connection.id();
+    connection.runtime().run_after(CLEAR_WITHIN, move |rt| {
+        let late = rt.process_by_id(id).filter(|it| it.get("upgraded").is_none());
+        if let Some(late) = late {
+            late.delete();
+        }
+    });
     Ok(())
 }
 
@@ -58,15 +73,17 @@ fn upgrade(connection: &Process, tls: &TlsServer) {
     if connection.upgrade(tls.clone()).is_err() {
         return connection.delete();
     }
+    connection.put("upgraded", true);
     let mut line = Vec::new();
     let inside = connection.set_filter_mut(move |connection, input| -> netproc::Result<()> {
         for &byte in input.iter() {
             line.push(byte);
             if byte == b'\n' {
-                let said = String::from_utf8_lossy(line.trim_ascii()).into_owned();
+                let said = line.strip_suffix(b"\r\n").unwrap_or(&line[..line.len() - 1]);
+                let answer = [b"250 you said ", said, b"\r\n"].concat();
                 line.clear();
-                connection.send(format!("250 you said {said}\r\n"))?;
-            } else if line.len() > 8192 {
+                connection.send(answer)?;
+            } else if line.len() == LINE_LEN_MAX {
                 connection.delete();
                 return Ok(());
             }

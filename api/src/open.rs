@@ -146,8 +146,14 @@ fn connected(process: Process, waited: Result<bool, Error>) -> Result<Process, S
     // Nobody is told of the end of its handshake but the caller.
     rt.lift_handshake_limit(&process);
     let address = process.contact().remote().cloned().unwrap_or_else(Address::unnamed);
+    let is_connecting = process.shared().borrow().is_connecting();
+    let given_up = process.layer_error().filter(|_| is_connecting);
     let problem = match (waited, process.exit()) {
         (Err(err), _) => StartError::Runtime(Box::new(err)),
+        (Ok(_), Exit::Alive) if given_up.is_some() => {
+            let source = given_up.expect("it was looked at just now");
+            StartError::Handshake { address, source }
+        }
         (Ok(_), Exit::Failed(Failure::Sys(source))) => {
             StartError::Sys { address: Some(address), source }
         }
@@ -163,6 +169,10 @@ fn connected(process: Process, waited: Result<bool, Error>) -> Result<Process, S
         (Ok(false), _) => return Ok(process),
     };
     rt.engine_mut().abandon(process.shared());
+    if matches!(problem, StartError::Handshake { .. }) {
+        // Its peer hears why, also when nobody waits for anything any more.
+        rt.let_go();
+    }
     rt.nudge();
     Err(problem)
 }

@@ -557,6 +557,16 @@ impl Runtime {
     ///
     /// As [`run`](Self::run); [`Error::NoSuchProcess`] for a process of another runtime.
     pub fn next_event_of(&self, process: &Process, timeout: Duration) -> Result<Option<Event>> {
+        self.next_event_unless(process, timeout, || false)
+    }
+
+    /// The same; `None` also when `over` says so and nothing more is there.
+    pub(crate) fn next_event_unless(
+        &self,
+        process: &Process,
+        timeout: Duration,
+        over: impl Fn() -> bool,
+    ) -> Result<Option<Event>> {
         self.owns(process)?;
         let depth = Depth::enter(self)?;
         let deadline = self.deadline(timeout);
@@ -565,7 +575,7 @@ impl Runtime {
         let admit = |p: &Inside, input: bool| {
             p.id() == id && p.phase() != Phase::Listen || has_takers(p, input)
         };
-        let over = || process.exit() != Exit::Alive;
+        let over = || process.exit() != Exit::Alive || over();
         let pulled = self.pull(Some(&admit), deadline, |untaken| untaken == process, over)?;
         depth.leave(pulled.map(|(_, event)| event))
     }
@@ -621,7 +631,11 @@ impl Runtime {
         others: impl Fn(&Inside, bool) -> bool,
     ) -> Result<bool> {
         let depth = Depth::enter(self)?;
-        let connecting = || process.shared().borrow().is_connecting();
+        // A handshake that was given up is over, however long its peer takes to hang up.
+        let connecting = || {
+            let p = process.shared().borrow();
+            p.is_connecting() && p.layer_error().is_none()
+        };
         let id = process.id();
         // No longer than it connects: its first input is for whoever started it.
         let admit = |p: &Inside, input: bool| others(p, input) || p.id() == id && p.is_connecting();
@@ -660,7 +674,7 @@ impl Runtime {
     }
 
     /// After the deletion of a server: has the reactor close its socket now, so that the address is
-    /// free. What else comes waits for the next wait, which also shows if the reactor is unusable.
+    /// free; and after a handshake that was given up: has the last word of it sent. What else comes waits for the next wait, which also shows if the reactor is unusable.
     pub(crate) fn let_go(&self) {
         drop(self.flush());
     }

@@ -78,7 +78,8 @@ pub struct Opened {
     pub kind: StreamKind,
     /// Why it is not, if it was to be if possible.
     pub error: Option<Unencrypted>,
-    /// What came behind the dialogue already, in clear only.
+    /// What came behind the dialogue already: the first bytes of the process's input. What came in clear
+    /// is here only if the stream is.
     pub leftover: Vec<u8>,
 }
 
@@ -94,6 +95,7 @@ pub struct StreamBuilder {
     layers: Option<Rc<dyn Layers>>,
     shell_command: Option<String>,
     within: Duration,
+    step_within: Option<Duration>,
 }
 
 impl Runtime {
@@ -140,6 +142,7 @@ impl Runtime {
             layers: None,
             shell_command: None,
             within: WITHIN,
+            step_within: None,
         }
     }
 }
@@ -196,6 +199,13 @@ impl StreamBuilder {
         self
     }
 
+    /// How long each step of it may take: the connection, each response however it comes in, each
+    /// handshake. The limit of the whole holds as well. Default: only that one.
+    pub const fn step_within(mut self, within: Duration) -> Self {
+        self.step_within = Some(within);
+        self
+    }
+
     /// Connects, or starts the shell, and holds the dialogue, serving everybody else meanwhile.
     ///
     /// # Errors
@@ -210,7 +220,8 @@ impl StreamBuilder {
             self.params = self.params.tls_available(false);
         }
         let opening = Opening::new(&self.rt, &self, self.params.clone(), self.within)?;
-        let (process, outcome) = opening.layers(self.layers.clone()).open()?;
+        let opening = opening.layers(self.layers.clone()).step_within(self.step_within);
+        let (process, outcome) = opening.open()?;
         let DialogueOutcome { greeting, capabilities, kind, error, leftover, .. } = outcome;
         Ok(Opened { process, greeting, capabilities, kind, error, leftover })
     }
@@ -255,7 +266,9 @@ pub(crate) struct Opening<'a> {
     kind: StreamType,
     dialogue: Dialogue,
     layers: Option<Rc<dyn Layers>>,
+    /// Of the whole.
     deadline: Tick,
+    step_within: Option<Duration>,
 }
 
 impl<'a> Opening<'a> {
@@ -268,7 +281,8 @@ impl<'a> Opening<'a> {
     ) -> Result<Self, DialogueError> {
         let (kind, dialogue) = (params.kind(), Dialogue::new(params)?);
         let deadline = rt.engine().reactor().now().after(within);
-        Ok(Self { rt, opener, kind, dialogue, layers: None, deadline })
+        let (layers, step_within) = (None, None);
+        Ok(Self { rt, opener, kind, dialogue, layers, deadline, step_within })
     }
 
     /// By what it is encrypted, if it comes to that.
@@ -276,28 +290,57 @@ impl<'a> Opening<'a> {
         Self { layers, ..self }
     }
 
+    /// How long each step may take, if not as long as the whole.
+    pub(crate) fn step_within(self, step_within: Option<Duration>) -> Self {
+        Self { step_within, ..self }
+    }
+
     /// Connects and holds the dialogue.
     pub(crate) fn open(self) -> Result<(Process, DialogueOutcome), OpenStreamError> {
         let process = self.connect()?;
-        let mut under_way = UnderWay { opening: self, process, is_open: false };
+        let step = self.step_deadline();
+        let mut under_way = UnderWay { opening: self, process, step, is_open: false };
         let outcome = under_way.hold()?;
         under_way.is_open = true;
         Ok((under_way.process.clone(), outcome))
     }
 
     fn connect(&self) -> Result<Process, OpenStreamError> {
-        self.opener.connect(self.left())
+        self.opener.connect(self.step_deadline().since(self.now()))
     }
 
-    fn left(&self) -> Duration {
-        self.deadline.since(self.rt.engine().reactor().now())
+    fn now(&self) -> Tick {
+        self.rt.engine().reactor().now()
     }
+
+    /// Until when a step that begins now may take.
+    fn step_deadline(&self) -> Tick {
+        let within = |within| self.now().after(within).min(self.deadline);
+        self.step_within.map_or(self.deadline, within)
+    }
+}
+
+/// Stands for clear text that a handshake has met with: the dialogue looks at none of it.
+const CLEAR_TEXT: &[u8] = b"?";
+
+/// Whether a handshake failed since what came was no handshake.
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+fn is_clear_text(err: &SharedError) -> bool {
+    err.downcast() == Some(&crate::tls::HandshakeFailure::NotTls)
+}
+
+/// The same for layers that are not ours: they cannot say.
+#[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc")))]
+const fn is_clear_text(_: &SharedError) -> bool {
+    false
 }
 
 /// A dialogue under way.
 struct UnderWay<'a> {
     opening: Opening<'a>,
     process: Process,
+    /// Until when what is awaited now may take.
+    step: Tick,
     is_open: bool,
 }
 
@@ -305,7 +348,8 @@ struct UnderWay<'a> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if !self.is_open {
-            self.process.delete_with(CloseHow::Now);
+            self.drop_connection();
+            self.opening.rt.let_go();
         }
     }
 }
@@ -320,8 +364,9 @@ impl UnderWay<'_> {
                     Step::Send(bytes) => drop(self.opening.opener.send(&self.process, bytes)?),
                     Step::StartTls => self.secure(),
                     Step::Reconnect => {
-                        self.process.delete_with(CloseHow::Now);
+                        self.drop_connection();
                         self.process = self.opening.connect()?;
+                        self.step = self.opening.step_deadline();
                     }
                     Step::Done(outcome) => return Ok(outcome),
                     Step::Failed(failure) => return Err(failure.into()),
@@ -348,6 +393,15 @@ impl UnderWay<'_> {
         }
     }
 
+    /// Ends the connection; a handshake that was given up says so, everything else is of no use any more.
+    fn drop_connection(&self) {
+        let how = match self.process.layer_error() {
+            Some(_) => CloseHow::Flush { within: self.process.limits().flush_within },
+            None => CloseHow::Now,
+        };
+        self.process.delete_with(how);
+    }
+
     /// Begins the handshake.
     fn secure(&mut self) {
         let Some(layers) = self.opening.layers.clone() else {
@@ -363,30 +417,47 @@ impl UnderWay<'_> {
 
     /// Waits for what the dialogue waits for, and returns what input it took.
     fn listen(&mut self) -> Result<Option<Input>, OpenStreamError> {
-        let next = self.opening.rt.next_event_of(&self.process, self.opening.left())?;
+        let awaited = self.opening.dialogue.stage();
+        let left = self.step.since(self.opening.now());
+        // A handshake that was given up is over, however long its peer takes to hang up.
+        let shakes = awaited == Some(Stage::Handshake);
+        let given_up = || shakes && self.process.layer_error().is_some();
+        let next = self.opening.rt.next_event_unless(&self.process, left, given_up)?;
+        let over = given_up() || !self.process.is_live();
         let dialogue = &mut self.opening.dialogue;
+        let mut taken = None;
         match next {
             Some(Event::Input(input)) => {
                 dialogue.receive(&input);
-                return Ok(Some(input));
+                taken = Some(input);
             }
             Some(Event::Secured) => dialogue.tls_done(),
             Some(Event::Broken { .. } | Event::Deleted | Event::Ended { .. }) => self.ended(),
             Some(_) => {}
-            None if self.process.is_live() => dialogue.timed_out(),
-            None => self.ended(),
+            None if over => self.ended(),
+            None => dialogue.timed_out(),
         }
-        Ok(None)
+        // No stage of a dialogue follows itself.
+        if self.opening.dialogue.stage() != awaited {
+            self.step = self.opening.step_deadline();
+        }
+        Ok(taken)
     }
 
     fn ended(&mut self) {
-        let dialogue = &mut self.opening.dialogue;
-        let is_handshake = dialogue.stage() == Some(Stage::Handshake);
+        let opening = &mut self.opening;
+        let shakes = opening.dialogue.stage() == Some(Stage::Handshake);
+        let dialogue = &mut opening.dialogue;
         match self.process.layer_error() {
-            Some(err) if is_handshake && self.opening.opener.may_fall_back(&err) => {
+            // Whether clear text came with the answer or a moment later is up to the network, and what
+            // comes of it should not be.
+            Some(err) if shakes && is_clear_text(&err) && opening.kind != StreamType::Tls => {
+                dialogue.receive(CLEAR_TEXT);
+            }
+            Some(err) if shakes && opening.opener.may_fall_back(&err) => {
                 dialogue.tls_failed(err.to_string());
             }
-            Some(err) if is_handshake => dialogue.tls_refused(err.to_string()),
+            Some(err) if shakes => dialogue.tls_refused(err.to_string()),
             // In TLS 1.3 a server says only later that it does not like its client.
             Some(err) => dialogue.peer_broke(err.to_string()),
             None => dialogue.peer_closed(),

@@ -3,9 +3,10 @@
 //!
 //! [`contract`](mod@contract) holds the reactor's own contract and the rig that drives it; [`rig`]
 //! the same for the processes of the public crate; [`swarm`] runs the simulation under many seeds;
-//! [`transcript`] runs the scenarios that Emacs has run, [`front`] what the front must refuse; [`certificates`] makes what TLS needs;
-//! [`child`] runs a test in a process of its own; [`watch`] ends one that is stuck; `seccomp` takes
-//! system calls away, on Linux; [`mod@check`] says what holds for every input, here and for the fuzzer.
+//! [`transcript`] runs the scenarios that Emacs has run, [`front`] what the front must refuse; [`child`] runs a test in
+//! a process of its own; [`watch`] ends one that is stuck; `program` runs programs and `seccomp` takes system calls
+//! away, on Linux; [`others`] finds programs of other people; [`certificates`] and [`pki`] make what TLS needs;
+//! [`mod@check`] says what holds for every input, here and for the fuzzer.
 //! The tests themselves are in `tests/`, a file for each group of points. Nothing here is part of the
 //! library.
 
@@ -14,6 +15,10 @@ pub mod check;
 pub mod child;
 pub mod contract;
 pub mod front;
+pub mod others;
+pub mod pki;
+#[cfg(target_os = "linux")]
+pub mod program;
 pub mod rig;
 #[cfg(target_os = "linux")]
 pub mod seccomp;

@@ -6,14 +6,15 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    time::Duration,
 };
 
 use netproc::{
     CertificateProblem, Exit, Failure, HandshakeFailure, Input, Process, Reason, ServerBuilder,
     StartError, Status, TlsClient, TlsIdentity, TlsServer, TlsTrust, TlsVersion,
     stream::{
-        DialogueParams, OpenStreamError, Protocol, ServerDialogue, ServerProtocol, ServerStep,
-        StreamKind, StreamType,
+        DialogueParams, DialogueReason, OpenStreamError, Protocol, ServerDialogue, ServerProtocol,
+        ServerStep, Stage, StreamKind, StreamType,
     },
 };
 use netproc_tests::{conformance, contract::pattern, rig::Rig};
@@ -258,8 +259,109 @@ conformance!(a_silent_server_costs_no_more_than_the_time_given, |rig| {
     let port = server.contact().local().port().ok_or("a port")?;
     let opened = rig.rt.open_stream("s", "127.0.0.1", port);
     let opened = opened.dialogue(Protocol::Smtp.params(StreamType::Network, "me.example"));
-    let refused = opened.within(std::time::Duration::from_millis(50)).start();
+    let refused = opened.within(Duration::from_millis(50)).start();
     assert!(matches!(refused, Err(OpenStreamError::Dialogue(_))), "{refused:?}");
     assert_eq!(rig.rt.get_process("s"), None);
+    Ok(())
+});
+
+conformance!(text_in_clear_that_comes_a_moment_later_is_as_fatal, |rig| {
+    let proof = Proof::new()?;
+    for kind in [StreamType::StartTls, StreamType::Network] {
+        let server = rig.rt.server("mail").on_accept(|_, connection| {
+            let said = RefCell::new(Vec::new());
+            connection.send("220 hello\r\n")?;
+            connection.set_filter(move |connection, input| {
+                said.borrow_mut().extend_from_slice(&input);
+                // What is no line by now is the client's hello.
+                let answer = match said.take() {
+                    told if told.starts_with(b"EHLO") => "250 STARTTLS\r\n",
+                    told if told == b"STARTTLS\r\n" => "220 go\r\n",
+                    _ => "250 injected, and more of it\r\n",
+                };
+                connection.send(answer)
+            });
+            Ok::<_, netproc::SendError>(())
+        });
+        let server = server.start()?;
+        let port = server.contact().local().port().ok_or("a port")?;
+        let opened = rig.rt.open_stream("s", "127.0.0.1", port);
+        let opened = opened.dialogue(Protocol::Smtp.params(kind, "me.example"));
+        let refused = opened.layers(proof.client("localhost")?).start();
+        let Err(OpenStreamError::Dialogue(failure)) = refused else {
+            return Err(format!("{refused:?}").into());
+        };
+        assert_eq!(failure.reason, DialogueReason::ClearTextAfterStartTls, "{kind:?}");
+        server.delete();
+        rig.settle();
+    }
+    Ok(())
+});
+
+conformance!(on (sim): steps_have_a_limit_each_and_the_whole_has_one, |rig| {
+    let minute = Duration::from_secs(60);
+    // It takes a minute for each answer, and sends nothing but what it was told to repeat.
+    let server = rig.rt.server("slow").on_accept(move |_, connection| {
+        let later = move |connection: &Process, text: &'static str| {
+            let id = connection.id();
+            connection.runtime().run_after(minute, move |rt| {
+                if let Some(connection) = rt.process_by_id(id) {
+                    let _ = connection.send(text);
+                }
+            });
+        };
+        later(connection, "220 hello\r\n");
+        connection.set_filter(move |connection, _| later(connection, "250 no more\r\n"));
+    });
+    let server = server.start()?;
+    let port = server.contact().local().port().ok_or("a port")?;
+    let open = |step: u64, whole: u64| {
+        let opened = rig.rt.open_stream("s", "127.0.0.1", port);
+        let opened = opened.dialogue(Protocol::Smtp.params(StreamType::Network, "me.example"));
+        opened.step_within(Duration::from_secs(step)).within(Duration::from_secs(whole)).start()
+    };
+    assert!(open(61, 1000).is_ok(), "two steps of a minute each");
+    for (step, whole, stage) in
+        [(59, 1000, Stage::Greeting), (61, 90, Stage::Capabilities), (1000, 59, Stage::Greeting)]
+    {
+        let Err(OpenStreamError::Dialogue(failure)) = open(step, whole) else {
+            return Err(format!("{step} {whole}: it was opened").into());
+        };
+        assert_eq!(failure.reason, DialogueReason::TimedOut(stage), "{step} {whole}");
+    }
+    Ok(())
+});
+
+conformance!(a_handshake_that_is_given_up_is_over_though_its_peer_stays, |rig| {
+    let proof = Proof::new()?;
+    // It speaks first, in clear, and never hangs up.
+    let server = rig.rt.server("plain").on_accept(|_, it| it.send("220 hello\r\n"));
+    let server = server.filter(|_, _| {}).sentinel(|_, _| {}).half_open(true).start()?;
+    let tls = proof.client("localhost")?;
+    let refused = rig.client(&server).tls(tls.clone()).start();
+    let Err(StartError::Handshake { source, .. }) = refused else {
+        return Err(format!("{refused:?}").into());
+    };
+    assert_eq!(source.downcast(), Some(&HandshakeFailure::NotTls));
+    let client = rig.client(&server).tls(tls).nowait(true).start()?;
+    rig.until("failed", || client.status() == Status::Failed);
+    assert!(matches!(client.exit(), Exit::Failed(Failure::Handshake(_))));
+    Ok(())
+});
+
+conformance!(sending_on_a_connection_that_was_given_up_is_harmless, |rig| {
+    let (proof, other) = (Proof::new()?, Proof::new()?);
+    let tls = TlsServer::builder(proof.identity.clone()).demand_clients(other.trust).build()?;
+    let server = rig.server().tls(tls).start()?;
+    // A client of 1.3 is done before the server has looked for its certificate, and may send on.
+    let client = rig.client(&server).tls(proof.client("localhost")?).start()?;
+    while client.is_live() {
+        let _ = client.send("more\n");
+        let _ = client.is_finished() || client.send_eof().is_err();
+        rig.turn();
+    }
+    assert_eq!(client.exit(), Exit::Broken(Reason::Corrupt));
+    let err = client.layer_error().ok_or("it was told why")?;
+    assert!(matches!(err.downcast(), Some(HandshakeFailure::Alert(_))), "{err}");
     Ok(())
 });

@@ -1,7 +1,7 @@
 //! The program `netproc` as a shell sees it: standard streams, signals, exit statuses.
 //!
-//! Invariant: every wait has a bound, and a program still running when its test ends is killed. The
-//! program is built here, since it needs a feature that this package does not turn on.
+//! Invariant: every wait has a bound, and a program still running when its test ends is killed. What it
+//! says under TLS is `program_tls`'s business.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -12,240 +12,27 @@ use std::{
         fd::OwnedFd,
         unix::net::{UnixDatagram, UnixListener, UnixStream},
     },
-    path::PathBuf,
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
-    sync::{
-        LazyLock,
-        mpsc::{Receiver, channel},
-    },
-    thread,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use netproc::Backend;
-use netproc_tests::{child::handing_over, rig::PATIENCE};
+use netproc_tests::{
+    child::handing_over,
+    program::{PROGRAM, Run, accept, backends, listen, listener, local, pattern, program, silence},
+    rig::PATIENCE,
+};
 use nix::{
     fcntl::OFlag,
     libc::linger,
     sys::{
-        signal::{Signal, kill},
-        socket::{
-            setsockopt,
-            sockopt::{Linger, ReceiveTimeout},
-        },
-        time::{TimeVal, TimeValLike as _},
+        signal::Signal,
+        socket::{setsockopt, sockopt::Linger},
     },
-    unistd::{Pid, pipe2},
+    unistd::pipe2,
 };
-use serde_json::Value;
-use tempfile::TempDir;
-
-/// The program, built once into the folder this test was built into.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let test = std::env::current_exe().expect("a test knows its own file");
-    let target = test.ancestors().nth(3).expect("a test is in TARGET/PROFILE/deps");
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "-p", "netproc", "--features", "cli", "--bin", "netproc"])
-        .args(["--message-format", "json", "--target-dir"])
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("cargo is where it was when it built this test");
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let messages = String::from_utf8(built.stdout).expect("JSON is UTF-8");
-    let messages = messages
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).expect("cargo writes JSON"));
-    let mut program =
-        messages.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
-    program.next_back().expect("a program was built")
-});
-
-/// A run of the program.
-struct Run {
-    child: Pid,
-    input: Option<ChildStdin>,
-    output: Receiver<Vec<u8>>,
-    errors: Receiver<Vec<u8>>,
-    /// What came on standard output and was not asked for yet.
-    heard: Vec<u8>,
-    ended: Receiver<ExitStatus>,
-    reaped: bool,
-}
-
-/// What is left of a run.
-struct Left {
-    code: Option<i32>,
-    output: Vec<u8>,
-    errors: String,
-}
-
-/// The program, to be started with these arguments.
-fn program(args: &[&str]) -> Command {
-    let mut command = Command::new(&*PROGRAM);
-    command.args(args).env_remove("NETPROC_BACKEND");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-impl Run {
-    fn new(args: &[&str]) -> Self {
-        Self::of(program(args))
-    }
-
-    fn of(mut command: Command) -> Self {
-        let mut child = command.spawn().expect("the program was built");
-        // What goes elsewhere is at its end here.
-        let output = child.stdout.take().map_or_else(|| channel().1, collect);
-        let errors = child.stderr.take().map_or_else(|| channel().1, collect);
-        let input = child.stdin.take();
-        let pid = Pid::from_raw(i32::try_from(child.id()).expect("the system calls it a pid_t"));
-        let (heard, ended) = (Vec::new(), reap(child));
-        Self { child: pid, input, output, errors, heard, ended, reaped: false }
-    }
-
-    /// Writes `bytes` to standard input beside what else is done, then ends it.
-    fn feed(&mut self, bytes: Vec<u8>) {
-        let mut input = self.input.take().expect("fed once");
-        // A program that ends early takes no more; its status tells.
-        thread::spawn(move || input.write_all(&bytes));
-    }
-
-    /// Waits until this much has come on standard output.
-    fn hear(&mut self, len: usize) -> Vec<u8> {
-        while self.heard.len() < len {
-            self.heard.extend(self.output.recv_timeout(PATIENCE).expect("there is more output"));
-        }
-        self.heard.drain(..len).collect()
-    }
-
-    /// The next line of standard output.
-    fn line(&mut self) -> String {
-        let end = loop {
-            if let Some(end) = self.heard.iter().position(|&byte| byte == b'\n') {
-                break end;
-            }
-            self.heard.extend(self.output.recv_timeout(PATIENCE).expect("there is more output"));
-        };
-        let line = self.hear(end + 1);
-        String::from_utf8(line).expect("a line is text").trim_end().into()
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(self.child, signal).expect("it was not waited for yet");
-    }
-
-    /// Waits for the end of the program and of what it says.
-    fn end(mut self) -> Left {
-        drop(self.input.take());
-        let code = self.ended.recv_timeout(PATIENCE).expect("the program ends").code();
-        self.reaped = true;
-        let mut output = std::mem::take(&mut self.heard);
-        output.extend(self.output.iter().flatten());
-        let errors: Vec<u8> = self.errors.iter().flatten().collect();
-        Left { code, output, errors: String::from_utf8(errors).expect("complaints are text") }
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        if !self.reaped && self.ended.try_recv().is_err() {
-            // It may have ended just now.
-            let _ = kill(self.child, Signal::SIGKILL);
-        }
-    }
-}
-
-impl Left {
-    #[track_caller]
-    fn check(&self, code: i32, complaint: &str) {
-        assert_eq!(self.code, Some(code), "{}", self.errors);
-        assert!(self.errors.contains(complaint), "{complaint:?} in {:?}", self.errors);
-        let panicked = self.errors.contains("panicked");
-        assert!(!panicked && self.errors.lines().count() <= 1, "{}", self.errors);
-    }
-
-    /// All was well, and nothing was said about it.
-    #[track_caller]
-    fn check_well(&self) {
-        assert_eq!((self.code, self.errors.as_str()), (Some(0), ""));
-    }
-}
-
-/// Reads all there is, piece by piece, on a thread.
-fn collect(mut from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
-    let (tell, told) = channel();
-    thread::spawn(move || {
-        let mut piece = vec![0; 1 << 16];
-        while let Ok(len @ 1..) = from.read(&mut piece) {
-            if tell.send(piece[..len].to_vec()).is_err() {
-                return;
-            }
-        }
-    });
-    told
-}
-
-fn reap(mut child: Child) -> Receiver<ExitStatus> {
-    let (tell, told) = channel();
-    // Nobody listens any more when the test has failed.
-    thread::spawn(move || child.wait().map(|status| tell.send(status)));
-    told
-}
-
-/// The names of the backends of this machine, each of which must do the same.
-fn backends() -> &'static [String] {
-    static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
-        // On a thread of its own: the system interrupts whoever has used a ring to clear up behind
-        // it, and a read with a time limit does not go on after that.
-        let found = thread::spawn(Backend::available).join().expect("looking does not panic");
-        found.iter().map(ToString::to_string).collect()
-    });
-    &NAMES
-}
-
-/// An echo server on these endpoints, with the lines it printed.
-fn listen(backend: &str, endpoints: &[&str]) -> (Run, Vec<String>) {
-    let mut run = Run::new(&[&["listen", "--echo", "--backend", backend][..], endpoints].concat());
-    let lines = endpoints.iter().map(|_| run.line()).collect();
-    (run, lines)
-}
 
 fn connect(backend: &str, endpoint: &str) -> Run {
     Run::new(&["connect", "--backend", backend, endpoint])
-}
-
-/// Bytes of which no two stretches look alike.
-fn pattern(len: usize) -> Vec<u8> {
-    let next = |state: &u32| Some(state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
-    std::iter::successors(Some(1), next).map(|state| state.to_be_bytes()[0]).take(len).collect()
-}
-
-/// An endpoint in `folder`.
-fn local(scheme: &str, folder: &TempDir) -> String {
-    format!("{scheme}:{}", folder.path().join(scheme).display())
-}
-
-/// A listening socket of the test, and its endpoint.
-fn listener() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    // Bounds accepting.
-    let patience = TimeVal::seconds(i64::try_from(PATIENCE.as_secs()).expect("seconds"));
-    setsockopt(&listener, ReceiveTimeout, &patience).expect("a socket has this option");
-    let endpoint = listener.local_addr().expect("it is bound").to_string();
-    (listener, endpoint)
-}
-
-fn accept(listener: &TcpListener) -> TcpStream {
-    let (peer, _) = listener.accept().expect("the program connects");
-    peer.set_read_timeout(Some(PATIENCE)).expect("a socket has this option");
-    peer
-}
-
-/// An input that has nothing yet, and its other end.
-fn silence() -> (File, Stdio) {
-    let (read, write) = pipe2(OFlag::O_CLOEXEC).expect("there are descriptors");
-    (File::from(write), read.into())
 }
 
 #[test]
@@ -347,7 +134,7 @@ fn connect_complains_once_about_each_trouble_with_packets() {
         let endpoint = local("unixgram", &folder);
         let wait = ["connect", "--wait", "0.5", "--backend", backend, &endpoint];
         let mut run = Run::new(&wait);
-        let mut input = run.input.take().unwrap();
+        let mut input = run.take_input();
         input.write_all(b"heard").unwrap();
         assert_eq!(peer.recv(&mut [0; 9]).unwrap(), 5);
         // Not closed: a program just being started may have the same socket for a moment.
@@ -609,7 +396,7 @@ fn connect_puts_characters_together_that_its_input_cuts() {
         let args = ["connect", "--coding", "latin-1", "--backend", backend, &endpoint];
         let mut run = Run::new(&args);
         let mut peer = accept(&listener);
-        let mut input = run.input.take().unwrap();
+        let mut input = run.take_input();
         for (piece, sent) in
             [(&b"a\xE2"[..], &b"a"[..]), (b"\x82\xAC\xC3", b" "), (b"\xA9", b"\xE9")]
         {

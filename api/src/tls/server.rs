@@ -68,6 +68,7 @@ impl TlsServer {
         TlsServerBuilder {
             identity,
             by_name: Vec::new(),
+            others: Vec::new(),
             clients: Clients::Ignored,
             common: Common::default(),
         }
@@ -102,6 +103,7 @@ enum Clients {
 pub struct TlsServerBuilder {
     identity: TlsIdentity,
     by_name: Vec<(String, TlsIdentity)>,
+    others: Vec<TlsIdentity>,
     clients: Clients,
     common: Common,
 }
@@ -111,6 +113,13 @@ impl TlsServerBuilder {
     /// The last one given for a name counts.
     pub fn identity_for(mut self, server_name: impl Into<String>, identity: TlsIdentity) -> Self {
         self.by_name.push((server_name.into(), identity));
+        self
+    }
+
+    /// Shows `identity` to clients that ask for any name its certificate is for, if none was set for that
+    /// name. The first one given that fits counts; the identity the server began with comes before all.
+    pub fn another_identity(mut self, identity: TlsIdentity) -> Self {
+        self.others.push(identity);
         self
     }
 
@@ -151,7 +160,9 @@ impl TlsServerBuilder {
         for (name, identity) in self.by_name {
             by_name.insert(checked_name(&name, &identity)?, Arc::clone(identity.certified()));
         }
-        let resolver = Resolver { first: Arc::clone(self.identity.certified()), by_name };
+        let first = Arc::clone(self.identity.certified());
+        let others = self.others.iter().map(|it| Arc::clone(it.certified())).collect();
+        let resolver = Resolver { first, by_name, others };
         let builder =
             ServerConfig::builder_with_details(provider().into(), Arc::clone(&self.common.clock))
                 .with_protocol_versions(&versions)
@@ -197,13 +208,16 @@ fn checked_name(name: &str, identity: &TlsIdentity) -> Result<String, TlsError> 
         let problem = ServerNameProblem::Address;
         return Err(TlsError::ServerName { name: name.into(), problem });
     }
-    identity
-        .certified()
-        .end_entity_cert()
-        .and_then(ParsedCertificate::try_from)
-        .and_then(|certificate| verify_server_name(&certificate, &parsed))
-        .map_err(|_| TlsError::NotForName(name.into()))?;
+    if !is_for(identity.certified(), &parsed) {
+        return Err(TlsError::NotForName(name.into()));
+    }
     Ok(failure::text(&parsed))
+}
+
+/// Whether the certificate is for this name.
+fn is_for(certified: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    let parsed = certified.end_entity_cert().and_then(ParsedCertificate::try_from);
+    parsed.and_then(|certificate| verify_server_name(&certificate, name)).is_ok()
 }
 
 /// Picks the certificate by the name asked for.
@@ -211,12 +225,27 @@ fn checked_name(name: &str, identity: &TlsIdentity) -> Result<String, TlsError> 
 struct Resolver {
     first: Arc<CertifiedKey>,
     by_name: HashMap<String, Arc<CertifiedKey>>,
+    others: Vec<Arc<CertifiedKey>>,
+}
+
+impl Resolver {
+    /// The one that is shown to whoever asks for `name`, in small letters.
+    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        if let Some(found) = self.by_name.get(name) {
+            return Some(found);
+        }
+        if self.others.is_empty() {
+            return None;
+        }
+        let name = ServerName::try_from(name).ok()?;
+        std::iter::once(&self.first).chain(&self.others).find(|it| is_for(it, &name))
+    }
 }
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let asked = hello.server_name().map(str::to_ascii_lowercase);
-        let found = asked.as_ref().and_then(|name| self.by_name.get(name));
+        let found = asked.as_deref().and_then(|name| self.find(name));
         ASKED_FOR.set(asked);
         Some(Arc::clone(found.unwrap_or(&self.first)))
     }

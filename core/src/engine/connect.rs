@@ -362,6 +362,13 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     /// Ends a blocking start that failed or was given up: the process leaves without an event.
     pub fn abandon(&mut self, process: &Shared<H>) {
-        self.end(process, machine::Event::Deleted, Exit::Deleted, Some(CloseHow::Now));
+        let p = process.borrow();
+        // The layer's last word goes out in the background.
+        let how = match p.layer_failed {
+            Some(_) => CloseHow::Flush { within: p.limits.flush_within },
+            None => CloseHow::Now,
+        };
+        drop(p);
+        self.end(process, machine::Event::Deleted, Exit::Deleted, Some(how));
     }
 }

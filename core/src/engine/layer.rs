@@ -4,7 +4,7 @@
 //! inbox has only what the process may read; a process is connected when its layer is. What a layer
 //! makes of events goes through the inbox, in order.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use super::{Admit, Delivery, Engine};
 use crate::{
@@ -24,6 +24,10 @@ pub(super) const WIRE_LEN_MAX: u64 = 32 * 1024;
 
 /// The most payloads and inputs that the engine keeps room for between two crossings of a layer.
 const CROSSINGS_KEPT_MAX: usize = 64;
+
+/// How long the last word of a layer that gave up may take to get to the peer, and the peer to hang up;
+/// nobody is told of the end before.
+const ALERT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why a connection cannot get a layer. Nothing has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -132,7 +136,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let mut p = process.borrow_mut();
         p.layer_failed.get_or_insert(err);
         self.put_wire(&mut p, sock);
-        self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
+        let within = p.limits.flush_within.min(ALERT_WITHIN);
+        self.reactor.close(sock, CloseHow::Flush { within });
     }
 
     /// Whether handshakes have begun since the last look.

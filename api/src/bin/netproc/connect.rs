@@ -4,11 +4,15 @@
 //! no characters there go through as they are, both ways. `--crlf` sends CR LF whatever line end the
 //! coding names; what comes is always read by the coding's own.
 //!
+//! With `--tls` or `--starttls` nothing of standard input is sent before TLS stands and the server has
+//! proved its name.
+//!
 //! Exit status: 0 when the connection ended in order, 1 when there was none to begin with, 2 when an
-//! error broke it or bytes stayed unsent, 3 when nothing moved for the time `--wait` gives. Whatever
+//! error broke it, it was cut, or bytes stayed unsent, 3 when nothing moved for the time `--wait` gives. Whatever
 //! is not 0 is explained in a line on standard error.
 
 mod input;
+mod open;
 mod stdio;
 
 use std::{
@@ -23,12 +27,10 @@ use std::{
 };
 
 use clap::Args;
-use netproc::{
-    Address, Backend, Coding, Error, Event, Input, LineEnd, Process, Reason, Runtime, StartError,
-    SysError,
-};
+use netproc::{Backend, Coding, Event, Input, LineEnd, Process, Reason, Runtime, SysError, Text};
 
-use crate::{Context, Outcome, complain, endpoint::Endpoint, say};
+use self::open::NotOpened;
+use crate::{Context, Outcome, complain, endpoint::Endpoint, say, tls};
 
 /// How a talk ended.
 #[derive(Debug)]
@@ -63,7 +65,7 @@ const LATE: u8 = 3;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 the connection ended in order, 1 there was none, \
-    2 an error broke it or bytes stayed unsent, 3 nothing moved for the time --wait gives.")]
+    2 an error broke it, it was cut, or bytes stayed unsent, 3 nothing moved for the time --wait gives.")]
 pub(crate) struct Arguments {
     /// auto, uring, epoll, kqueue or poll.
     #[arg(long, default_value = "auto", value_name = "B")]
@@ -78,6 +80,8 @@ pub(crate) struct Arguments {
     /// send the other. Standard input and output are then UTF-8 text. Without it bytes are bytes.
     #[arg(long, value_name = "NAME")]
     coding: Option<Coding>,
+    #[command(flatten)]
+    tls: tls::Client,
     /// HOST:PORT, [IPV6]:PORT, PORT, udp:HOST:PORT, unix:PATH, unixgram:PATH, seqpacket:PATH or
     /// abstract:NAME.
     #[arg(value_name = "ENDPOINT")]
@@ -126,15 +130,29 @@ impl Talk {
     /// Hands input on to standard output.
     fn hear(&self, process: &Process, output: &File, input: &Input) {
         self.moved.set(Instant::now());
-        let written = match input.text() {
-            None => stdio::write_all(output, input),
-            Some(text) => {
-                let mut utf8 = Vec::with_capacity(text.byte_len());
-                Coding::default().encoder().encode(text, &mut utf8);
-                stdio::write_all(output, &utf8)
-            }
-        };
-        match written {
+        match input.text() {
+            None => self.write(process, output, input),
+            Some(text) => self.write_text(process, output, text),
+        }
+    }
+
+    /// The same for what came right behind a dialogue; a character that it cuts stays cut.
+    fn hear_early(&self, process: &Process, output: &File, bytes: &[u8]) {
+        let Some(coding) = process.coding() else { return self.write(process, output, bytes) };
+        let (mut decoder, mut text) = (coding.decoder(), Text::new());
+        decoder.decode(bytes, &mut text);
+        decoder.finish(&mut text);
+        self.write_text(process, output, &text);
+    }
+
+    fn write_text(&self, process: &Process, output: &File, text: &Text) {
+        let mut utf8 = Vec::with_capacity(text.byte_len());
+        Coding::default().encoder().encode(text, &mut utf8);
+        self.write(process, output, &utf8);
+    }
+
+    fn write(&self, process: &Process, output: &File, bytes: &[u8]) {
+        match stdio::write_all(output, bytes) {
             Ok(()) => {}
             // Whoever read our output is gone: nobody is left to talk for.
             Err(err) if err.kind() == ErrorKind::BrokenPipe => self.end(process, End::InOrder),
@@ -151,14 +169,13 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         troubles: RefCell::default(),
     });
     let output = stdio::unbuffered(std::io::stdout())?;
-    let process = match start(&rt, arguments, output, &talk) {
-        Err(Error::Start(
-            err @ (StartError::TimedOut { .. } | StartError::LookupTimedOut { .. }),
-        )) if arguments.wait.is_some() => {
-            complain(&err);
+    let process = match open::open(&rt, arguments, output, &talk) {
+        Ok(process) => process,
+        Err(NotOpened::Late(err)) => {
+            complain(&*err);
             return Ok(ExitCode::from(LATE));
         }
-        started => started?,
+        Err(NotOpened::Failed(err)) => return Err(err),
     };
     if let Some(wait) = arguments.wait {
         watch(&rt, process.clone(), Rc::clone(&talk), wait);
@@ -180,7 +197,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         } else if let Event::Trouble(err) = event {
             sentinel_talk.trouble(&endpoint, *err);
         } else if let Event::Broken { reason, unsent } = event {
-            sentinel_talk.end(process, end(*reason, *unsent));
+            sentinel_talk.end(process, end(process, *reason, *unsent));
         }
     });
     process.notify_drained();
@@ -188,46 +205,13 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     Ok(talk.ended.get().unwrap_or(&End::InOrder).tell(&arguments.endpoint))
 }
 
-fn end(reason: Reason, unsent: u64) -> End {
-    match (reason, unsent) {
-        (Reason::End, 0) => End::InOrder,
-        (reason, 0) => End::Broken(reason.to_string()),
-        (reason, unsent) => End::Broken(format!("{reason}, {unsent} bytes stayed unsent")),
-    }
-}
-
-fn start(
-    rt: &Runtime,
-    arguments: &Arguments,
-    output: File,
-    talk: &Rc<Talk>,
-) -> netproc::Result<Process> {
-    let talk = Rc::clone(talk);
-    let mut client = arguments
-        .endpoint
-        .client(rt, "connect")
-        .filter(move |process, input| talk.hear(process, &output, &input));
-    if let Some(coding) = arguments.coding() {
-        client = client.coding(coding);
-    }
-    if arguments.endpoint.is_datagram() && arguments.endpoint.file().is_some() {
-        client = client.local(reply_address()?);
-    }
-    if let Some(wait) = arguments.wait {
-        client = client.within(wait);
-    }
-    Ok(client.start()?)
-}
-
-/// A name for this end of a local packet socket: without one the peer could not answer.
-fn reply_address() -> netproc::Result<Address> {
-    let name = format!("netproc-connect-{}", std::process::id());
-    let path = if cfg!(target_os = "linux") {
-        format!("\0{name}")
-    } else {
-        std::env::temp_dir().join(name).to_string_lossy().into_owned()
+fn end(process: &Process, reason: Reason, unsent: u64) -> End {
+    let text = match (reason, process.layer_error()) {
+        (Reason::End, _) if unsent == 0 => return End::InOrder,
+        (Reason::Corrupt, Some(err)) => err.to_string(),
+        (reason, _) => reason.to_string(),
     };
-    Ok(Address::local(path).map_err(StartError::from)?)
+    End::Broken(if unsent == 0 { text } else { format!("{text}, {unsent} bytes stayed unsent") })
 }
 
 /// Ends the talk when nothing has moved for `wait`.

@@ -3,7 +3,9 @@
 
 use std::{fmt, str::FromStr};
 
-use netproc::{Address, ClientBuilder, Family, Kind, Process, Runtime, ServerBuilder};
+use netproc::{
+    Address, ClientBuilder, Family, Kind, Process, Runtime, ServerBuilder, stream::StreamBuilder,
+};
 
 /// What an endpoint comes to: a kind of socket, and where.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +31,9 @@ enum Place {
     Path(String),
 }
 
+/// The host of an endpoint that names none, as Emacs calls it.
+const LOCAL: &str = "local";
+
 /// Every word with what it means; the first is what stands for itself.
 const SCHEMES: [(&str, Scheme); 6] = [
     ("tcp", Scheme::Tcp),
@@ -51,6 +56,28 @@ impl Endpoint {
     /// Whether it is packets without a connection, which has no end to wait for.
     pub(crate) fn is_datagram(&self) -> bool {
         self.kind() == Kind::Datagram
+    }
+
+    /// Whether it is a stream of bytes.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.kind() == Kind::Stream
+    }
+
+    /// The host by the name its certificate would have; a local socket has none.
+    pub(crate) fn host(&self) -> Option<&str> {
+        match &self.place {
+            Place::Host(host, _) if host == LOCAL => Some("localhost"),
+            Place::Host(host, _) => Some(host),
+            Place::Path(_) => None,
+        }
+    }
+
+    /// Begins a stream named `name` to this endpoint, which has a host and a port.
+    pub(crate) fn stream(&self, rt: &Runtime, name: &str) -> Option<StreamBuilder> {
+        match &self.place {
+            Place::Host(host, port) => Some(rt.open_stream(name, host, *port)),
+            Place::Path(_) => None,
+        }
     }
 
     /// How many bytes a client sends at once: on a stream what is worth a read, else one packet. One
@@ -159,7 +186,7 @@ fn split(text: &str) -> Result<(&str, &str), String> {
         return rest.split_once("]:").ok_or_else(|| format!("{text:?}: [IPV6]:PORT expected"));
     }
     match text.rsplit_once(':') {
-        None => Ok(("local", text)),
+        None => Ok((LOCAL, text)),
         Some((host, _)) if host.contains(':') => {
             Err(format!("{text:?}: write an IPv6 address in brackets, [::1]:PORT"))
         }

@@ -2,7 +2,10 @@
 //! signal.
 //!
 //! With `--coding` what comes is decoded and what goes back encoded again, so that a pair of systems
-//! converts; bytes that are no characters come back as they are.
+//! converts; bytes that are no characters come back as they are. With `--tls` or `--starttls` the echo
+//! is inside TLS, and what cannot be put there is not served.
+
+mod starttls;
 
 use std::{
     fs,
@@ -14,7 +17,7 @@ use std::{
 
 use clap::Args;
 use netproc::{
-    Backend, Coding, ExternalSocket, Limits, Process, Runtime, ServerBuilder, StartError,
+    Backend, Coding, ExternalSocket, Input, Limits, Process, Runtime, ServerBuilder, StartError,
 };
 use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
@@ -25,6 +28,7 @@ use crate::{
     Context, Outcome,
     endpoint::{self, Endpoint},
     say,
+    tls::{self, Service},
 };
 
 /// How long a peer may take to read what was echoed after it has ended its own direction.
@@ -46,6 +50,8 @@ pub(crate) struct Arguments {
     /// only on those of that name. Endpoints may be given as well, before it or behind another option.
     #[arg(long, value_name = "NAME", num_args = 0..=1)]
     external: Option<Option<String>>,
+    #[command(flatten)]
+    tls: tls::Server,
     /// HOST:PORT, [IPV6]:PORT, PORT (0 is any free one), udp:HOST:PORT, unix:PATH, unixgram:PATH,
     /// seqpacket:PATH or abstract:NAME.
     #[arg(required_unless_present = "external", value_name = "ENDPOINT")]
@@ -53,22 +59,23 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let service = arguments.tls.service(&arguments.endpoints)?;
     raise_descriptor_limit();
     let rt = Runtime::builder().backend(arguments.backend).build()?;
     say_fallback(&rt, arguments.backend);
     let mut limits = Limits::default();
     limits.flush_within = FLUSH_WITHIN;
+    let kind = Echo { limits, coding: arguments.coding, service };
     let mut files = Vec::new();
     let mut bound = Vec::new();
     if let Some(name) = &arguments.external {
-        for server in external(&rt, name.as_deref(), limits, arguments.coding)? {
+        for server in external(&rt, name.as_deref(), &kind)? {
             bound.push(endpoint::written(&server));
         }
     }
     for endpoint in &arguments.endpoints {
         let server = endpoint.server(&rt, "echo");
-        let server =
-            start(server, limits, arguments.coding).map_err(|err| explain(endpoint, err))?;
+        let server = kind.start(server).map_err(|err| explain(endpoint, err))?;
         files.extend(endpoint.file().and_then(SocketFile::of));
         bound.push(endpoint.bound(&server));
     }
@@ -121,8 +128,7 @@ fn explain(endpoint: &Endpoint, err: netproc::Error) -> Context {
 fn external(
     rt: &Runtime,
     name: Option<&str>,
-    limits: Limits,
-    coding: Option<Coding>,
+    kind: &Echo,
 ) -> Result<Vec<Process>, Box<dyn std::error::Error>> {
     let mut sockets = netproc::external_sockets();
     sockets.retain(|socket| name.is_none_or(|name| socket.name == name));
@@ -133,32 +139,45 @@ fn external(
     let serve = |socket: ExternalSocket| {
         let server = rt.server("echo").kind(socket.kind).external_socket(&socket.name);
         let what = || format!("the socket {:?} on {}", socket.name, socket.local);
-        start(server, limits, coding).map_err(|err| Context::new(what(), err).into())
+        kind.start(server).map_err(|err| Context::new(what(), err).into())
     };
     sockets.into_iter().map(serve).collect()
 }
 
-fn start(
-    server: ServerBuilder,
+/// What every server here does.
+struct Echo {
     limits: Limits,
     coding: Option<Coding>,
-) -> netproc::Result<Process> {
-    let mut server = server.limits(limits).backlog(4096);
-    if let Some(coding) = coding {
-        server = server.coding(coding);
-    }
-    // The end of a connection is of no interest here; without a sentinel it would be kept for
-    // whoever pulls events.
-    let server = server.sentinel(|_, _| {});
-    // A reply that cannot go out is the peer's loss: it is gone, or a packet has no way back.
-    let server = server.filter(|process, input| {
-        if let Some(text) = input.text() {
-            let _ = process.send_text(text);
-        } else {
-            let _ = process.send(input);
+    service: Service,
+}
+
+impl Echo {
+    fn start(&self, server: ServerBuilder) -> netproc::Result<Process> {
+        let mut server = server.limits(self.limits).backlog(4096);
+        if let Some(coding) = self.coding {
+            server = server.coding(coding);
         }
-    });
-    Ok(server.start()?)
+        // The end of a connection is of no interest here; without a sentinel it would be kept for
+        // whoever pulls events.
+        let server = server.sentinel(|_, _| {});
+        let server = match self.service.clone() {
+            Service::Clear => server.filter(echo),
+            Service::Tls(tls) => server.tls(tls).filter(echo),
+            Service::StartTls(protocol, tls) => {
+                server.on_accept(move |_, client| starttls::begin(client, protocol, tls.clone()))
+            }
+        };
+        Ok(server.start()?)
+    }
+}
+
+/// A reply that cannot go out is the peer's loss: it is gone, or a packet has no way back.
+fn echo(process: &Process, input: Input) {
+    if let Some(text) = input.text() {
+        let _ = process.send_text(text);
+    } else {
+        let _ = process.send(input);
+    }
 }
 
 /// A server for everybody should not stop at the 1,024 descriptors a shell allows at first.

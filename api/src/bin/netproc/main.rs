@@ -8,10 +8,11 @@ mod demo;
 mod endpoint;
 mod listen;
 mod probe;
+mod tls;
 
 use std::{error::Error, fmt, io::Write as _, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 /// Network processes as Emacs has them, on io_uring where it works.
 #[derive(Debug, Parser)]
@@ -47,6 +48,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Ends the program as it does for wrong arguments, where what is wrong is how they go together.
+fn refuse(what: &dyn fmt::Display) -> ! {
+    Arguments::command().error(ErrorKind::ArgumentConflict, what).exit()
 }
 
 /// What a subcommand comes to: an exit status, or an error that becomes status 1.

@@ -109,6 +109,35 @@ fn a_server_that_has_not_got_the_name_shows_its_first_certificate() {
 }
 
 #[test]
+fn another_identity_is_shown_for_every_name_it_is_for() {
+    let authority = Authority::new("root");
+    let first = authority.identity(&["a.example", "both.example"]);
+    let named = authority.identity(&["named.b.example"]);
+    let other = authority.identity(&["*.b.example", "both.example"]);
+    let last = authority.identity(&["x.b.example", "c.example"]);
+    let server = TlsServer::builder(first.clone())
+        .another_identity(other.clone())
+        .another_identity(last.clone())
+        .identity_for("named.b.example", named.clone())
+        .build()
+        .unwrap();
+    let cases = [
+        ("a.example", &first),
+        ("both.example", &first),
+        ("X.b.example", &other),
+        ("named.b.example", &named),
+        ("c.example", &last),
+    ];
+    for (name, identity) in cases {
+        let pair = Pair::established(&authority.client(name), &server);
+        assert_eq!(pair.client.info().peer_chain()[0], identity.chain().next().unwrap(), "{name}");
+    }
+    let client = TlsClient::dangerous_unverified("d.example").build().unwrap();
+    let pair = Pair::established(&client, &server);
+    assert_eq!(pair.client.info().peer_chain()[0], first.chain().next().unwrap(), "none fits");
+}
+
+#[test]
 fn clients_show_their_certificate_when_they_are_asked() {
     let (authority, stranger) = (Authority::new("root"), Authority::new("stranger"));
     let server = |clients: &str| {

@@ -56,7 +56,7 @@ fn smtp(name: &str, words: Option<&[&str]>) -> (Answer, String) {
             (Answer::Only, format!("250-{name}\r\n250-PIPELINING\r\n250 STARTTLS\r\n"))
         }
         "HELO" if !has_none => (Answer::Only, format!("250 {name}\r\n")),
-        "STARTTLS" if has_none => (Answer::StartTls, "220 2.0.0 Ready to start TLS\r\n".into()),
+        "STARTTLS" if has_none => (Answer::StartTls, "220 go ahead\r\n".into()),
         "EHLO" | "HELO" | "STARTTLS" => {
             (Answer::Only, "501 5.5.4 Syntax error in parameters\r\n".into())
         }

@@ -1,0 +1,143 @@
+//! From the arguments to a connection that may be spoken on: in clear, under TLS, or after a dialogue.
+//!
+//! Invariant: what was asked to be encrypted is so, to a server that has proved its name, or there is no
+//! connection; nothing of standard input was sent by then.
+
+use std::{fs::File, rc::Rc, time::Duration};
+
+use netproc::{
+    Address, Process, Runtime, StartError, TlsClient,
+    stream::{DialogueReason, OpenStreamError, Opened, Protocol, StreamType},
+};
+
+use super::{Arguments, Talk};
+use crate::{
+    Context,
+    endpoint::Endpoint,
+    say,
+    tls::{Speech, agreed},
+};
+
+/// How long a dialogue may take as a whole, unless `--wait` is longer.
+const DIALOGUE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Why there is no connection.
+pub(super) enum NotOpened {
+    /// The time that `--wait` gives was over.
+    Late(Box<dyn std::error::Error>),
+    /// Anything else.
+    Failed(Box<dyn std::error::Error>),
+}
+
+impl<E: Into<Box<dyn std::error::Error>>> From<E> for NotOpened {
+    fn from(err: E) -> Self {
+        Self::Failed(err.into())
+    }
+}
+
+/// Opens the connection; what comes on it goes to `output`, once the runtime runs.
+pub(super) fn open(
+    rt: &Runtime,
+    arguments: &Arguments,
+    output: File,
+    talk: &Rc<Talk>,
+) -> Result<Process, NotOpened> {
+    let speech = arguments.tls.speech(&arguments.endpoint)?;
+    let process = match speech {
+        Speech::Clear => start(rt, arguments, None)?,
+        Speech::Tls(tls) => start(rt, arguments, Some(tls))?,
+        Speech::StartTls(protocol, tls) => {
+            let opened = dialogue(rt, arguments, protocol, tls)?;
+            if arguments.tls.verbose {
+                say_told(&arguments.endpoint, "greeting", opened.greeting.as_deref());
+                say_told(&arguments.endpoint, "capabilities", opened.capabilities.as_deref());
+            }
+            if let Some(coding) = arguments.coding() {
+                opened.process.set_coding(coding)?;
+            }
+            talk.hear_early(&opened.process, &output, &opened.leftover);
+            opened.process
+        }
+    };
+    if let (true, Some(info)) = (arguments.tls.verbose, process.tls_info()) {
+        say(&format_args!("{}: {}", arguments.endpoint, agreed(&info)));
+    }
+    let talk = Rc::clone(talk);
+    process.set_filter(move |process, input| talk.hear(process, &output, &input));
+    Ok(process)
+}
+
+fn start(
+    rt: &Runtime,
+    arguments: &Arguments,
+    tls: Option<TlsClient>,
+) -> Result<Process, NotOpened> {
+    let mut client = arguments.endpoint.client(rt, "connect");
+    if let Some(tls) = tls {
+        client = client.tls(tls);
+    }
+    if let Some(coding) = arguments.coding() {
+        client = client.coding(coding);
+    }
+    if arguments.endpoint.is_datagram() && arguments.endpoint.file().is_some() {
+        client = client.local(reply_address()?);
+    }
+    if let Some(wait) = arguments.wait {
+        client = client.within(wait);
+    }
+    match client.start() {
+        Ok(process) => Ok(process),
+        Err(err @ (StartError::TimedOut { .. } | StartError::LookupTimedOut { .. }))
+            if arguments.wait.is_some() =>
+        {
+            Err(NotOpened::Late(err.into()))
+        }
+        Err(err) => Err(err.into()),
+    }
+}
+
+/// Says what a server has told, on one line.
+fn say_told(endpoint: &Endpoint, what: &str, told: Option<&[u8]>) {
+    if let Some(told) = told {
+        say(&format_args!("{endpoint}: {what} {}", told.trim_ascii_end().escape_ascii()));
+    }
+}
+
+/// Holds the dialogue of `protocol`.
+fn dialogue(
+    rt: &Runtime,
+    arguments: &Arguments,
+    protocol: Protocol,
+    tls: TlsClient,
+) -> Result<Opened, NotOpened> {
+    let endpoint = &arguments.endpoint;
+    let params = protocol.params(StreamType::StartTls, arguments.tls.name(endpoint));
+    let stream = endpoint.stream(rt, "connect").ok_or("--starttls needs a host")?;
+    let mut stream = stream.dialogue(params).layers(tls).within(DIALOGUE_WITHIN);
+    if let Some(wait) = arguments.wait {
+        stream = stream.within(wait.max(DIALOGUE_WITHIN)).step_within(wait);
+    }
+    let err = match stream.start() {
+        Ok(opened) => return Ok(opened),
+        Err(err) => err,
+    };
+    let too_late = |reason: &DialogueReason| matches!(reason, DialogueReason::TimedOut(_));
+    let is_late = matches!(
+        &err,
+        OpenStreamError::Start(StartError::TimedOut { .. } | StartError::LookupTimedOut { .. })
+    ) || matches!(&err, OpenStreamError::Dialogue(failure) if too_late(&failure.reason));
+    let what = Context::new(endpoint.to_string(), err);
+    let late = is_late && arguments.wait.is_some();
+    Err(if late { NotOpened::Late(what.into()) } else { what.into() })
+}
+
+/// A name for this end of a local packet socket: without one the peer could not answer.
+fn reply_address() -> netproc::Result<Address> {
+    let name = format!("netproc-connect-{}", std::process::id());
+    let path = if cfg!(target_os = "linux") {
+        format!("\0{name}")
+    } else {
+        std::env::temp_dir().join(name).to_string_lossy().into_owned()
+    };
+    Ok(Address::local(path).map_err(StartError::from)?)
+}
