@@ -34,6 +34,7 @@ mod buffers;
 mod close;
 #[cfg(target_os = "linux")]
 mod cqe;
+mod dial;
 #[cfg(target_os = "linux")]
 mod error;
 #[cfg(target_os = "linux")]
