@@ -34,6 +34,7 @@ mod buffers;
 mod close;
 #[cfg(target_os = "linux")]
 mod cqe;
+#[cfg(target_os = "linux")]
 mod dial;
 #[cfg(target_os = "linux")]
 mod error;
@@ -47,6 +48,7 @@ mod listener;
 mod message;
 #[cfg(target_os = "linux")]
 mod packets;
+#[cfg(target_os = "linux")]
 mod pipes;
 #[cfg(target_os = "linux")]
 mod probe;
