@@ -10,8 +10,9 @@ use netproc_core::reactor::{CloseHow, Event, Op, Role, SysError};
 
 use crate::{
     batch::Batch,
+    dial::Dial,
     io::{Alarm, Io},
-    sock::{Dial, Finish, Output, Phase, Sock},
+    sock::{Finish, Output, Phase, Sock},
     token::OpKind,
 };
 

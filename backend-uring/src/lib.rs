@@ -35,6 +35,8 @@ mod close;
 #[cfg(target_os = "linux")]
 mod cqe;
 #[cfg(target_os = "linux")]
+mod dial;
+#[cfg(target_os = "linux")]
 mod error;
 #[cfg(target_os = "linux")]
 mod foreign;
@@ -46,6 +48,7 @@ mod listener;
 mod message;
 #[cfg(target_os = "linux")]
 mod packets;
+#[cfg(target_os = "linux")]
 mod pipes;
 #[cfg(target_os = "linux")]
 mod probe;

@@ -3,7 +3,8 @@
 //! Invariant: methods of the owner only change wants; [`Sock::settle`] compares wants with what is in
 //! the kernel and submits the difference; completions change what is in the kernel and yield events.
 //! At most one operation of each kind is in flight, so bytes cannot overtake each other. How a socket
-//! ends is in [`crate::close`]; accepting, which makes new sockets, in [`crate::reactor`].
+//! ends is in [`crate::close`], connecting in [`crate::dial`]; accepting, which makes new sockets, in
+//! [`crate::reactor`].
 
 use std::{
     os::fd::{AsRawFd as _, RawFd},
@@ -16,13 +17,13 @@ use netproc_core::{
     pool::Buf,
     reactor::{Event, Kind, Op, Payload, Role, SockId, SysError, Tick},
     slots::Key,
-    socket::local_addr,
 };
-use socket2::{SockAddr, Socket};
+use socket2::Socket;
 
 use crate::{
     batch::Batch,
     cqe::Completion,
+    dial::Dialing,
     io::{Alarm, Io},
     message::Message,
     pipes::Pipes,
@@ -30,8 +31,6 @@ use crate::{
     token::{OpKind, Token},
 };
 
-/// How long a local connect that found the backlog full waits before it tries again.
-const CONNECT_RETRY: Duration = Duration::from_millis(10);
 /// How long a local packet that found its receiver's queue full waits.
 const PACKET_RETRY: Duration = Duration::from_millis(20);
 
@@ -85,19 +84,6 @@ pub(crate) enum Finish {
     No,
     Wanted,
     Done,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Dial {
-    Ready,
-    InFlight,
-    Waiting,
-}
-
-/// Whom a connecting socket calls; boxed, as the kernel reads the address.
-pub(crate) struct Dialing {
-    pub(crate) to: SockAddr,
-    pub(crate) state: Dial,
 }
 
 /// One entry of the reactor's table.
@@ -253,52 +239,6 @@ impl Sock {
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.phase == Phase::Ending && self.in_flight == 0
-    }
-
-    fn dial(&mut self, io: &mut Io) {
-        let (fd, token) = (self.raw(), self.token(OpKind::Connect));
-        let Some(dialing) = &mut self.dialing else { return };
-        if dialing.state == Dial::Ready {
-            dialing.state = Dial::InFlight;
-            let sqe = sqe::connect(fd, &dialing.to, token);
-            self.submit(io, &sqe);
-        }
-    }
-
-    pub(crate) fn on_connect(&mut self, completion: &Completion, io: &mut Io, out: &mut Batch<'_>) {
-        io.mark(self);
-        let Some(dialing) = &mut self.dialing else { return };
-        dialing.state = Dial::Ready;
-        if self.phase != Phase::Connecting {
-            return;
-        }
-        match completion.count() {
-            Ok(_) | Err(libc::EISCONN) => {
-                let to = self.dialing.take().expect("looked at above").to;
-                if self.is_own_peer(&to, io) {
-                    return self.fail(Op::Connect, libc::ECONNREFUSED);
-                }
-                if self.muted {
-                    self.phase = Phase::Flushing;
-                } else {
-                    self.phase = Phase::Open;
-                    out.push(Event::Connected { id: self.id() });
-                }
-            }
-            Err(libc::EINTR | libc::ECANCELED) => {}
-            Err(libc::EAGAIN) if dialing.to.is_unix() => {
-                dialing.state = Dial::Waiting;
-                io.set_timer_in(self, Alarm::Retry, CONNECT_RETRY);
-            }
-            Err(errno) => self.fail(Op::Connect, errno),
-        }
-    }
-
-    /// Whether a connect to a port nobody listens on met itself, as TCP allows.
-    fn is_own_peer(&self, to: &SockAddr, io: &mut Io) -> bool {
-        let Some(to) = to.as_socket() else { return false };
-        io.counters.syscalls += 1;
-        local_addr(&self.fd).is_ok_and(|local| local == Address::from(to))
     }
 
     /// Starts the one send that may be in flight, over as much of the queue as it can take.

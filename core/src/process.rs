@@ -3,11 +3,13 @@
 //! Invariant: `phase` is assigned in `Process::apply` and nowhere else. A process never calls a
 //! reactor; the engine does, and lends it out through [`Shared`], one short borrow at a time.
 
+mod child;
+
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
 use crate::{
     address::Address,
-    child::{ChildExit, ChildInfo, ChildSignal, ChildState, ProcessType},
+    child::{ChildExit, ChildSignal, ChildState, ProcessType},
     coding::{Coding, Decoder, Encoder, Text},
     contact::{Contact, Role},
     event::{Failure, Reason},
@@ -347,29 +349,6 @@ impl<H> Process<H> {
             None if self.deleted => 0,
             None => self.exit.status(),
         }
-    }
-
-    /// What it stands for.
-    #[must_use]
-    pub const fn process_type(&self) -> ProcessType {
-        self.process_type
-    }
-
-    /// What is known of its child, if it has one.
-    #[must_use]
-    pub fn child(&self) -> Option<&ChildInfo> {
-        self.child.as_ref().map(|child| &child.info)
-    }
-
-    /// Whether the end of its child is known, told or not.
-    pub(crate) fn child_has_ended(&self) -> bool {
-        self.child.as_ref().is_some_and(|child| child.end.is_some())
-    }
-
-    /// Whether there is something to tell of its child, and nothing in its inbox that comes first.
-    pub(crate) fn has_child_news(&self) -> bool {
-        let news = self.child.as_ref().is_some_and(|child| !child.news.is_empty());
-        news && !self.busy && !self.inbox.front().is_some_and(|event| self.admits_next(event))
     }
 
     /// Its contact as of the last event delivered.

@@ -132,12 +132,12 @@ mod tests {
             let taken = if step % 2 == 0 { queue.pop_data_if(|_, buf| Some(buf[0])) } else { None };
             match taken {
                 Some((value, buf, lost)) => {
-                    assert_eq!((value, buf[0], lost), (step, step, step.into()))
+                    assert_eq!((value, buf[0], lost), (step, step, step.into()));
                 }
                 None => match queue.pop() {
                     Some(Event::Data { buf, .. }) => assert_eq!((buf[0], step % 2), (step, 1)),
                     other => {
-                        assert!(step % 3 == 0 && matches!(other, Some(Event::Connected { .. })))
+                        assert!(step % 3 == 0 && matches!(other, Some(Event::Connected { .. })));
                     }
                 },
             }

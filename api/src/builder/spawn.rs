@@ -207,7 +207,7 @@ impl SpawnBuilder {
         let made = list(&rt, start, errors, info, ends.own);
         // Even where it is killed at once, somebody has to wait for it.
         let tell = made.as_ref().ok().map(|shared| (rt.postbox(), shared.borrow().id()));
-        waiter.wait_for(Errand { pid, body, tell });
+        waiter.wait_for(Errand { body, tell });
         let process = Process::new(made?, rt);
         if stop {
             // It is ours and has just been started: nobody refuses.

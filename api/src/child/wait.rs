@@ -23,7 +23,6 @@ const STACK_LEN: usize = 128 << 10;
 
 /// Whom a thread waits for, and where it tells of it.
 pub(crate) struct Errand {
-    pub(crate) pid: i32,
     pub(crate) body: Arc<Body>,
     /// None for one that is to be reaped and nothing else.
     pub(crate) tell: Option<(Postbox, ProcessId)>,
@@ -82,7 +81,10 @@ impl Errand {
             sys::wait::{Id, WaitPidFlag, WaitStatus, waitid},
             unistd::Pid,
         };
-        let child = || Id::Pid(Pid::from_raw(self.pid));
+        let pid = self.body.lock().as_ref().map(|child| child.id().cast_signed());
+        // Nobody but this thread reaps it, so it is there.
+        let Some(pid) = pid else { return };
+        let child = || Id::Pid(Pid::from_raw(pid));
         let stops = WaitPidFlag::WSTOPPED | WaitPidFlag::WCONTINUED;
         loop {
             // What is seen is not taken: the number must stay the child's until the lock is held.

@@ -88,11 +88,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return false;
         }
         self.looking_up -= usize::from(looked_up);
-        if let Some(child) = &mut p.child {
-            self.children -= 1;
-            child.stopped_by = None;
-            child.news.clear();
-        }
+        self.children -= usize::from(p.forget_child_news());
         p.exit = exit;
         let connecting = p.connecting.take();
         let early = connecting.as_ref().map_or(0, |connecting| connecting.early_len);
