@@ -203,11 +203,12 @@ impl Load {
                     Err(err) => return Err(err),
                 }
             }
-            let left = connection.wanted - connection.asked;
-            if left == 0 {
+            if connection.asked == connection.wanted {
                 return Ok(());
             }
-            let bytes = self.pattern.at(index, connection.asked, left);
+            // Each request is written by itself, so it has records of its own.
+            let len = self.job.request_len() as u64;
+            let bytes = self.pattern.at(index, connection.asked, len - connection.asked % len);
             connection.asked += connection.tls.writer().write(bytes)? as u64;
         }
     }
