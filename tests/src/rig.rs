@@ -343,7 +343,7 @@ const ETC: [(&str, &str); 3] = [
     ("resolv.conf", "nameserver 127.0.0.1\noptions timeout:30 attempts:4\n"),
 ];
 
-/// As [`run`], in a process and a network of its own with the names of [`ETC`].
+/// As [`run`], in a process and a network of its own with names of its own.
 ///
 /// # Errors
 ///
