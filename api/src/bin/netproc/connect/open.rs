@@ -125,8 +125,7 @@ fn dialogue(
     let is_late = matches!(
         &err,
         OpenStreamError::Start(StartError::TimedOut { .. } | StartError::LookupTimedOut { .. })
-    )
-        || matches!(&err, OpenStreamError::Dialogue(failure) if too_late(&failure.reason));
+    ) || matches!(&err, OpenStreamError::Dialogue(failure) if too_late(&failure.reason));
     let what = Context::new(endpoint.to_string(), err);
     let late = is_late && arguments.wait.is_some();
     Err(if late { NotOpened::Late(what.into()) } else { what.into() })
