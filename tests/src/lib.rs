@@ -3,7 +3,7 @@
 //!
 //! [`contract`](mod@contract) holds the reactor's own contract and the rig that drives it; [`rig`]
 //! the same for the processes of the public crate; [`swarm`] runs the simulation under many seeds;
-//! [`transcript`] runs the scenarios that Emacs has run, [`front`] what the front must refuse; [`child`] runs a test in
+//! [`transcript`] runs the scenarios that Emacs has run, [`mod@front`] what the front must refuse; [`child`] runs a test in
 //! a process of its own; [`watch`] ends one that is stuck; `program` runs programs and `seccomp` takes system calls
 //! away, on Linux; [`others`] finds programs of other people; [`certificates`] and [`pki`] make what TLS needs;
 //! [`mod@check`] says what holds for every input, here and for the fuzzer.

@@ -2,9 +2,9 @@
 //!
 //! Emacs Lisp manual 28.2, "Asynchronous Processes", "Process Information", "Signals to Processes".
 
-use netproc::Value;
+use netproc::{Value, emacs::Emacs};
 use netproc_tests::{
-    lisp, scenario,
+    conformance, lisp, scenario,
     transcript::{Tr, number, q, sym},
 };
 
@@ -298,5 +298,18 @@ scenario!(on (poll epoll uring): real_process_start, |t| {
     t.f("kill-buffer", &["kb".into()]);
     gone(t, &p);
     t.state("buffer killed", &p);
+    Ok(())
+});
+
+conformance!(on (poll epoll uring): a_child_that_was_given_nothing_has_the_defaults, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let args = q(r#"(:name "x" :command ("true") :connection-type pipe)"#);
+    let made = emacs.call("make-process", args.items().unwrap_or_default())?;
+    for (function, default) in [
+        ("process-filter", "internal-default-process-filter"),
+        ("process-sentinel", "internal-default-process-sentinel"),
+    ] {
+        assert_eq!(emacs.call(function, std::slice::from_ref(&made))?, sym(default));
+    }
     Ok(())
 });

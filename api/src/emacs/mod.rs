@@ -152,7 +152,7 @@ pub const SUBRS: [Subr; 57] = [
     Subr::new("set-process-query-on-exit-flag", 2, 2, state::set_process_query_on_exit_flag),
     Subr::new("set-process-sentinel", 2, 2, state::set_process_sentinel),
     Subr::new("signal-process", 2, 3, child::signal_process),
-    Subr { min: 3, ..Subr::many("start-process", 0, child::start_process) },
+    Subr::many("start-process", 3, child::start_process),
     Subr::new("stop-process", 0, 2, child::stop_process),
 ];
 

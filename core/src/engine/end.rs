@@ -2,14 +2,14 @@
 //!
 //! Invariant: a process ends once; it leaves the list, and its name is free, before anybody is told.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use super::{Delivery, Engine, Owner};
 use crate::{
     child::{ChildExit, ProcessType},
     event::{Event, Failure, Reason},
     machine::{self, Phase},
-    process::{Exit, Shared},
+    process::{Exit, Process, Shared},
     reactor::{self, CloseHow, Op, Reactor, SockId, SysError},
 };
 
@@ -115,16 +115,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             // Before the close: the socket keeps the inode, and no stranger can be taken for it.
             file.remove();
         }
-        let how = how.unwrap_or_else(|| match (p.linger, sock) {
-            (Some(0), _) => CloseHow::Reset,
-            (Some(seconds), _) => {
-                CloseHow::Flush { within: std::time::Duration::from_secs(seconds.into()) }
-            }
-            (None, Some(sock)) if self.reactor.queued(sock) > 0 => {
-                CloseHow::Flush { within: p.limits.flush_within }
-            }
-            (None, _) => CloseHow::Now,
-        });
+        let how = how.unwrap_or_else(|| Self::lingers(&self.reactor, &p, sock));
         drop(p);
         if let Some(racing) = connecting.and_then(|connecting| connecting.racing) {
             self.end_race(*racing, sock);
@@ -152,6 +143,19 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             self.count_out(server);
         }
         true
+    }
+
+    /// How a socket ends when nobody said: what is queued goes out, within the time of the `linger` option
+    /// or of the limits.
+    fn lingers(reactor: &R, p: &Process<H>, sock: Option<SockId>) -> CloseHow {
+        match (p.linger, sock) {
+            (Some(0), _) => CloseHow::Reset,
+            (Some(seconds), _) => CloseHow::Flush { within: Duration::from_secs(seconds.into()) },
+            (None, Some(sock)) if reactor.queued(sock) > 0 => {
+                CloseHow::Flush { within: p.limits.flush_within }
+            }
+            (None, _) => CloseHow::Now,
+        }
     }
 
     /// A connection that was accepted but never born ends: with its server, or for want of a place.
