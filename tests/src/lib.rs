@@ -6,12 +6,14 @@
 //! [`transcript`] runs the scenarios that Emacs has run, [`mod@front`] what the front must refuse; [`child`] runs a test in
 //! a process of its own; [`watch`] ends one that is stuck; `program` runs programs and `seccomp` takes system calls
 //! away, on Linux; [`others`] finds programs of other people; [`certificates`] and [`pki`] make what TLS needs;
-//! [`mod@check`] says what holds for every input, here and for the fuzzer.
+//! [`mod@check`], [`check_dialogue`] and [`check_tls`] say what holds for every input, here and for the fuzzer.
 //! The tests themselves are in `tests/`, a file for each group of points. Nothing here is part of the
 //! library.
 
 pub mod certificates;
 pub mod check;
+pub mod check_dialogue;
+pub mod check_tls;
 pub mod child;
 pub mod contract;
 pub mod front;
