@@ -308,12 +308,11 @@ fn serve(dialogue: &mut ServerDialogue, served: &mut Served) {
     while let Some(step) = dialogue.poll() {
         let is_over = matches!(served.end, Some(ServerStep::Close | ServerStep::Failed(_)));
         assert!(!is_over, "{step:?} behind the end");
-        match step {
-            ServerStep::Send(bytes) => {
-                assert_eq!(served.end, None, "nothing is said behind the answer to STARTTLS");
-                served.sent.extend(bytes);
-            }
-            end => served.end = Some(end),
+        if let ServerStep::Send(bytes) = step {
+            assert_eq!(served.end, None, "nothing is said behind the answer to STARTTLS");
+            served.sent.extend(bytes);
+        } else {
+            served.end = Some(step);
         }
     }
 }

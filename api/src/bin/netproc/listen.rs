@@ -36,8 +36,9 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Send back whatever comes.
-    #[arg(long, required = true)]
+    /// Send back whatever comes. That is what it does in any case; it may be left out.
+    #[arg(long)]
+    #[expect(dead_code, reason = "there is nothing else to choose")]
     echo: bool,
     /// auto, uring, epoll, kqueue or poll.
     #[arg(long, default_value = "auto", value_name = "B")]
