@@ -182,7 +182,7 @@ conformance!(on (poll epoll uring): a_shell_speaks_for_the_server, |rig| {
     emacs.call("process-send-string", &[process.clone(), "more\n".into()]).map_err(|err| format!("{err:?}"))?;
     let said = "mail.example 25\ncan what\nmore\n";
     rig.until("its echo", || buffer.text().to_string_lossy() == said);
-    emacs.call("delete-process", &[process.clone()]).map_err(|err| format!("{err:?}"))?;
+    emacs.call("delete-process", std::slice::from_ref(&process)).map_err(|err| format!("{err:?}"))?;
     let refused = open("x; rm -r ~", "echo %s");
     assert!(refused.is_err(), "a host is not run");
     assert_eq!(rig.rt.process_list(), []);
