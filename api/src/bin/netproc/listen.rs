@@ -38,7 +38,6 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(600);
 pub(crate) struct Arguments {
     /// Send back whatever comes. That is what it does in any case; it may be left out.
     #[arg(long)]
-    #[expect(dead_code, reason = "there is nothing else to choose")]
     echo: bool,
     /// auto, uring, epoll, kqueue or poll.
     #[arg(long, default_value = "auto", value_name = "B")]
