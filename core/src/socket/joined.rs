@@ -3,14 +3,15 @@
 //! Invariant: every packet keeps its bounds. All pieces of a joined packet are of the length the system
 //! names, but for a shorter last one.
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Socket, Type};
 
 use crate::pool::Buf;
 
 /// Whether `socket` sends and receives packets of UDP.
 #[must_use]
 pub fn speaks_udp(socket: &Socket) -> bool {
-    let internet = matches!(socket.domain(), Ok(Domain::IPV4 | Domain::IPV6));
+    // The family of the address, even of none: not every system can be asked for the socket's own.
+    let internet = socket.local_addr().is_ok_and(|local| local.is_ipv4() || local.is_ipv6());
     internet && matches!(socket.r#type(), Ok(Type::DGRAM))
 }
 
