@@ -154,12 +154,18 @@ pub struct Packets {
     queue: VecDeque<Packet>,
     bytes: u64,
     /// Longer packets are not joined for the system to cut apart: it has refused that once.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) joined_len_max: usize,
 }
 
 impl Default for Packets {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, joined_len_max: usize::MAX }
+        Self {
+            queue: VecDeque::new(),
+            bytes: 0,
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            joined_len_max: usize::MAX,
+        }
     }
 }
 
