@@ -183,7 +183,8 @@ fn start(emacs: &Emacs, args: &Plist) -> Answer {
     let stderr = errors(emacs, args.get(":stderr"))?;
     let buffer = emacs.rt.buffer_argument(args).map_err(start)?;
     let coding = emacs.rt.coding_argument(args).map_err(start)?;
-    let (handlers, deaf) = make::handlers(args, buffer).map_err(start)?;
+    let (mut handlers, deaf) = make::handlers(args, buffer).map_err(start)?;
+    handlers.use_defaults();
     let apart = if stderr.is_some() { Stderr::Process } else { Stderr::Output };
     let builder = emacs.rt.spawn_process(name, &command[0]).args(&command[1..]);
     let builder = builder.connection_type(connection_type).stderr(apart);
