@@ -2,17 +2,20 @@
 //!
 //! Invariant: nothing touches the system before `start`, and a `start` that fails leaves nothing.
 //! Keywords that only some sockets have are in `builder/sockets.rs`, servers on sockets that somebody
-//! else has opened in `builder/external.rs`, clients of several addresses in `builder/race.rs`, children in
-//! `builder/spawn.rs`, how the arguments are shown in `builder/shown.rs`.
+//! else has opened in `builder/external.rs`, clients of several addresses in `builder/race.rs`, the PROXY
+//! protocol in `builder/proxied.rs`, children in `builder/spawn.rs`, how the arguments are shown in
+//! `builder/shown.rs`.
 
 mod external;
 mod places;
+mod proxied;
 mod race;
+mod service;
 mod shown;
 mod sockets;
 mod spawn;
 
-use std::{fmt, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use netproc_core::{
     address::{Address, Family},
@@ -22,14 +25,18 @@ use netproc_core::{
     layer::Layers,
     options::SockOption,
     output::Buffer,
-    plist::{Plist, Value},
+    plist::Plist,
     process::Limits,
+    proxy::{ProxyOut, TrustedProxies},
     reactor::{FileSpec, Kind},
 };
 
 use self::places::Places;
 pub(crate) use self::spawn::command_value;
-pub use self::spawn::{ConnectionType, SpawnBuilder, Stderr};
+pub use self::{
+    service::Service,
+    spawn::{ConnectionType, SpawnBuilder, Stderr},
+};
 use crate::{
     error::{ServiceProblem, StartError},
     handlers::{Filter, Handlers, Outcome, Output, Packets},
@@ -43,74 +50,6 @@ use crate::{
 const CONNECT_WITHIN: Duration = Duration::from_secs(60);
 /// Connections the system keeps for a server that has not accepted them yet.
 const BACKLOG: u32 = 1024;
-
-/// A port, the name of a service, or the path of a local socket.
-///
-/// # Examples
-///
-/// ```
-/// use netproc::Service;
-///
-/// assert_eq!(Service::from(80), Service::Port(80));
-/// assert_eq!(Service::from("/run/echo").to_string(), "/run/echo");
-/// ```
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Service {
-    /// Any free port: `:service t`. Servers only.
-    Any,
-    /// A port; 0 is any free one.
-    Port(u16),
-    /// The digits of a port; or a name that the system's table of services has for the kind of the
-    /// process (`"https"`, see services(5)); or the path of a local socket, where a leading NUL makes
-    /// the name abstract.
-    Name(String),
-}
-
-impl From<u16> for Service {
-    fn from(port: u16) -> Self {
-        Self::Port(port)
-    }
-}
-
-impl From<&str> for Service {
-    fn from(name: &str) -> Self {
-        Self::Name(name.into())
-    }
-}
-
-impl From<String> for Service {
-    fn from(name: String) -> Self {
-        Self::Name(name)
-    }
-}
-
-impl From<&std::path::Path> for Service {
-    /// Bytes that are not UTF-8 are replaced; give such a path as an [`Address`] instead.
-    fn from(path: &std::path::Path) -> Self {
-        Self::Name(path.to_string_lossy().into_owned())
-    }
-}
-
-impl fmt::Display for Service {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("t"),
-            Self::Port(port) => write!(f, "{port}"),
-            Self::Name(name) => f.write_str(name),
-        }
-    }
-}
-
-impl From<&Service> for Value {
-    fn from(service: &Service) -> Self {
-        match service {
-            Service::Any => Self::True,
-            Service::Port(port) => i64::from(*port).into(),
-            Service::Name(name) => name.as_str().into(),
-        }
-    }
-}
 
 /// What both builders collect.
 struct Common {
@@ -129,6 +68,8 @@ struct Common {
     stopped: bool,
     half_open: bool,
     layers: Option<Rc<dyn Layers>>,
+    trusted: Option<TrustedProxies>,
+    header: Option<Box<ProxyOut>>,
     limits: Limits,
     connected: bool,
     file: FileSpec,
@@ -152,6 +93,8 @@ impl Common {
             stopped: false,
             half_open: false,
             layers: None,
+            trusted: None,
+            header: None,
             limits: Limits::default(),
             connected: true,
             file: FileSpec::default(),
@@ -171,6 +114,7 @@ impl Common {
             // Ignored, it would send in clear what was to be encrypted.
             return Err(StartError::Incompatible("only streams have layers"));
         }
+        self.check_proxy()?;
         let mut coding = self.coding.transpose()?;
         if self.unibyte {
             let coding = coding.get_or_insert_default();
@@ -187,6 +131,8 @@ impl Common {
             handlers: self.handlers,
             coding,
             layers: self.layers,
+            trusted: self.trusted,
+            header: self.header,
             options: self.options,
             stopped: self.stopped,
             half_open: self.half_open,

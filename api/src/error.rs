@@ -15,6 +15,7 @@ use netproc_core::{
     event::Reason,
     options::OptionError,
     plist::PlistError,
+    proxy::ProxyOutError,
     reactor::{ConfigError, SysError},
     shared_error::SharedError,
     socket::AdoptError,
@@ -127,6 +128,9 @@ pub enum StartError {
     /// A bound that nothing can live with.
     #[error(transparent)]
     Limits(#[from] ConfigError),
+    /// A PROXY header that cannot be written.
+    #[error(transparent)]
+    ProxyHeader(#[from] ProxyOutError),
     /// Things that do not go together; the text says which.
     #[error("{0}")]
     Incompatible(&'static str),

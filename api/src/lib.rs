@@ -88,7 +88,7 @@ pub use netproc_core::{
     engine::{
         CredentialsError, DatagramAddressError, FinishError, SendError, SendTextError, UpgradeError,
     },
-    event::{Event, Failure, Input, LogEntry, Packet, Reason},
+    event::{Event, Failure, Input, LogEntry, Packet, ProxyRefusal, Reason},
     layer::{Layer, Layers},
     machine::Status,
     options::{OptionError, SockOption},
@@ -96,6 +96,10 @@ pub use netproc_core::{
     plist::{Plist, PlistError, Value},
     pool::Buf,
     process::{Crowded, Exit, Limits},
+    proxy::{
+        self, IpPrefix, IpPrefixError, ProxyHeader, ProxyHeaderError, ProxyOrigin, ProxyOut,
+        ProxyOutError, ProxyVersion, TrustedProxies, TrustedProxiesError,
+    },
     reactor::{CloseHow, Config, ConfigError, Counters, Credentials, Kind, Op, Payload, SysError},
     shared_error::SharedError,
     socket::AdoptError,

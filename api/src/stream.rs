@@ -17,6 +17,7 @@ use netproc_core::{
     engine::{SendError, UpgradeError},
     event::{Event, Input},
     layer::Layers,
+    proxy::ProxyOut,
     reactor::{CloseHow, Reactor as _, Tick},
     shared_error::SharedError,
 };
@@ -94,6 +95,7 @@ pub struct StreamBuilder {
     params: DialogueParams,
     layers: Option<Rc<dyn Layers>>,
     shell_command: Option<String>,
+    header: Option<ProxyOut>,
     within: Duration,
     step_within: Option<Duration>,
 }
@@ -141,6 +143,7 @@ impl Runtime {
             params: DialogueParams::new(StreamType::Plain),
             layers: None,
             shell_command: None,
+            header: None,
             within: WITHIN,
             step_within: None,
         }
@@ -193,6 +196,14 @@ impl StreamBuilder {
         self
     }
 
+    /// Sends a PROXY header before anything else, and again where the dialogue has to connect again; as
+    /// [`ClientBuilder::proxy_header`](crate::ClientBuilder::proxy_header). Default: none. A stream of the type
+    /// [`StreamType::Shell`] is refused one.
+    pub fn proxy_header(mut self, header: impl Into<ProxyOut>) -> Self {
+        self.header = Some(header.into());
+        self
+    }
+
     /// How long all of it may take: connecting, the dialogue, handshakes. Default 30 seconds.
     pub const fn within(mut self, within: Duration) -> Self {
         self.within = within;
@@ -230,12 +241,19 @@ impl StreamBuilder {
 impl Opener for StreamBuilder {
     fn connect(&self, within: Duration) -> Result<Process, OpenStreamError> {
         if self.params.kind() == StreamType::Shell {
+            if self.header.is_some() {
+                let why = "a program on pipes gets no PROXY header";
+                return Err(StartError::Incompatible(why).into());
+            }
             let template = self.shell_command.as_deref().ok_or(ShellCommandError::Missing)?;
             let command = shell::command(template, &self.host, &self.service)?;
             let shell = self.rt.spawn_process(&self.name, shell::SHELL);
             return Ok(shell.args(["-c", &command]).start()?);
         }
-        let client = self.rt.client(&self.name).host(&*self.host).service(self.service.clone());
+        let mut client = self.rt.client(&self.name).host(&*self.host).service(self.service.clone());
+        if let Some(header) = &self.header {
+            client = client.proxy_header(header.clone());
+        }
         Ok(client.within(within).start()?)
     }
 }

@@ -153,6 +153,8 @@ fn start(name: &str) -> Start<()> {
         handlers: (),
         coding: None,
         layers: None,
+        trusted: None,
+        header: None,
         options: Vec::new(),
         stopped: false,
         half_open: false,

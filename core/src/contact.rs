@@ -9,6 +9,7 @@ use std::{fmt, rc::Rc, sync::LazyLock};
 use crate::{
     address::{Address, Family},
     plist::{Plist, Value},
+    proxy::ProxyHeader,
     reactor::Credentials,
 };
 
@@ -50,6 +51,15 @@ pub struct Contact {
     local: Option<Address>,
     remote: Option<Address>,
     credentials: Option<Credentials>,
+    proxied: Option<Rc<Proxied>>,
+}
+
+/// A connection that a proxy has made for somebody.
+#[derive(PartialEq, Debug)]
+struct Proxied {
+    /// The address of the other end as it was.
+    by: Option<Address>,
+    header: ProxyHeader,
 }
 
 /// The whole list, as Lisp prints it: `Contact(:name "echo" :server t :service 7)`.
@@ -63,14 +73,15 @@ impl Contact {
     /// A contact of the arguments alone.
     #[must_use]
     pub fn new(role: Role, asked: Plist) -> Self {
-        Self { role, asked: Rc::new(asked), local: None, remote: None, credentials: None }
+        let asked = Rc::new(asked);
+        Self { role, asked, local: None, remote: None, credentials: None, proxied: None }
     }
 
     /// The contact of a connection that the owner of this one has accepted from `remote`.
     #[must_use]
     pub fn accepted(&self, local: Option<Address>, remote: Option<Address>) -> Self {
         let asked = Rc::clone(&self.asked);
-        Self { role: Role::Accepted, asked, local, remote, credentials: None }
+        Self { role: Role::Accepted, asked, local, remote, credentials: None, proxied: None }
     }
 
     /// The same with the address of this end.
@@ -107,6 +118,28 @@ impl Contact {
 
     pub(crate) const fn set_peer_credentials(&mut self, credentials: Credentials) {
         self.credentials = Some(credentials);
+    }
+
+    /// A proxy has said for whom it made the connection: the client it names is the other end from now on.
+    pub(crate) fn set_proxied(&mut self, header: ProxyHeader) {
+        let by = match header.source() {
+            Some(client) => self.remote.replace(client.clone()),
+            None => self.remote.clone(),
+        };
+        self.proxied = Some(Rc::new(Proxied { by, header }));
+    }
+
+    /// What the proxy in front has said of the connection, if the server wanted that.
+    #[must_use]
+    pub fn proxy_header(&self) -> Option<&ProxyHeader> {
+        self.proxied.as_ref().map(|proxied| &proxied.header)
+    }
+
+    /// The address at the other end of the wire: the proxy's where [`remote`](Self::remote) is that of the
+    /// client it names, else the same.
+    #[must_use]
+    pub fn wire_peer(&self) -> Option<&Address> {
+        self.proxied.as_ref().map_or(self.remote.as_ref(), |proxied| proxied.by.as_ref())
     }
 
     /// Who made a local connection, if anybody has asked the process for it.
@@ -197,6 +230,9 @@ impl Contact {
             let pid = Value::from(pid.map(i64::from));
             let list_of = [pid, i64::from(uid).into(), i64::from(gid).into()];
             list.push((":peer-credentials", Value::List(list_of.into())));
+        }
+        if let Some(proxied) = &self.proxied {
+            list.push((":proxied-by", address(&proxied.by)));
         }
         list
     }

@@ -11,6 +11,7 @@ use crate::{
     coding::Text,
     pool::Buf,
     process::Crowded,
+    proxy::ProxyHeaderError,
     reactor::{Payload, SysError},
     shared_error::SharedError,
 };
@@ -125,6 +126,8 @@ pub enum Failure {
     Sys(SysError),
     /// The handshake of the layer on top, such as TLS, failed.
     Handshake(SharedError),
+    /// It did not begin with a PROXY header that can be believed.
+    ProxyHeader(ProxyHeaderError),
     /// The host's name led to no address.
     Lookup {
         /// The host.
@@ -147,6 +150,7 @@ impl Failure {
         match self {
             Self::Sys(err) => err.errno.to_string(),
             Self::Handshake(err) => err.to_string(),
+            Self::ProxyHeader(err) => err.to_string(),
             Self::Lookup { host, .. } => format!("Name lookup of {host} failed"),
         }
     }
@@ -163,6 +167,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Sys(err) => write!(f, "{err}"),
             Self::Handshake(err) => write!(f, "the handshake failed: {err}"),
+            Self::ProxyHeader(err) => write!(f, "{err}"),
             Self::Lookup { host, source } => write!(f, "name look-up of {host} failed: {source}"),
         }
     }
@@ -304,6 +309,35 @@ pub enum LogEntry {
         /// with `Close`, how many connections were closed.
         count: u32,
     },
+    /// A connection to a server that wants PROXY headers was ended: it came from somebody else than a
+    /// proxy, or without a header that can be believed.
+    ProxyRefused {
+        /// Who was really at the other end.
+        from: Address,
+        /// What was wrong.
+        why: ProxyRefusal,
+        /// How many since the last entry, this one included.
+        count: u32,
+    },
+}
+
+/// Why a server that wants PROXY headers has ended a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ProxyRefusal {
+    /// It came from nobody whose headers are believed. It was closed unread.
+    Untrusted,
+    /// It came without a header, or with one that is none.
+    Header(ProxyHeaderError),
+}
+
+impl fmt::Display for ProxyRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Untrusted => f.write_str("no trusted proxy"),
+            Self::Header(err) => write!(f, "{err}"),
+        }
+    }
 }
 
 impl fmt::Display for LogEntry {
@@ -316,6 +350,9 @@ impl fmt::Display for LogEntry {
             }
             Self::Crowded { connections_max, crowded: Crowded::Close, count } => {
                 writeln!(f, "full with {connections_max} connections, {count} closed")
+            }
+            Self::ProxyRefused { from, why, .. } => {
+                writeln!(f, "refused from {}: {why}", Host(Some(from)))
             }
         }
     }

@@ -25,6 +25,7 @@ pub mod pipe;
 pub mod plist;
 pub mod pool;
 pub mod process;
+pub mod proxy;
 pub mod queue;
 pub mod reactor;
 #[cfg(unix)]

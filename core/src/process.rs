@@ -4,9 +4,11 @@
 //! reactor; the engine does, and lends it out through [`Shared`], one short borrow at a time.
 
 mod child;
+mod serving;
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
+pub(crate) use self::serving::Serving;
 use crate::{
     address::Address,
     child::{ChildExit, ChildSignal, ChildState, ProcessType},
@@ -19,7 +21,8 @@ use crate::{
     options::SockOption,
     outbox::Outbox,
     plist::Plist,
-    reactor::{self, ConfigError, Kind, Payload, SockId, SysError, Tick},
+    proxy::{HEADER_LEN_MOST, ProxyHeader, ProxyOut, V2_ADDRESSES_LEN_MAX},
+    reactor::{self, ConfigError, Kind, Payload, SockId, SysError},
     shared_error::SharedError,
     socket::BoundFile,
     table::ProcessId,
@@ -58,8 +61,11 @@ pub struct Limits {
     pub inbox_len_max: u64,
     /// How long queued bytes may take to go out after the end.
     pub flush_within: Duration,
-    /// How long the handshake of an accepted connection may take, if it has one.
+    /// How long the handshake of an accepted connection may take, if it has one; and its PROXY header,
+    /// before that.
     pub handshake_within: Duration,
+    /// The longest PROXY header of version 2, with everything it may say beside addresses.
+    pub proxy_header_len_max: usize,
     /// Connections of one server that have not ended; what a deleted one still has to send is not
     /// counted. `None` means no limit, to a builder: as many as there are descriptors for.
     pub connections_max: Option<usize>,
@@ -78,8 +84,8 @@ impl Limits {
     /// # Errors
     ///
     /// [`ConfigError`] names the first of them that is out of range: a queue or an inbox that can
-    /// hold nothing, a server that may not have a connection, an `attempt_delay` (in milliseconds) that
-    /// RFC 8305 forbids.
+    /// hold nothing, a server that may not have a connection, a PROXY header too short for addresses, an
+    /// `attempt_delay` (in milliseconds) that RFC 8305 forbids.
     ///
     /// # Examples
     ///
@@ -101,6 +107,8 @@ impl Limits {
         fields
             .into_iter()
             .try_for_each(|(field, value)| ConfigError::check(field, value, 1, u64::MAX))?;
+        let (least, most) = (word(V2_ADDRESSES_LEN_MAX), word(HEADER_LEN_MOST));
+        ConfigError::check("proxy_header_len_max", word(self.proxy_header_len_max), least, most)?;
         let (min, max) = (eyeballs::ATTEMPT_DELAY_MIN, eyeballs::ATTEMPT_DELAY_MAX);
         let delay = millis(self.attempt_delay);
         ConfigError::check("attempt_delay", delay, millis(min), millis(max))
@@ -122,6 +130,7 @@ impl Default for Limits {
             inbox_len_max: 1 << 20,
             flush_within: Duration::from_secs(30),
             handshake_within: Duration::from_secs(15),
+            proxy_header_len_max: 4096,
             connections_max: None,
             crowded: Crowded::Leave,
             log_every: Duration::from_secs(1),
@@ -608,37 +617,6 @@ impl TextState {
     }
 }
 
-/// The part of a process that only a server has.
-#[derive(Debug, Default)]
-pub(crate) struct Serving {
-    /// Its connections that have not ended.
-    pub(crate) connections: usize,
-    /// Accepts that failed.
-    pub(crate) failures: Throttle,
-    /// How often it was, or still was, full.
-    pub(crate) crowdings: Throttle,
-}
-
-/// Counts what is not to be logged each time.
-#[derive(Debug, Default)]
-pub(crate) struct Throttle {
-    /// What happened since the last entry.
-    count: u32,
-    logged: Option<Tick>,
-}
-
-impl Throttle {
-    /// Counts one more; returns how many there are to log, unless it is too early.
-    pub(crate) fn note(&mut self, now: Tick, every: Duration) -> Option<u32> {
-        self.count = self.count.saturating_add(1);
-        if self.logged.is_some_and(|last| now.since(last) < every) {
-            return None;
-        }
-        self.logged = Some(now);
-        Some(std::mem::take(&mut self.count))
-    }
-}
-
 /// The part of a process that only a connecting client has.
 #[derive(Debug, Default)]
 pub(crate) struct Connecting {
@@ -650,6 +628,10 @@ pub(crate) struct Connecting {
     pub(crate) local: Option<Address>,
     /// Options of their sockets.
     pub(crate) options: Vec<SockOption>,
+    /// Goes in front of everything as soon as the connection stands.
+    pub(crate) header: Option<Box<ProxyOut>>,
+    /// What the proxy in front has said, of which nothing was told yet.
+    pub(crate) proxied: Option<ProxyHeader>,
     /// What was sent before the connection stood, in order, empty records included.
     pub(crate) early: VecDeque<Payload>,
     /// Bytes in `early`.

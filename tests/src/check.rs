@@ -1,4 +1,4 @@
-//! What holds for every input of the coding systems and of the parsers of text: one check for each,
+//! What holds for every input of the coding systems and of the parsers of text and of PROXY headers: one check for each,
 //! run by `tests/tests/checks.rs` on drawn inputs and by the targets of `tests/fuzz` on hunted ones.
 //!
 //! Invariant: a check panics when a promise is broken, and for no other reason; the fuzzer takes this
@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use netproc_core::{
     address::Address,
     coding::{Coding, CodingSystem, Decoder, Encoder, LineEnd, Text},
+    proxy::{ProxyHeader, ProxyHeaderError, ProxyOut, TrustedProxies, tlv},
 };
 
 /// Every coding system that is converted, by its first name, in Emacs's order.
@@ -224,4 +225,52 @@ fn prints(address: &Address) {
     for omit_port in [false, true] {
         let _ = address.network_text(omit_port).to_string();
     }
+}
+
+/// How far a header is looked at byte by byte.
+const PREFIXES_MAX: usize = 600;
+
+/// Checks what a server reads where a PROXY header has to be: what it is does not change as more comes, and
+/// what was read can be passed on and means the same there.
+///
+/// # Panics
+///
+/// When one of these does not hold.
+pub fn proxy(bytes: &[u8], len_max: usize) {
+    let whole = ProxyHeader::parse(bytes, len_max);
+    let mut known = Ok(None);
+    for end in 0..=bytes.len().min(PREFIXES_MAX) {
+        let now = ProxyHeader::parse(&bytes[..end], len_max);
+        assert!(known == Ok(None) || known == now, "{end}: {known:?}, then {now:?}");
+        known = now;
+    }
+    assert!(known == Ok(None) || known == whole, "{known:?}, in the end {whole:?}");
+    match whole {
+        Ok(None) => assert!(bytes.len() < len_max.max(107), "no end to what is kept"),
+        Ok(Some((header, len))) => {
+            assert!(len <= bytes.len() && len <= len_max.max(107));
+            passes_on(&header);
+        }
+        Err(err) => assert!(err.to_string().len() < 200 && err != ProxyHeaderError::Late),
+    }
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(list) = text.parse::<TrustedProxies>()
+    {
+        assert_eq!(list.to_string().parse().as_ref(), Ok(&list), "{text:?}");
+    }
+}
+
+/// What came can be sent as it is, but for a checksum, which goes to the end.
+fn passes_on(header: &ProxyHeader) {
+    let bytes = ProxyOut::from(header).bytes(None, None).expect("it has been one");
+    let (again, len) = ProxyHeader::parse(&bytes, bytes.len()).ok().flatten().expect("it is one");
+    assert_eq!(len, bytes.len());
+    assert_eq!((again.version(), again.origin()), (header.version(), header.origin()));
+    let values = |header: &ProxyHeader| {
+        let values = header.tlvs().filter(|(kind, _)| *kind != tlv::CRC32C);
+        values.map(|(kind, value)| (kind, value.to_vec())).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&again), values(header));
+    let summed = |header: &ProxyHeader| header.tlv(tlv::CRC32C).is_some();
+    assert_eq!(summed(&again), summed(header));
 }

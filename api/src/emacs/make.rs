@@ -166,6 +166,8 @@ impl Runtime {
             handlers,
             coding: Some(coding),
             layers,
+            trusted: None,
+            header: None,
             options: options(args)?,
             stopped: on(args, ":stop"),
             half_open: false,

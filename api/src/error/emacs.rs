@@ -112,6 +112,7 @@ impl StartError {
             | Self::Plist(_)
             | Self::Backlog(_)
             | Self::Limits(_)
+            | Self::ProxyHeader(_)
             | Self::Incompatible(_)
             | Self::Adopt(_)
             | Self::Runtime(_) => None,

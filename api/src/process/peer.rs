@@ -7,6 +7,7 @@ use netproc_core::{
     address::Address,
     contact::Contact,
     engine::{CredentialsError, DatagramAddressError},
+    proxy::ProxyHeader,
     reactor::Credentials,
 };
 
@@ -28,6 +29,32 @@ impl Process {
             self.rt.engine().update_local(&self.shared);
         }
         self.shared.borrow().contact().clone()
+    }
+
+    /// Who is really at the other end: the proxy, where [`contact`](Self::contact) shows the client that its
+    /// PROXY header names; else whoever the contact shows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let rt = netproc::Runtime::new()?;
+    /// let server = rt.server("s").start()?;
+    /// let client = rt.client("c").remote(server.contact().local().clone()).start()?;
+    /// assert_eq!(client.wire_peer().as_ref(), Some(server.contact().local()));
+    /// assert_eq!(client.proxy_header(), None);
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    #[must_use]
+    pub fn wire_peer(&self) -> Option<Address> {
+        self.shared.borrow().contact().wire_peer().cloned()
+    }
+
+    /// What the proxy in front has said of this connection; `None` before its `open from`, and for all but
+    /// connections of a server with
+    /// [`proxy_protocol`](crate::ServerBuilder::proxy_protocol).
+    #[must_use]
+    pub fn proxy_header(&self) -> Option<ProxyHeader> {
+        self.shared.borrow().contact().proxy_header().cloned()
     }
 
     /// Whom a packet process talks to: the sender of the last packet, or the peer it was given.

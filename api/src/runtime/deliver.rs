@@ -147,6 +147,8 @@ impl Runtime {
         if !process.shared().borrow().is_shaking() {
             return;
         }
+        // That of its PROXY header, which is there, or there would be no second limit.
+        self.lift_handshake_limit(process);
         let (id, within) = (process.id(), process.limits().handshake_within);
         let timer = self.run_after(within, move |rt| {
             if let Some(process) = rt.process_by_id(id) {

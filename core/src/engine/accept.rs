@@ -27,6 +27,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             self.reactor.close(id, CloseHow::Now);
             return None;
         }
+        let proxied = server.borrow().wants_proxy_headers();
+        if proxied && !server.borrow().trusts(from.as_ref()) {
+            return self.refuse_stranger(server, id, from);
+        }
         if server.borrow().is_full() {
             return self.turn_away(server, id);
         }
@@ -36,7 +40,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let s = server.borrow();
         let birth = Birth {
             kind: s.kind,
-            phase: if s.layers.is_some() { Phase::Connect } else { Phase::Open },
+            phase: if proxied || s.layers.is_some() { Phase::Connect } else { Phase::Open },
             sock: Some(id),
             contact: s.contact.accepted(Some(local), from.clone()),
             limits: s.limits,
@@ -61,7 +65,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             }
         });
         self.count_in(server, &process);
-        self.accepted_in_layers(&process, id);
+        self.accepted_in_layers(&process, id, proxied);
         Some(Delivery::Accepted { server: Rc::clone(server), process, from })
     }
 
@@ -130,6 +134,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         asked.unwrap_or(bound)
     }
 
+    /// By who really connected, whomever a proxy names: the name is given before that is known, and two
+    /// connections may be made for the same client.
+    ///
     /// `SERVER <127.0.0.1:4711>`, or `SERVER <N>` for a local connection and a peer that is gone.
     fn accepted_name(&self, server: &str, from: Option<&Address>) -> String {
         let mut name = String::with_capacity(server.len() + 26);

@@ -16,6 +16,7 @@ use crate::{
     options::SockOption,
     plist::Plist,
     process::{Birth, Connecting, Exit, Limits, Shared},
+    proxy::{ProxyOut, TrustedProxies},
     reactor::{CloseHow, FileSpec, Kind, Op, OpenSpec, Reactor, SockId, SysError},
 };
 
@@ -37,6 +38,10 @@ pub struct Start<H> {
     pub coding: Option<Coding>,
     /// Makes what lies between each connection and its wire, such as TLS. Streams only.
     pub layers: Option<Rc<dyn Layers>>,
+    /// A server: from whom each connection has to begin with a PROXY header. Streams only.
+    pub trusted: Option<TrustedProxies>,
+    /// A client: the PROXY header that its connection begins with. Streams only.
+    pub header: Option<Box<ProxyOut>>,
     /// Set on the socket in order.
     pub options: Vec<SockOption>,
     /// Start stopped.
@@ -153,10 +158,12 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let spec = start.spec(local.as_ref());
         let begun = Self::begin(&mut self.reactor, &spec, to, start.limits.attempt_delay)?;
         let options = if begun.racing.is_some() { start.options.clone() } else { Vec::new() };
+        let header = start.header.clone();
         let process = self.list_started(start, Role::Client, Phase::Connect, begun.sock);
         let mut p = process.borrow_mut();
         p.unannounced = !announced;
-        p.connecting = Some(Box::new(Connecting { local, options, ..Connecting::default() }));
+        p.connecting =
+            Some(Box::new(Connecting { local, options, header, ..Connecting::default() }));
         drop(p);
         self.pursue(&process, begun);
         Ok(process)
@@ -169,11 +176,14 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         phase: Phase,
         sock: SockId,
     ) -> Shared<H> {
-        let (name, linger) = (start.name.clone(), start.linger());
+        let (name, linger, trusted) = (start.name.clone(), start.linger(), start.trusted.clone());
         let unlinks = start.file.unlink_on_delete;
         let process = self.list_new(&name, start.birth(role, phase, Some(sock)));
         let mut p = process.borrow_mut();
         p.linger = linger;
+        if trusted.is_some() {
+            p.serving.get_or_insert_default().trusted = trusted;
+        }
         p.file = unlinks.then(|| self.reactor.bound_file(sock).ok().map(Box::new)).flatten();
         p.contact.set_local(self.reactor.local_addr(sock).ok());
         drop(p);
@@ -184,14 +194,14 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// [`not_found`](Self::not_found) tells. It has no socket until then; what it sends waits.
     pub fn look_up(&mut self, start: Start<H>, local: Option<Address>) -> Shared<H> {
         let (name, linger) = (start.name.clone(), start.linger());
-        let options = start.options.clone();
+        let (options, header) = (start.options.clone(), start.header.clone());
         let connected = start.connected && start.kind == Kind::Datagram;
         let process = self.list_new(&name, start.birth(Role::Client, Phase::Connect, None));
         let mut p = process.borrow_mut();
         p.linger = linger;
         p.connected = connected;
         let looking_up = true;
-        let connecting = Connecting { looking_up, local, options, ..Connecting::default() };
+        let connecting = Connecting { looking_up, local, options, header, ..Connecting::default() };
         p.connecting = Some(Box::new(connecting));
         drop(p);
         self.looking_up += 1;
@@ -301,6 +311,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     pub(super) fn handle_connected(&mut self, process: &Shared<H>) -> Option<Delivery<H>> {
         let sock = process.borrow().sock?;
+        self.send_proxy_header(process, sock);
         if self.begins_handshake(process, sock) {
             return None;
         }
@@ -309,6 +320,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if !upgraded && !p.apply(machine::Event::Connected) {
             return None;
         }
+        p.show_proxied();
         let accepted = p.contact.role() == Role::Accepted;
         if !accepted {
             p.contact.set_local(self.reactor.local_addr(sock).ok());
@@ -345,6 +357,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     ) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
         p.unsent = p.unsent.max(p.early_len());
+        p.show_proxied();
         let event = Event::Failed(failure.clone());
         if p.contact.role() == Role::Accepted {
             drop(p);

@@ -34,7 +34,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if process.borrow().phase == Phase::Connect {
             let unknown = SysError { op: Op::Connect, errno: libc::ECONNABORTED };
             let failed = process.borrow().layer_failed.clone();
-            let failure = failed.map(Failure::Handshake);
+            let failure = failed.map(|err| match err.downcast() {
+                Some(&err) => Failure::ProxyHeader(err),
+                None => Failure::Handshake(err),
+            });
             let failure = failure.unwrap_or_else(|| cause.unwrap_or(unknown).into());
             return self.handle_connect_failed(process, failure);
         }

@@ -12,6 +12,7 @@ use crate::{
     machine::{Phase, Status},
     pool::Buf,
     process::{Connecting, LayerState, Process, Shared},
+    proxy::ProxyHeaderError,
     reactor::{self, CloseHow, Kind, Payload, Reactor, SockId},
     shared_error::SharedError,
 };
@@ -110,20 +111,24 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     }
 
     /// The same where nobody waits for the answer.
-    fn shake_hands(&mut self, process: &Shared<H>, sock: SockId) {
+    pub(super) fn shake_hands(&mut self, process: &Shared<H>, sock: SockId) {
         if !self.begins_handshake(process, sock) {
             self.store(process, reactor::Event::Connected { id: sock });
         }
     }
 
-    /// The same for a connection just accepted.
-    pub(super) fn accepted_in_layers(&mut self, process: &Shared<H>, sock: SockId) {
+    /// The same for a connection just accepted; with `proxied` its header comes before.
+    pub(super) fn accepted_in_layers(&mut self, process: &Shared<H>, sock: SockId, proxied: bool) {
         if process.borrow().phase == Phase::Connect {
             process.borrow_mut().connecting = Some(Box::new(Connecting::default()));
             // What came before it was born came off the wire.
             let waited = std::mem::take(&mut process.borrow_mut().inbox);
             process.borrow_mut().inbox_len = 0;
-            self.shake_hands(process, sock);
+            if proxied {
+                self.await_proxy_header(process);
+            } else {
+                self.shake_hands(process, sock);
+            }
             for event in waited {
                 let told = self.unwrap(process, event, Some(&|_, _| false));
                 self.notices.extend(told);
@@ -133,6 +138,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     /// The handshake is given up, with an alert if there is one to send; the end comes as `Closed`.
     fn give_up(&mut self, process: &Shared<H>, sock: SockId, err: SharedError) {
+        if process.borrow().proxy_header_reader().is_some() {
+            return self.refuse_proxy_header(process, sock, err);
+        }
         let mut p = process.borrow_mut();
         p.layer_failed.get_or_insert(err);
         self.put_wire(&mut p, sock);
@@ -155,7 +163,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     pub fn end_handshake(&mut self, process: &Shared<H>, err: SharedError) -> bool {
         let sock = process.borrow().sock;
         let (true, Some(sock)) = (process.borrow().is_shaking(), sock) else { return false };
-        self.give_up(process, sock, err);
+        let header = process.borrow().proxy_header_reader().is_some();
+        let late = header.then(|| SharedError::new(ProxyHeaderError::Late));
+        self.give_up(process, sock, late.unwrap_or(err));
         true
     }
 
@@ -182,7 +192,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
     }
 
-    fn unwrap_data(
+    pub(super) fn unwrap_data(
         &mut self,
         process: &Shared<H>,
         id: SockId,
@@ -196,6 +206,13 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let mut plain = std::mem::take(&mut self.plain);
         let received = state.layer.receive(buf, &mut plain);
         let connected = !state.established && state.layer.is_established();
+        if let Some(header) = state.proxy_header() {
+            let header = header.clone();
+            drop(p);
+            let rest = plain.pop();
+            self.plain = plain;
+            return self.proxied(process, id, header, rest, admit);
+        }
         state.established |= connected;
         let finished = state.layer.is_peer_finished();
         state.finished = finished;
@@ -235,8 +252,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             drop(p);
             self.offer(process, reactor::Event::Eof { id }, admit)
         } else {
+            let cut = state.header_reader().map(|reader| SharedError::new(reader.cut()));
             drop(p);
-            self.give_up(process, id, SharedError::new("the peer hung up during the handshake"));
+            let hung_up = || SharedError::new("the peer hung up during the handshake");
+            self.give_up(process, id, cut.unwrap_or_else(hung_up));
             None
         }
     }

@@ -6,7 +6,8 @@
 //! waits but in [`Engine::poll`]; a layer above does both and holds no borrow while a handler runs.
 //!
 //! One file per event family: [`accept`](self), `connect`, `race`, `input`, `output`, `end`; `peer` for what
-//! is asked about the other end, `adopt` for servers on sockets from elsewhere, `child` for children.
+//! is asked about the other end, `proxied` for what a proxy says of it, `adopt` for servers on sockets from
+//! elsewhere, `child` for children.
 
 mod accept;
 #[cfg(unix)]
@@ -18,6 +19,7 @@ mod input;
 mod layer;
 mod output;
 mod peer;
+mod proxied;
 mod race;
 
 use std::{collections::VecDeque, rc::Rc};

@@ -113,7 +113,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return Ok(known);
         }
         let connection = p.kind != Kind::Datagram && p.contact.role() != Role::Server;
-        if !connection || p.contact.remote().is_some_and(|peer| peer.family() != Family::Local) {
+        if !connection || p.contact.wire_peer().is_some_and(|peer| peer.family() != Family::Local) {
             return Err(CredentialsError::NotLocal);
         }
         let open = matches!(p.phase, Phase::Open | Phase::Draining);

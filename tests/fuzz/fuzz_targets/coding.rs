@@ -4,7 +4,7 @@
 #![no_main]
 
 #[path = "../../src/check.rs"]
-#[expect(dead_code, reason = "the other target's checks")]
+#[expect(dead_code, reason = "the other targets' checks")]
 mod check;
 
 use libfuzzer_sys::fuzz_target;

@@ -32,6 +32,8 @@ fn start(name: &str) -> Start<()> {
         handlers: (),
         coding: None,
         layers: None,
+        trusted: None,
+        header: None,
         options: vec![SockOption::KeepAlive(true)],
         stopped: false,
         half_open: false,
