@@ -16,7 +16,7 @@ use netproc_core::{
     socket,
 };
 
-use crate::{error::StartError, process::Process};
+use crate::error::StartError;
 
 /// More sockets than this nobody hands over: the number is wrong.
 const COUNT_MAX: usize = 4096;
@@ -114,20 +114,21 @@ impl Offer {
         Some(Self { handed, at })
     }
 
-    /// Has `start` make a server of it; the socket stays here for another one if that fails.
-    pub(crate) fn serve(
+    /// Has `start` make a server of it, or what becomes one; the socket stays here for another one if that
+    /// fails.
+    pub(crate) fn serve<T>(
         mut self,
-        start: impl FnOnce(OwnedFd) -> Result<Process, StartError>,
-    ) -> Result<Process, StartError> {
+        start: impl FnOnce(OwnedFd) -> Result<T, StartError>,
+    ) -> Result<T, StartError> {
         // A duplicate, since the original is what stays; both are the same socket to the system.
         let own = self.handed[self.at].fd.try_clone();
         let own = own.map_err(|err| StartError::Sys {
             address: None,
             source: SysError::new(Op::Open, &err),
         })?;
-        let process = start(own)?;
+        let made = start(own)?;
         self.handed.remove(self.at);
-        Ok(process)
+        Ok(made)
     }
 }
 

@@ -11,6 +11,7 @@ mod places;
 mod proxied;
 mod race;
 mod service;
+mod sharing;
 mod shown;
 mod sockets;
 mod spawn;
@@ -44,6 +45,7 @@ use crate::{
     process::{Process, batch_filter, shared_filter},
     resolve::{Place, Wanted, resolve},
     runtime::Runtime,
+    shards::Joining,
 };
 
 /// How long a blocking connect may take unless told otherwise.
@@ -403,6 +405,7 @@ pub struct ServerBuilder {
     remote: Option<Address>,
     backlog: u32,
     reuse_port: bool,
+    shared: Option<bool>,
     places: Places,
     origin: external::Origin,
 }
@@ -417,6 +420,7 @@ impl ServerBuilder {
             remote: None,
             backlog: BACKLOG,
             reuse_port: false,
+            shared: None,
             places: Places::default(),
             origin: external::Origin::default(),
         }
@@ -526,11 +530,16 @@ impl ServerBuilder {
         };
         sockets::check_file(self.common.file, &local)?;
         self.check_keywords()?;
+        let rt = self.common.rt.clone();
+        let seat = rt.seat().filter(|seat| self.shares(seat));
         let Self { common, remote, backlog, reuse_port, .. } = self;
-        let rt = common.rt.clone();
         let _kept = common.kept();
         let start = common.start(asked, reuse_port)?;
-        open::server(&rt, start, &local, remote.as_ref(), backlog)
+        let remote = remote.as_ref();
+        match seat {
+            Some(seat) => seat.start(Joining { rt: &rt, start, remote, backlog }, &local),
+            None => open::server(&rt, start, &local, remote, backlog),
+        }
     }
 
     /// Refuses what does not go with the kind of the server.

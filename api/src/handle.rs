@@ -6,12 +6,15 @@
 
 use std::{
     collections::VecDeque,
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use netproc_core::{engine::SendError, reactor::Wake as _, table::ProcessId};
+use netproc_core::{engine::SendError, reactor::Wake as _, socket::AdoptError, table::ProcessId};
 
-use crate::{backend::AnyWaker, handlers::BoxError, process::Process, runtime::Runtime};
+use crate::{
+    backend::AnyWaker, handlers::BoxError, process::Process, runtime::Runtime, shards::Handed,
+};
 
 /// A posted call; what it returns goes to the hook of callback errors.
 type Job = Box<dyn FnOnce(&Runtime) -> Option<BoxError> + Send>;
@@ -173,6 +176,11 @@ impl Handle {
         }))
     }
 
+    /// Hands over a connection that was accepted for a server of the runtime.
+    pub(crate) fn hand(&self, handed: Handed) -> Result<(), Gone> {
+        self.post(move |rt| rt.take_in(handed))
+    }
+
     fn push(&self, job: Job) -> Result<(), Gone> {
         self.mailbox.lock().as_mut().ok_or(Gone)?.jobs.push_back(job);
         self.waker.0.wake();
@@ -261,6 +269,45 @@ impl Handle {
     /// [`Gone`] when there is no runtime any more.
     pub fn resume(&self, id: ProcessId) -> Result<(), Gone> {
         self.with(id, Process::resume)
+    }
+
+    /// Has the server of this id take over a connection that somebody else has accepted, as
+    /// [`Process::adopt`], which the runtime's thread calls during its next or current wait. Never blocks.
+    ///
+    /// Whether the server takes it shows only there. If it does not, the connection is closed, and the hook
+    /// of [`Runtime::on_callback_error`] gets an [`AdoptError`].
+    ///
+    /// # Errors
+    ///
+    /// [`Gone`] when there is no runtime any more; the connection was closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{io::Read, net::{TcpListener, TcpStream}, time::Duration};
+    ///
+    /// let rt = netproc::Runtime::new()?;
+    /// let greeter = rt.server("s").on_accept(|_, connection| connection.send("hello")).start()?;
+    /// let (handle, id) = (rt.handle(), greeter.id());
+    /// let thread = std::thread::spawn(move || {
+    ///     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    ///     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    ///     handle.adopt(id, listener.accept().unwrap().0).unwrap();
+    ///     let mut answer = [0; 5];
+    ///     client.read_exact(&mut answer).map(|()| answer)
+    /// });
+    /// while !thread.is_finished() {
+    ///     rt.turn(Duration::from_millis(10))?;
+    /// }
+    /// assert_eq!(&thread.join().unwrap().unwrap(), b"hello");
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    pub fn adopt(&self, server: ProcessId, connection: impl Into<OwnedFd>) -> Result<(), Gone> {
+        let connection = connection.into();
+        self.push(Box::new(move |rt| match rt.process_by_id(server) {
+            Some(server) => server.adopt(connection).err().map(Into::into),
+            None => Some(AdoptError::NotAccepting.into()),
+        }))
     }
 
     /// Makes the runtime's current or next wait return early. Never blocks; many calls between two

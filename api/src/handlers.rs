@@ -274,7 +274,8 @@ fn failure(
     Box::new(CallbackError { kind, process, error, panicked })
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+/// The message of a panic.
+pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into())
 }

@@ -70,6 +70,7 @@ mod output;
 mod process;
 mod resolve;
 mod runtime;
+mod shards;
 #[cfg(feature = "starttls")]
 pub mod stream;
 #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
@@ -127,6 +128,7 @@ pub use crate::{
     lookup::{LookupError, network_lookup_address_info},
     process::{FilterError, Process},
     runtime::{Runtime, RuntimeBuilder, Timer},
+    shards::{Shards, ShardsBuilder, ShardsError},
 };
 
 #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]

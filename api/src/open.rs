@@ -24,9 +24,24 @@ use crate::{
     runtime::Runtime,
 };
 
-fn sys(address: &Address) -> impl Fn(SysError) -> StartError {
+pub(crate) fn sys(address: &Address) -> impl Fn(SysError) -> StartError {
     let address = Some(address.clone());
     move |source| StartError::Sys { address: address.clone(), source }
+}
+
+/// Looks whether a server can be at `local`, and sets what every server there has.
+pub(crate) fn prepare(start: &mut Start<Handlers>, local: &Address) -> Result<(), StartError> {
+    if *local == Address::unnamed() {
+        // The system would make a name up, which nobody asked for.
+        let (host, service) = (None, String::new());
+        return Err(StartError::Service { host, service, problem: ServiceProblem::NeedsPath });
+    }
+    let over_ip = matches!(local.family(), Family::Ipv4 | Family::Ipv6);
+    if over_ip && start.kind != Kind::Datagram {
+        // First, so that the caller's own word on it comes later and counts.
+        start.options.insert(0, SockOption::ReuseAddr(true));
+    }
+    Ok(())
 }
 
 /// Opens a server on `local`; a packet server may know a peer to begin with.
@@ -37,17 +52,8 @@ pub(crate) fn server(
     remote: Option<&Address>,
     backlog: u32,
 ) -> Result<Process, StartError> {
-    if *local == Address::unnamed() {
-        // The system would make a name up, which nobody asked for.
-        let (host, service) = (None, String::new());
-        return Err(StartError::Service { host, service, problem: ServiceProblem::NeedsPath });
-    }
-    let over_ip = matches!(local.family(), Family::Ipv4 | Family::Ipv6);
+    prepare(&mut start, local)?;
     let datagram = start.kind == Kind::Datagram;
-    if over_ip && !datagram {
-        // First, so that the caller's own word on it comes later and counts.
-        start.options.insert(0, SockOption::ReuseAddr(true));
-    }
     let _kept = (start.handlers.clone(), start.plist.clone());
     let mut engine = rt.engine_mut();
     let made = if datagram {

@@ -422,6 +422,9 @@ impl Process {
     fn delete_as(&self, how: Option<CloseHow>) {
         let told = self.rt.engine_mut().delete(&self.shared, how);
         if told && self.contact().role() == Role::Server {
+            if let Some(seat) = self.rt.seat() {
+                seat.leave(self.id(), true);
+            }
             self.rt.let_go();
         }
         self.let_child_go();

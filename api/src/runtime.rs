@@ -12,6 +12,7 @@ mod depth;
 mod foreign;
 mod names;
 mod send;
+mod sharing;
 
 use std::{
     cell::{Cell, OnceCell, Ref, RefCell, RefMut},
@@ -28,7 +29,7 @@ use netproc_core::{
     machine::Phase,
     output::Buffers,
     process::{self, Exit, Shared},
-    reactor::{Caps, Config, ConfigError, Counters, Reactor as _, Tick, Wait},
+    reactor::{Caps, Config, Counters, Reactor as _, Tick, Wait},
     table::ProcessId,
     timer::{TimerId, Timers},
 };
@@ -37,13 +38,14 @@ use self::depth::Depth;
 #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 use crate::tls::{TlsError, TlsTrust};
 use crate::{
-    backend::{self, AnyReactor, AnyWaker, Backend, Choice},
+    backend::{AnyReactor, AnyWaker, Backend, Choice},
     builder::{ClientBuilder, ServerBuilder},
     emacs::{CodingDefaults, StreamDefaults},
     error::{Error, Result},
     handle::{Handle, Mailbox, Postbox},
     handlers::{CallbackError, Handlers},
     process::Process,
+    shards::Seat,
 };
 
 /// Waits may be nested in callbacks this deep, unless told otherwise.
@@ -95,6 +97,8 @@ struct Inner {
     /// The roots of this machine, once one of those streams has needed them: reading them takes long.
     #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
     roots: OnceCell<TlsTrust>,
+    /// Its place among shards, if it is one of several.
+    seat: OnceCell<Seat>,
     /// The descriptor a foreign loop sleeps on, once it was asked for.
     #[cfg(unix)]
     descriptor: OnceCell<OwnedFd>,
@@ -102,6 +106,10 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        // First, so that nobody hands over what nobody will take.
+        if let Some(seat) = self.seat.get() {
+            seat.leave_all(false);
+        }
         self.mailbox.close();
     }
 }
@@ -129,7 +137,7 @@ impl fmt::Debug for Runtime {
 }
 
 /// Chooses what a runtime runs on. Made by [`Runtime::builder`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct RuntimeBuilder {
     backend: Backend,
@@ -195,10 +203,7 @@ impl RuntimeBuilder {
     /// # Ok::<(), netproc::Error>(())
     /// ```
     pub fn build(self) -> Result<Runtime> {
-        self.config.check()?;
-        ConfigError::check("depth_max", self.depth_max.into(), 1, DEPTH_MOST.into())?;
-        let (reactor, choice) = AnyReactor::choose(self.backend, &self.config)?;
-        Ok(Runtime::over(reactor, choice, self.depth_max, backend::connections_max()))
+        self.build_sharing(1)
     }
 
     /// Makes a runtime over a simulated reactor, for tests. A `depth_max` out of range is brought into
@@ -278,6 +283,7 @@ impl Runtime {
             stream_defaults: RefCell::default(),
             #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
             roots: OnceCell::new(),
+            seat: OnceCell::new(),
             #[cfg(unix)]
             descriptor: OnceCell::new(),
         };
@@ -478,6 +484,9 @@ impl Runtime {
     /// flushed in the background while the runtime lives. Closures are dropped, and with them what
     /// they keep alive, this runtime included if they keep it.
     pub fn close(&self) {
+        if let Some(seat) = self.seat() {
+            seat.leave_all(true);
+        }
         let listed = self.engine().list();
         let mut dropped = Vec::new();
         for shared in &listed {
@@ -661,7 +670,9 @@ impl Runtime {
     }
 
     fn poll(&self, wait: Wait) -> Result<()> {
-        let wait = if wait == Wait::Until(Tick::default()) { Wait::No } else { wait };
+        let taken = self.seat().is_some_and(Seat::has_handed) && self.take_handed();
+        let now = taken || wait == Wait::Until(Tick::default());
+        let wait = if now { Wait::No } else { wait };
         let polled = self.engine_mut().poll(wait).map_err(Error::Reactor);
         // What is set from here on is due in the future: nothing else looks at the time.
         self.inner.timers_due.set(true);

@@ -18,7 +18,7 @@ pub enum Phase {
     /// The peer has ended. The socket is open until what was queued has gone out; nothing new can
     /// be sent, nothing is read.
     Draining,
-    /// A server accepts; its socket is open.
+    /// A server accepts; its socket is open, unless somebody else accepts for it.
     Listen,
     /// A client could not connect. No socket; the process stays in the list until deleted.
     Failed,

@@ -33,6 +33,7 @@ mod config;
 mod descriptors;
 mod local;
 mod payload;
+mod sum;
 
 use std::{fmt, io, time::Duration};
 

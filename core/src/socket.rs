@@ -27,7 +27,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 pub use self::{
-    adopt::{AdoptError, check_server, describe},
+    adopt::{AdoptError, check_connection, check_server, describe},
     burst::{Burst, Taken},
     file::BoundFile,
     joined::{Pieces, join_input, speaks_udp},

@@ -3,10 +3,11 @@
 //!
 //! [`contract`](mod@contract) holds the reactor's own contract and the rig that drives it; [`rig`]
 //! the same for the processes of the public crate; [`swarm`] runs the simulation under many seeds;
-//! [`transcript`] runs the scenarios that Emacs has run, [`mod@front`] what the front must refuse; [`child`] runs a test in
-//! a process of its own; [`watch`] ends one that is stuck; `program` runs programs and `seccomp` takes system calls
-//! away, on Linux; [`others`] finds programs of other people; [`certificates`] and [`pki`] make what TLS needs;
-//! [`mod@check`], [`check_dialogue`] and [`check_tls`] say what holds for every input, here and for the fuzzer.
+//! [`shards`] two runtimes behind one service; [`transcript`] runs the scenarios that Emacs has run,
+//! [`mod@front`] what the front must refuse; [`child`] runs a test in a process of its own; [`watch`] ends one
+//! that is stuck; `program` runs programs and `seccomp` takes system calls away, on Linux; [`others`] finds
+//! programs of other people; [`certificates`] and [`pki`] make what TLS needs; [`mod@check`],
+//! [`check_dialogue`] and [`check_tls`] say what holds for every input, here and for the fuzzer.
 //! The tests themselves are in `tests/`, a file for each group of points. Nothing here is part of the
 //! library.
 
@@ -24,6 +25,7 @@ pub mod program;
 pub mod rig;
 #[cfg(target_os = "linux")]
 pub mod seccomp;
+pub mod shards;
 pub mod swarm;
 pub mod transcript;
 pub mod watch;

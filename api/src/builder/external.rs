@@ -8,12 +8,16 @@ use std::os::fd::OwnedFd;
 
 use netproc_core::{
     address::Address,
+    engine::Start,
     reactor::FileSpec,
     socket::{self, AdoptError},
 };
 
 use super::{ServerBuilder, Service};
-use crate::{activation::Offer, error::StartError, open, process::Process};
+use crate::{
+    activation::Offer, error::StartError, handlers::Handlers, open, process::Process,
+    runtime::Runtime,
+};
 
 /// Where the socket of a server comes from.
 #[derive(Default)]
@@ -107,6 +111,13 @@ impl ServerBuilder {
                 // Above the offer, so dropped after it: what runs closures when it goes must not find
                 // the list of sockets locked.
                 let _kept = self.common.kept();
+                let rt = self.common.rt.clone();
+                if let Some(seat) = rt.seat().filter(|seat| self.shares(seat)) {
+                    match self.start_external(seat, name.as_deref())? {
+                        Ok(process) => return Ok(process),
+                        Err(own) => return own.start_own(true),
+                    }
+                }
                 match Offer::find(name.as_deref()) {
                     Some(offer) => offer.serve(|fd| self.start_on(fd, true)),
                     None => self.start_own(true),
@@ -115,18 +126,28 @@ impl ServerBuilder {
         }
     }
 
-    fn start_on(mut self, fd: OwnedFd, external: bool) -> Result<Process, StartError> {
+    fn start_on(self, fd: OwnedFd, external: bool) -> Result<Process, StartError> {
         let described = socket::describe(&fd);
         let (_, local) = described.map_err(|err| StartError::Adopt(AdoptError::Sys(err)))?;
+        self.start_at(&local, external, |rt, start, remote| open::adopted(rt, start, fd, remote))
+    }
+
+    /// Has `open` start on a socket that is at `local` already.
+    pub(super) fn start_at(
+        mut self,
+        local: &Address,
+        external: bool,
+        open: impl FnOnce(&Runtime, Start<Handlers>, Option<&Address>) -> Result<Process, StartError>,
+    ) -> Result<Process, StartError> {
         self.common.host = None;
         self.common.family = Some(local.family());
-        self.common.service = Some(service(&local));
+        self.common.service = Some(service(local));
         self.check_keywords()?;
         let asked = self.asked(external);
         let rt = self.common.rt.clone();
         let _kept = self.common.kept();
         let start = self.common.start(asked, false)?;
-        open::adopted(&rt, start, fd, self.remote.as_ref())
+        open(&rt, start, self.remote.as_ref())
     }
 }
 

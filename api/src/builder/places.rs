@@ -30,9 +30,10 @@ impl ServerBuilder {
     /// How many connections the server may have at a time; see [`Limits::connections_max`].
     ///
     /// Default: the descriptors this program may have, as of the runtime's making, but 64, counted for
-    /// each server of its own. Over a simulation there is no default limit. What becomes of further
-    /// ones is [`crowded`](Self::crowded)'s choice; either way the log hears
-    /// [`LogEntry::Crowded`](crate::LogEntry::Crowded), at most once in [`Limits::log_every`].
+    /// each server of its own; one of several [`Shards`](crate::Shards) has its share of them. Over a
+    /// simulation there is no default limit. What becomes of further ones is [`crowded`](Self::crowded)'s
+    /// choice; either way the log hears [`LogEntry::Crowded`](crate::LogEntry::Crowded), at most once in
+    /// [`Limits::log_every`].
     ///
     /// # Examples
     ///

@@ -3,12 +3,15 @@
 //! Invariant: as everywhere in the handle, nothing is kept here. The system is asked only for what a
 //! caller asks.
 
+use std::os::fd::OwnedFd;
+
 use netproc_core::{
     address::Address,
     contact::Contact,
     engine::{CredentialsError, DatagramAddressError},
     proxy::ProxyHeader,
     reactor::Credentials,
+    socket::AdoptError,
 };
 
 use super::Process;
@@ -29,6 +32,41 @@ impl Process {
             self.rt.engine().update_local(&self.shared);
         }
         self.shared.borrow().contact().clone()
+    }
+
+    /// Has this server take over a connection that somebody else has accepted: another thread, a program that
+    /// passes descriptors. It is then as if the server had accepted it: it has a name, the server's callbacks
+    /// and properties, is logged, counted, and `open from` its peer, at the next wait.
+    ///
+    /// It is this server's from now on, also when that fails: then it is closed. While the server is stopped
+    /// or full it waits, unread; how many wait so is the caller's business.
+    ///
+    /// # Errors
+    ///
+    /// [`AdoptError`]: this is no server that accepts, that is no connection of its kind, or the backend, a
+    /// simulation, has no descriptors.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::{net::{TcpListener, TcpStream}, time::Duration};
+    /// use netproc::{AdoptError, Event, Runtime};
+    ///
+    /// let rt = Runtime::new()?;
+    /// let server = rt.server("s").start()?;
+    /// let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    /// server.adopt(listener.accept().unwrap().0).unwrap();
+    /// let (connection, event) = rt.next_event(Duration::from_secs(5))?.expect("an event");
+    /// assert!(matches!(event, Event::OpenFrom(Some(from)) if from == client.local_addr().unwrap().into()));
+    /// assert!(connection.name().starts_with("s <127.0.0.1:"));
+    /// assert_eq!(server.adopt(listener), Err(AdoptError::Listening));
+    /// # Ok::<(), netproc::Error>(())
+    /// ```
+    pub fn adopt(&self, connection: impl Into<OwnedFd>) -> Result<(), AdoptError> {
+        let adopted = self.rt.engine_mut().adopt_connection(&self.shared, connection.into());
+        self.rt.nudge();
+        adopted
     }
 
     /// Who is really at the other end: the proxy, where [`contact`](Self::contact) shows the client that its

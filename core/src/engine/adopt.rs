@@ -1,10 +1,12 @@
-//! Servers on sockets from elsewhere: handed over by a service manager, or opened by the program.
+//! Sockets from elsewhere: servers on those that a service manager has handed over or the program has
+//! opened, and connections that somebody else has accepted for a server.
 //!
 //! Invariant: a server comes to be from a socket that fits it, with every option set, or nothing is
-//! listed. The descriptor is the engine's either way and closed with the server, or with the refusal;
-//! whoever wants to try again keeps a duplicate.
+//! listed; a connection is born as if its server had accepted it, in order. The descriptor is the engine's
+//! either way and closed with the process, or with the refusal; whoever wants to try again keeps a
+//! duplicate.
 
-use std::os::fd::OwnedFd;
+use std::{os::fd::OwnedFd, time::Duration};
 
 use socket2::Socket;
 
@@ -13,7 +15,7 @@ use crate::{
     address::Address,
     contact::Role,
     machine::Phase,
-    process::Shared,
+    process::{Process, Shared},
     reactor::{self, Descriptors, FileSpec, Kind, Op, SockId, SysError},
     socket::{self, AdoptError},
 };
@@ -61,6 +63,56 @@ impl<R: Descriptors, H: Clone> Engine<R, H> {
         Ok(process)
     }
 
+    /// Makes a server for which somebody else accepts, at `local`: it has no socket, and its connections come
+    /// by [`adopt_connection`](Self::adopt_connection).
+    pub fn serve_handed(&mut self, start: Start<H>, local: Address) -> Shared<H> {
+        let process = self.list_start(start, Role::Server, Phase::Listen, None);
+        process.borrow_mut().contact.set_local(Some(local));
+        process
+    }
+
+    /// Has a server take over a connection that was accepted elsewhere. It is born as any other: in its turn,
+    /// and only when the server is neither stopped nor full, which
+    /// [`Process::takes_connections`] tells.
+    ///
+    /// # Errors
+    ///
+    /// [`AdoptError`]; the connection is closed.
+    pub fn adopt_connection(&mut self, server: &Shared<H>, fd: OwnedFd) -> Result<(), AdoptError> {
+        let s = server.borrow();
+        let kind = s.kind;
+        if s.phase != Phase::Listen {
+            return Err(AdoptError::NotAccepting);
+        }
+        drop(s);
+        socket::check_connection(&fd, kind)?;
+        let adopted = self.reactor.adopt(fd, reactor::Role::Connection, false);
+        let id = adopted.map_err(|err| self.not_adopted(err))?;
+        let peer = self.reactor.peer_addr(id).ok();
+        // No reactor has a listener for it; whose it is, is known.
+        self.store(server, reactor::Event::Accepted { listener: id, id, peer });
+        Ok(())
+    }
+
+    /// Whoever accepts for `server` could not; it is logged as if the server had tried.
+    pub fn accept_failed(&mut self, server: &Shared<H>, err: SysError, paused: Option<Duration>) {
+        let entry = self.handle_accept_failed(server, err, paused);
+        self.notices.extend(entry);
+    }
+
+    /// Whoever accepted for `server` never will again: it ends as one whose socket is gone.
+    pub fn accepts_no_more(&mut self, server: &Shared<H>, err: SysError) {
+        let told = self.handle_closed(server, Some(err), 0);
+        self.notices.extend(told);
+    }
+
+    fn not_adopted(&self, err: SysError) -> AdoptError {
+        if err == SysError::unsupported(Op::Open) {
+            return AdoptError::Unsupported(self.reactor.caps().name);
+        }
+        AdoptError::Sys(err)
+    }
+
     /// Hands a socket that fits to the reactor, with the options of `start` set.
     fn adopt(
         &mut self,
@@ -75,11 +127,19 @@ impl<R: Descriptors, H: Clone> Engine<R, H> {
             let set = socket::set_option(&socket, option);
             set.map_err(|err| AdoptError::Sys(SysError::new(Op::Option, &err)))?;
         }
-        self.reactor.adopt(socket.into(), role, !start.stopped).map_err(|err| {
-            if err == SysError::unsupported(Op::Open) {
-                return AdoptError::Unsupported(self.reactor.caps().name);
-            }
-            AdoptError::Sys(err)
-        })
+        let adopted = self.reactor.adopt(socket.into(), role, !start.stopped);
+        adopted.map_err(|err| self.not_adopted(err))
+    }
+}
+
+impl<H> Process<H> {
+    /// Whether a connection handed to it now would be born at once: a server that is neither stopped nor
+    /// full, with those counted that wait already.
+    #[must_use]
+    pub fn takes_connections(&self) -> bool {
+        let connections = self.serving.as_ref().map_or(0, |serving| serving.connections);
+        let room = self.limits.connections_max;
+        let room = room.is_none_or(|max| connections + self.inbox.len() < max);
+        self.phase == Phase::Listen && self.takes_input() && room
     }
 }

@@ -59,7 +59,9 @@ pub struct Start<H> {
 }
 
 impl<H> Start<H> {
-    fn spec<'a>(&'a self, local: Option<&'a Address>) -> OpenSpec<'a> {
+    /// How its socket is to be opened, bound to `local` if given.
+    #[must_use]
+    pub fn spec<'a>(&'a self, local: Option<&'a Address>) -> OpenSpec<'a> {
         OpenSpec {
             kind: self.kind,
             family: local.map(Address::family).unwrap_or_default(),
@@ -176,16 +178,30 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         phase: Phase,
         sock: SockId,
     ) -> Shared<H> {
-        let (name, linger, trusted) = (start.name.clone(), start.linger(), start.trusted.clone());
         let unlinks = start.file.unlink_on_delete;
-        let process = self.list_new(&name, start.birth(role, phase, Some(sock)));
+        let process = self.list_start(start, role, phase, Some(sock));
+        let mut p = process.borrow_mut();
+        p.file = unlinks.then(|| self.reactor.bound_file(sock).ok().map(Box::new)).flatten();
+        p.contact.set_local(self.reactor.local_addr(sock).ok());
+        drop(p);
+        process
+    }
+
+    /// The same for one that may have no socket.
+    pub(super) fn list_start(
+        &mut self,
+        start: Start<H>,
+        role: Role,
+        phase: Phase,
+        sock: Option<SockId>,
+    ) -> Shared<H> {
+        let (name, linger, trusted) = (start.name.clone(), start.linger(), start.trusted.clone());
+        let process = self.list_new(&name, start.birth(role, phase, sock));
         let mut p = process.borrow_mut();
         p.linger = linger;
         if trusted.is_some() {
             p.serving.get_or_insert_default().trusted = trusted;
         }
-        p.file = unlinks.then(|| self.reactor.bound_file(sock).ok().map(Box::new)).flatten();
-        p.contact.set_local(self.reactor.local_addr(sock).ok());
         drop(p);
         process
     }

@@ -1,4 +1,5 @@
-//! Whether a socket from elsewhere can be a server's: its kind, its peer, its address.
+//! Whether a socket from elsewhere can be a server's, or a server's connection: its kind, its peer, its
+//! address.
 //!
 //! Invariant: looking changes nothing about the socket, so that one that is refused can still serve
 //! somebody else. Taking a descriptor over is `socket.rs`'s and the reactor's work.
@@ -14,7 +15,8 @@ use crate::{
     reactor::{Kind, Op, SysError},
 };
 
-/// Why a socket from elsewhere cannot be the server asked for. Looking has changed nothing about it.
+/// Why a socket from elsewhere cannot be the server asked for, or a server's connection. Looking has changed
+/// nothing about it.
 ///
 /// # Examples
 ///
@@ -48,6 +50,13 @@ pub enum AdoptError {
     /// It has no address that anybody could send packets to.
     #[error("the socket is bound to no address")]
     NotBound,
+    /// It listens where a connection is needed.
+    #[error("a socket that listens is no connection")]
+    Listening,
+    /// The process that was to have the connection takes none: it is no server of connections, or has
+    /// ended.
+    #[error("the process accepts no connections")]
+    NotAccepting,
     /// This reactor, a simulation, has no descriptors.
     #[error("the {0} backend takes over no descriptors")]
     Unsupported(&'static str),
@@ -96,11 +105,25 @@ pub fn check_server(fd: &impl AsFd, wanted: Kind) -> Result<(), AdoptError> {
             || local.family() == Family::Local && local == Address::unnamed();
         return if nowhere { Err(AdoptError::NotBound) } else { Ok(()) };
     }
-    match getsockopt(fd, sockopt::AcceptConn) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(AdoptError::NotListening),
-        Err(errno) => Err(AdoptError::Sys(SysError { op: Op::Option, errno: errno as i32 })),
+    if listens(fd)? { Ok(()) } else { Err(AdoptError::NotListening) }
+}
+
+/// Checks that a socket can be a connection of a server of this kind. Its peer may be gone already.
+///
+/// # Errors
+///
+/// [`AdoptError::Kind`], [`AdoptError::Listening`] or [`AdoptError::Sys`].
+pub fn check_connection(fd: &impl AsFd, wanted: Kind) -> Result<(), AdoptError> {
+    let found = kind_of(&SockRef::from(fd)).map_err(AdoptError::Sys)?;
+    if found != wanted {
+        return Err(AdoptError::Kind { wanted, found });
     }
+    if listens(fd)? { Err(AdoptError::Listening) } else { Ok(()) }
+}
+
+fn listens(fd: &impl AsFd) -> Result<bool, AdoptError> {
+    let refused = |errno| AdoptError::Sys(SysError { op: Op::Option, errno: errno as i32 });
+    getsockopt(fd, sockopt::AcceptConn).map_err(refused)
 }
 
 /// Whether the system knows a peer of it.
@@ -161,6 +184,28 @@ mod tests {
         ];
         for (at, (fd, wanted, complaint)) in cases.into_iter().enumerate() {
             assert_eq!(check_server(&fd, wanted).err(), complaint, "case {at}");
+        }
+    }
+
+    #[test]
+    fn only_a_connection_of_its_kind_is_a_servers() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (gone, peer) = UnixStream::pair().unwrap();
+        drop(peer);
+        let file = std::fs::File::create(folder.path().join("file")).unwrap();
+        let no_socket = SysError { op: Op::Open, errno: libc::ENOTSOCK };
+        let (wanted, found) = (Kind::Stream, Kind::Datagram);
+        let cases: [(OwnedFd, Option<AdoptError>); 5] = [
+            (client.into(), None),
+            (gone.into(), None),
+            (listener.into(), Some(AdoptError::Listening)),
+            (UnixDatagram::unbound().unwrap().into(), Some(AdoptError::Kind { wanted, found })),
+            (file.into(), Some(AdoptError::Sys(no_socket))),
+        ];
+        for (at, (fd, complaint)) in cases.into_iter().enumerate() {
+            assert_eq!(check_connection(&fd, Kind::Stream).err(), complaint, "case {at}");
         }
     }
 

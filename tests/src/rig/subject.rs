@@ -41,7 +41,30 @@ impl Subject {
         self.build(Runtime::builder(), config)
     }
 
-    /// The same with choices of your own; the backend and the sizes are set here.
+    /// What makes runtimes on it, for those who make several; `None` for io_uring where it is left out on
+    /// purpose, and for the simulation, whose sockets are one runtime's.
+    ///
+    /// # Panics
+    ///
+    /// Panics when one cannot be made.
+    #[must_use]
+    pub fn builder(self, config: Config) -> Option<RuntimeBuilder> {
+        let tried = self.runtime(config)?;
+        drop(tried);
+        let builder = Runtime::builder().config(config);
+        Some(builder.backend(self.backend()?))
+    }
+
+    const fn backend(self) -> Option<Backend> {
+        match self {
+            Self::Sim => None,
+            Self::Poll => Some(Backend::Mechanism(Mechanism::Poll)),
+            Self::Epoll => Some(Backend::Mechanism(Mechanism::Epoll)),
+            Self::Uring => Some(Backend::Uring),
+        }
+    }
+
+    /// A fresh runtime with choices of your own; the backend and the sizes are set here.
     ///
     /// # Panics
     ///
@@ -49,13 +72,8 @@ impl Subject {
     #[must_use]
     pub fn build(self, builder: RuntimeBuilder, config: Config) -> Option<Runtime> {
         let builder = builder.config(config);
-        let backend = match self {
-            Self::Sim => {
-                return Some(builder.simulated(SimReactor::new(1, Faults::none(), config)));
-            }
-            Self::Poll => Backend::Mechanism(Mechanism::Poll),
-            Self::Epoll => Backend::Mechanism(Mechanism::Epoll),
-            Self::Uring => Backend::Uring,
+        let Some(backend) = self.backend() else {
+            return Some(builder.simulated(SimReactor::new(1, Faults::none(), config)));
         };
         match builder.backend(backend).build() {
             Ok(rt) => Some(rt),

@@ -1,0 +1,310 @@
+//! Which services shards share, by the servers that were started for them.
+//!
+//! Invariant: servers of one name, kind and wanted address are one service: the first opens it, the others
+//! find it there, each shard has one server for it. A service is known as long as somebody has such a server.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use netproc_core::{
+    address::{Address, Family},
+    engine::Start,
+    reactor::{Kind, Op, SysError},
+    table::ProcessId,
+};
+
+use super::{Seat, service::Service};
+use crate::{
+    error::StartError, handle::Handle, handlers::Handlers, open, process::Process, runtime::Runtime,
+};
+
+/// What makes servers one service.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Key {
+    name: String,
+    kind: Kind,
+    wanted: Wanted,
+    /// How many servers like it the shard had before.
+    nth: usize,
+}
+
+/// Where a service was to be.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Wanted {
+    /// At this address.
+    At(Address),
+    /// On the socket handed to this program, of this name or the first.
+    External(Option<String>),
+}
+
+/// A service and who is part of it.
+#[derive(Debug)]
+enum Entry {
+    /// The system shares the address.
+    Port { address: Address, members: usize },
+    /// A thread accepts for all.
+    Handed(Arc<Service>),
+}
+
+impl Entry {
+    fn local(&self) -> &Address {
+        match self {
+            Self::Port { address, .. } => address,
+            Self::Handed(service) => service.local(),
+        }
+    }
+}
+
+/// What all shards know together.
+#[derive(Debug)]
+pub(super) struct Registry {
+    hand_over: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    services: HashMap<Key, Entry>,
+    /// Of the shards, once they serve.
+    handles: Vec<Handle>,
+    running: bool,
+    stopping: bool,
+}
+
+impl Registry {
+    pub(super) fn new(hand_over: bool) -> Arc<Self> {
+        Arc::new(Self { hand_over, state: Mutex::default() })
+    }
+
+    /// Nobody's code runs under this lock: whoever starts a server keeps what it may drop.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All shards are set up: connections may come.
+    pub(super) fn run(&self, handles: Vec<Handle>) -> io::Result<()> {
+        let mut state = self.lock();
+        state.running = true;
+        state.handles = handles;
+        state.services.values().try_for_each(|entry| match entry {
+            Entry::Port { .. } => Ok(()),
+            Entry::Handed(service) => service.serve(),
+        })
+    }
+
+    /// Ends all shards, as soon as each has control.
+    pub(super) fn stop(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        let handles = std::mem::take(&mut state.handles);
+        drop(state);
+        for handle in handles {
+            // Who is gone has ended.
+            let _gone = handle.shutdown();
+        }
+    }
+}
+
+/// A shard's server as part of a service.
+#[derive(Debug)]
+pub(super) struct Membership {
+    registry: Arc<Registry>,
+    key: Key,
+    shard: usize,
+    server: ProcessId,
+}
+
+impl Membership {
+    pub(super) const fn server(&self) -> ProcessId {
+        self.server
+    }
+
+    /// The server is gone; `deleted` says how.
+    pub(super) fn leave(self, deleted: bool) {
+        let mut state = self.registry.lock();
+        let over = match state.services.get_mut(&self.key) {
+            Some(Entry::Port { members, .. }) => {
+                *members -= 1;
+                *members == 0
+            }
+            Some(Entry::Handed(service)) => service.leave(self.shard, self.server),
+            None => false,
+        };
+        let gone = over.then(|| state.services.remove(&self.key)).flatten();
+        drop(state);
+        if let Some(Entry::Handed(service)) = gone {
+            service.close(deleted);
+        }
+    }
+}
+
+/// A server to be started as part of a service.
+pub(crate) struct Joining<'a> {
+    pub(crate) rt: &'a Runtime,
+    pub(crate) start: Start<Handlers>,
+    pub(crate) remote: Option<&'a Address>,
+    pub(crate) backlog: u32,
+}
+
+impl State {
+    /// Refuses an address that another service has: shared as it is, the system would not.
+    fn check_free(&self, local: &Address) -> Result<(), StartError> {
+        let taken = self.services.values().any(|entry| entry.local() == local);
+        if !taken || local.port() == Some(0) {
+            return Ok(());
+        }
+        let source = SysError { op: Op::Bind, errno: nix::errno::Errno::EADDRINUSE as i32 };
+        Err(StartError::Sys { address: Some(local.clone()), source })
+    }
+}
+
+impl Seat {
+    fn key(&self, name: &str, kind: Kind, wanted: Wanted) -> Key {
+        let key = Key { name: name.into(), kind, wanted, nth: 0 };
+        let alike = |it: &&Membership| Key { nth: 0, ..it.key.clone() } == key;
+        let nth = self.memberships().borrow().iter().filter(alike).count();
+        Key { nth, ..key }
+    }
+
+    fn enter(&self, key: Key, process: &Process) {
+        let (registry, shard, server) = (Arc::clone(self.registry()), self.shard(), process.id());
+        self.memberships().borrow_mut().push(Membership { registry, key, shard, server });
+    }
+
+    /// Starts a server at `local`, whose port the first of them may leave to the system.
+    pub(crate) fn start(
+        &self,
+        joining: Joining<'_>,
+        local: &Address,
+    ) -> Result<Process, StartError> {
+        let key = self.key(&joining.start.name, joining.start.kind, Wanted::At(local.clone()));
+        let over_ip = matches!(local.family(), Family::Ipv4 | Family::Ipv6);
+        let balances = over_ip && joining.rt.capabilities().reuse_port_balances;
+        if balances && !self.registry().hand_over {
+            return self.start_beside(key, joining, local);
+        }
+        let Joining { rt, mut start, backlog, .. } = joining;
+        open::prepare(&mut start, local)?;
+        self.start_handed(rt, key, |service| {
+            let service = match service {
+                Some(service) => service,
+                None => {
+                    Service::open(&start.spec(Some(local)), backlog).map_err(open::sys(local))?
+                }
+            };
+            Ok((service, start))
+        })
+    }
+
+    /// A server of its own at an address that those of the others have as well.
+    fn start_beside(
+        &self,
+        key: Key,
+        joining: Joining<'_>,
+        local: &Address,
+    ) -> Result<Process, StartError> {
+        let Joining { rt, mut start, remote, backlog } = joining;
+        start.reuse_port = true;
+        let mut state = self.registry().lock();
+        let address = match state.services.get(&key) {
+            Some(entry) => entry.local().clone(),
+            None => {
+                state.check_free(local)?;
+                local.clone()
+            }
+        };
+        let process = open::server(rt, start, &address, remote, backlog)?;
+        let address = process.contact().local().clone();
+        let fresh = Entry::Port { address, members: 0 };
+        if let Entry::Port { members, .. } = state.services.entry(key.clone()).or_insert(fresh) {
+            *members += 1;
+        }
+        drop(state);
+        self.enter(key, &process);
+        Ok(process)
+    }
+
+    /// A server that is handed its connections; `open` is given the service if there is one, and makes it
+    /// otherwise.
+    fn start_handed(
+        &self,
+        rt: &Runtime,
+        key: Key,
+        open: impl FnOnce(Option<Arc<Service>>) -> Result<(Arc<Service>, Start<Handlers>), StartError>,
+    ) -> Result<Process, StartError> {
+        if key.kind == Kind::Datagram {
+            return Err(StartError::Incompatible(
+                "packets cannot be handed over: such a server is one shard's alone, shared(false)",
+            ));
+        }
+        let mut state = self.registry().lock();
+        let there = match state.services.get(&key) {
+            Some(Entry::Handed(service)) => Some(Arc::clone(service)),
+            Some(Entry::Port { .. }) | None => None,
+        };
+        let (service, start) = open(there)?;
+        let shared = rt.engine_mut().serve_handed(start, service.local().clone());
+        let process = Process::new(shared, rt.clone());
+        service.join(self.shard(), process.id(), rt.handle());
+        state.services.insert(key.clone(), Entry::Handed(Arc::clone(&service)));
+        let running = state.running;
+        drop(state);
+        self.enter(key, &process);
+        if running && let Err(err) = service.serve() {
+            rt.engine_mut().abandon(process.shared());
+            self.leave(process.id(), true);
+            let (address, source) = (Some(service.local().clone()), SysError::new(Op::Open, &err));
+            return Err(StartError::Sys { address, source });
+        }
+        rt.nudge();
+        Ok(process)
+    }
+
+    /// Where a service is that was started on a socket handed to this program; the first asks `offered` for
+    /// it. `None` if there is neither.
+    pub(crate) fn external(
+        &self,
+        name: &str,
+        kind: Kind,
+        external: Option<&str>,
+        offered: impl FnOnce() -> Result<Option<(OwnedFd, Address)>, StartError>,
+    ) -> Result<Option<External>, StartError> {
+        let key = self.key(name, kind, Wanted::External(external.map(Into::into)));
+        let state = self.registry().lock();
+        if let Some(Entry::Handed(service)) = state.services.get(&key) {
+            return Ok(Some(External { key, service: Arc::clone(service) }));
+        }
+        drop(state);
+        let offered = offered()?;
+        let over = |(fd, local)| External { key, service: Service::over(fd, local, None) };
+        Ok(offered.map(over))
+    }
+
+    /// Starts a server there.
+    pub(crate) fn start_external(
+        &self,
+        rt: &Runtime,
+        start: Start<Handlers>,
+        external: External,
+    ) -> Result<Process, StartError> {
+        let External { key, service } = external;
+        self.start_handed(rt, key, |there| Ok((there.unwrap_or(service), start)))
+    }
+}
+
+/// A service on a socket handed to this program.
+pub(crate) struct External {
+    key: Key,
+    service: Arc<Service>,
+}
+
+impl External {
+    /// Where it listens.
+    pub(crate) fn local(&self) -> &Address {
+        self.service.local()
+    }
+}

@@ -1,0 +1,145 @@
+//! A runtime's place among shards: what it shares, and the connections handed to it.
+//!
+//! Invariant: a connection handed over waits here until its server takes connections, so that a server
+//! that is stopped or full has no more than a few; if its server is gone, another shard's gets it.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    os::fd::OwnedFd,
+    sync::Arc,
+};
+
+use netproc_core::{reactor::SysError, socket::AdoptError, table::ProcessId};
+
+use super::{
+    registry::{Membership, Registry},
+    service::Ticket,
+};
+use crate::runtime::Runtime;
+
+/// A connection that another thread has accepted for a server here.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    pub(super) fd: OwnedFd,
+    /// Held as long as it counts as waiting.
+    pub(super) ticket: Ticket,
+}
+
+/// What a runtime among shards knows of that.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    shard: usize,
+    registry: Arc<Registry>,
+    /// Servers started now are shared unless they say otherwise.
+    setting_up: Cell<bool>,
+    memberships: RefCell<Vec<Membership>>,
+    handed: RefCell<VecDeque<Handed>>,
+}
+
+impl Seat {
+    pub(super) fn new(shard: usize, registry: Arc<Registry>) -> Self {
+        let setting_up = Cell::new(true);
+        Self {
+            shard,
+            registry,
+            setting_up,
+            memberships: RefCell::default(),
+            handed: RefCell::default(),
+        }
+    }
+
+    pub(super) const fn shard(&self) -> usize {
+        self.shard
+    }
+
+    pub(super) const fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    pub(super) const fn memberships(&self) -> &RefCell<Vec<Membership>> {
+        &self.memberships
+    }
+
+    /// Whether a server is to be shared that says this of it.
+    pub(crate) fn shares(&self, shared: Option<bool>) -> bool {
+        shared.unwrap_or_else(|| self.setting_up.get())
+    }
+
+    /// Whether connections wait here.
+    pub(crate) fn has_handed(&self) -> bool {
+        !self.handed.borrow().is_empty()
+    }
+
+    /// The server is gone, `deleted` or by itself: its service goes on without this shard, or ends.
+    pub(crate) fn leave(&self, server: ProcessId, deleted: bool) {
+        let mut memberships = self.memberships.borrow_mut();
+        let at = memberships.iter().position(|it| it.server() == server);
+        let left = at.map(|at| memberships.swap_remove(at));
+        drop(memberships);
+        if let Some(left) = left {
+            left.leave(deleted);
+        }
+    }
+
+    /// All of it ends; with `deleted` as by deleting every server.
+    pub(crate) fn leave_all(&self, deleted: bool) {
+        let memberships = self.memberships.take();
+        memberships.into_iter().for_each(|membership| membership.leave(deleted));
+        drop(self.handed.take());
+    }
+}
+
+impl Runtime {
+    pub(super) fn end_set_up(&self) {
+        if let Some(seat) = self.seat() {
+            seat.setting_up.set(false);
+        }
+    }
+
+    /// Takes a connection in that another thread has accepted.
+    pub(crate) fn take_in(&self, handed: Handed) {
+        let Some(seat) = self.seat() else { return };
+        seat.handed.borrow_mut().push_back(handed);
+        self.take_handed();
+    }
+
+    /// Gives the connections that wait here to their servers, as far as those take any; returns whether one
+    /// did.
+    pub(crate) fn take_handed(&self) -> bool {
+        let Some(seat) = self.seat() else { return false };
+        let mut taken = false;
+        let count = seat.handed.borrow().len();
+        for _ in 0..count {
+            let Some(handed) = seat.handed.borrow_mut().pop_front() else { break };
+            match self.process_by_id(handed.ticket.server()) {
+                None => {
+                    seat.leave(handed.ticket.server(), false);
+                    handed.ticket.pass_on(handed.fd);
+                }
+                Some(server) if server.shared().borrow().takes_connections() => {
+                    taken = true;
+                    let adopted = self.engine_mut().adopt_connection(server.shared(), handed.fd);
+                    if let Err(AdoptError::Sys(err)) = adopted {
+                        self.engine_mut().accept_failed(server.shared(), err, None);
+                    }
+                }
+                Some(_) => seat.handed.borrow_mut().push_back(handed),
+            }
+        }
+        taken
+    }
+
+    /// Whoever accepts for the server of this id could not; with `ended` it never will again.
+    pub(super) fn accept_failed_for(&self, server: ProcessId, err: SysError, ended: bool) {
+        if let Some(seat) = self.seat().filter(|_| ended) {
+            seat.leave(server, false);
+        }
+        let Some(server) = self.process_by_id(server) else { return };
+        if ended {
+            self.engine_mut().accepts_no_more(server.shared(), err);
+        } else {
+            self.engine_mut().accept_failed(server.shared(), err, Some(super::service::REST));
+        }
+    }
+}

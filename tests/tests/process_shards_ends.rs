@@ -1,0 +1,314 @@
+//! How several runtimes behind one service end: by one call, under load, by a set-up that fails, a panic, or
+//! for want of descriptors; and that nothing is left of them.
+
+use std::{
+    io::{self, ErrorKind, Read as _, Write as _},
+    net::TcpListener,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use netproc::{Process, Runtime, Shards, ShardsError, StartError, Status};
+use netproc_tests::{
+    child::{activated, allow_all_descriptors, allow_descriptors, descriptors},
+    contract::{assert_bytes, pattern},
+    rig::{Outcome, PATIENCE},
+    sharded,
+    shards::{Counts, assert_echoes, connect, echo, serving, shard_of, until},
+};
+
+/// How many clients keep the shards busy.
+const CLIENTS: usize = 4;
+
+sharded!(alone: a_shutdown_under_load_leaves_no_thread_and_no_descriptor, |_case, shards| {
+    // What is made once for the whole program is made now.
+    let counts = Arc::new(Counts::default());
+    let own = Arc::clone(&counts);
+    serving(shards.clone(), move |rt| echo(rt, &own))?.0.shutdown()?;
+    let before = (descriptors()?, threads()?);
+    let own = Arc::clone(&counts);
+    let (shards, address) = serving(shards, move |rt| echo(rt, &own))?;
+    let over = AtomicBool::new(false);
+    let bytes = pattern(3, 20_000);
+    thread::scope(|scope| -> Outcome {
+        let client = || {
+            let mut served = 0;
+            while !over.load(Ordering::SeqCst) {
+                // Refused, reset, at its end: as it may be once they are gone.
+                let talked = connect(address).and_then(|mut stream| {
+                    shard_of(&mut stream)?;
+                    assert_echoes(&mut stream, &bytes)
+                });
+                match talked {
+                    Ok(()) => served += 1,
+                    Err(err) if is_end(err.kind()) => {}
+                    Err(err) => panic!("{err:?}"),
+                }
+            }
+            served
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        until("both are busy", || counts.accepted().iter().all(|count| *count > 20));
+        shards.shutdown()?;
+        over.store(true, Ordering::SeqCst);
+        let served: usize = clients.into_iter().map(|it| it.join().expect("bytes are right")).sum();
+        assert!(served > 0);
+        Ok(())
+    })?;
+    until("all is given back", || {
+        (descriptors().ok(), threads().ok()) == (Some(before.0), Some(before.1))
+    });
+    Ok(())
+});
+
+/// How many threads this process has.
+fn threads() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
+const fn is_end(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof
+            | ErrorKind::NotConnected
+    )
+}
+
+sharded!(alone: a_set_up_that_fails_or_panics_leaves_nothing, |_case, shards| {
+    let (descriptors_before, threads_before) = (descriptors()?, threads()?);
+    for panics in [false, true] {
+        for bad in [0, 1] {
+            let (at, addresses) = mpsc::channel();
+            let counts = Arc::new(Counts::default());
+            let refused = shards.clone().start(move |rt, shard| -> netproc::Result<()> {
+                let local = echo(rt, &counts)?.contact().local().clone();
+                at.send(local.clone()).expect("the test listens");
+                if shard == bad && panics {
+                    panic!("no shard {shard}");
+                }
+                if shard == bad {
+                    rt.server("taken").shared(false).local(local).start()?;
+                }
+                Ok(())
+            });
+            match refused {
+                Err(ShardsError::Panicked { shard, message }) if panics => {
+                    assert_eq!((shard, &*message), (bad, &*format!("no shard {bad}")));
+                }
+                Err(ShardsError::SetUp { shard, source }) if !panics => {
+                    assert_eq!(shard, bad);
+                    let err = source.downcast::<netproc::Error>().map_err(|err| err.to_string())?;
+                    assert!(matches!(*err, netproc::Error::Start(StartError::Sys { .. })), "{err:?}");
+                }
+                other => return Err(format!("{other:?}").into()),
+            }
+            let addresses: Vec<_> = addresses.try_iter().collect();
+            assert_eq!(addresses.len(), bad + 1, "those behind it were not even begun");
+            let address = addresses[0].socket_addr().ok_or("an address of IP")?;
+            assert!(connect(address).is_err(), "nobody listens any more");
+        }
+    }
+    until("all is given back", || {
+        descriptors().ok() == Some(descriptors_before) && threads().ok() == Some(threads_before)
+    });
+    Ok(())
+});
+
+sharded!(a_panic_in_a_callback_ends_nothing_but_that_call, |case, shards| {
+    let (reports, reported) = mpsc::channel();
+    let counts = Arc::new(Counts::default());
+    let own = Arc::clone(&counts);
+    let (shards, address) = serving(shards, move |rt| {
+        let reports = reports.clone();
+        rt.on_callback_error(move |err| reports.send(err.panicked).expect("the test listens"));
+        let server = echo(rt, &own)?;
+        server.set_filter(|process, input| {
+            assert_ne!(&input[..], b"bad", "that was bad");
+            process.send(input)
+        });
+        Ok(server)
+    })?;
+    let mut stream = connect(address)?;
+    shard_of(&mut stream)?;
+    stream.write_all(b"bad")?;
+    assert!(reported.recv_timeout(PATIENCE)?);
+    assert_echoes(&mut stream, b"good")?;
+    for shard in 0..2 {
+        // Posted calls are callbacks as well.
+        shards.handle(shard).ok_or("two")?.post(|_| panic!("on purpose"))?;
+        assert!(reported.recv_timeout(PATIENCE)?);
+    }
+    // Handed over, it is not a reactor that has accepted it.
+    assert_eq!(shards.stats(PATIENCE)?.accepted, u64::from(!case.handed));
+    shards.shutdown()?;
+    Ok(())
+});
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+sharded!(a_panic_outside_of_callbacks_is_told_by_join_and_ends_all, |_case, shards| {
+    let counts = Arc::new(Counts::default());
+    let (shards, _) = serving(shards, move |rt| {
+        if rt.shard() == Some(1) {
+            let bomb = Bomb;
+            let keep = move |_: &Process, _| {
+                let _kept = &bomb;
+            };
+            rt.server("armed").shared(false).filter(keep).start()?;
+        }
+        echo(rt, &counts)
+    })?;
+    let first = shards.handle(0).ok_or("two")?.clone();
+    first.shutdown()?;
+    match shards.join() {
+        Err(ShardsError::Panicked { shard: 1, message }) => assert_eq!(message, "dropped"),
+        other => return Err(format!("{other:?}").into()),
+    }
+    assert!(first.post(|_| {}).is_err(), "gone");
+    Ok(())
+});
+
+sharded!(whoever_ends_first_ends_all, |_case, shards| {
+    for shard in 0..2 {
+        let counts = Arc::new(Counts::default());
+        let (shards, address) = serving(shards.clone(), move |rt| echo(rt, &counts))?;
+        let mut stream = connect(address)?;
+        shard_of(&mut stream)?;
+        let handles: Vec<_> = (0..2).map(|it| shards.handle(it).cloned()).collect();
+        shards.handle(shard).ok_or("two")?.post(Runtime::shutdown)?;
+        shards.join()?;
+        assert!(handles.iter().flatten().all(|handle| handle.post(|_| {}).is_err()));
+        assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0, "its end, or a reset");
+        assert!(connect(address).is_err());
+    }
+    Ok(())
+});
+
+sharded!(shards_that_are_dropped_have_ended, |_case, shards| {
+    let counts = Arc::new(Counts::default());
+    let (shards, address) = serving(shards, move |rt| echo(rt, &counts))?;
+    let handle = shards.handle(1).ok_or("two")?.clone();
+    drop(shards);
+    assert!(handle.post(|_| {}).is_err() && connect(address).is_err());
+    Ok(())
+});
+
+sharded!(what_was_sent_goes_out_before_the_end, |_case, shards| {
+    let bytes = pattern(9, 500_000);
+    let sent = bytes.clone();
+    let (shards, address) = serving(shards, move |rt| {
+        let sent = sent.clone();
+        let server = rt.server("s").on_accept(move |_, connection| {
+            connection.send(sent.clone())?;
+            connection.runtime().shutdown();
+            Ok::<_, netproc::SendError>(())
+        });
+        Ok(server.filter(|_, _| {}).start()?)
+    })?;
+    let mut stream = connect(address)?;
+    let mut got = Vec::new();
+    stream.read_to_end(&mut got)?;
+    assert_bytes(&got, &bytes, "all of it");
+    shards.join()?;
+    Ok(())
+});
+
+sharded!(a_peer_that_never_reads_does_not_hold_the_end_up, |_case, shards| {
+    let (shards, address) = serving(shards.flush_within(Duration::from_millis(50)), |rt| {
+        let server = rt.server("s").on_accept(|_, connection| connection.send(vec![7; 16 << 20]));
+        let server = server.filter(|_, _| {});
+        Ok::<_, netproc::Error>(server.start()?)
+    })?;
+    let stream = connect(address)?;
+    until("it is served", || shards.stats(PATIENCE).is_ok_and(|stats| stats.sent > 0));
+    shards.shutdown()?;
+    drop(stream);
+    Ok(())
+});
+
+sharded!(alone handed: without_descriptors_it_is_logged_and_goes_on_as_soon_as_there_are_some, |_case, shards| {
+    let (log, logged) = mpsc::channel();
+    let (shards, address) = serving(shards, move |rt| {
+        let log = log.clone();
+        let server = rt.server("echo").filter(Process::send);
+        let server = server.on_accept(|_, connection| connection.send(vec![0]));
+        let server = server.log(move |_, _, entry| {
+            if let netproc::LogEntry::AcceptFailed { err, .. } = entry {
+                log.send(err.errno).expect("the test listens");
+            }
+        });
+        Ok(server.start()?)
+    })?;
+    let mut warm = connect(address)?;
+    shard_of(&mut warm)?;
+    // One for the client, none for the server.
+    allow_descriptors(1)?;
+    let mut stream = connect(address)?;
+    assert_eq!(logged.recv_timeout(PATIENCE)?, libc::EMFILE);
+    allow_all_descriptors()?;
+    let other = connect(address).and_then(|mut stream| shard_of(&mut stream));
+    assert!(other.is_ok(), "{other:?}");
+    // It may have been given up for the reserve, which only a reactor has; else it is served.
+    match shard_of(&mut stream) {
+        Ok(_) => assert_echoes(&mut stream, b"late, but here")?,
+        Err(err) => assert!(is_end(err.kind()), "{err:?}"),
+    }
+    assert_echoes(&mut warm, b"never minded")?;
+    shards.shutdown()?;
+    Ok(())
+});
+
+/// What the system calls the socket of this number; `None` for what is none.
+fn socket_name(number: i32) -> Option<PathBuf> {
+    let name = std::fs::read_link(format!("/proc/self/fd/{number}")).ok()?;
+    name.to_str()?.starts_with("socket:").then_some(name)
+}
+
+#[test]
+fn a_listener_shut_down_from_outside_ends_the_servers_of_all_shards_once() -> Outcome {
+    let test = concat!(
+        module_path!(),
+        "::a_listener_shut_down_from_outside_ends_the_servers_of_all_shards_once"
+    );
+    let handed = || Ok(vec![TcpListener::bind("127.0.0.1:0")?.into()]);
+    activated(test, handed, &[], || {
+        let listener = socket_name(3).ok_or("it was handed over")?;
+        let (told, tellings) = mpsc::channel();
+        let (shards, _) = serving(Shards::builder().count(2), move |rt| {
+            let (told, shard) = (told.clone(), rt.shard());
+            let server = rt.server("s").use_external_socket(true).filter(|_, _| {});
+            let server = server.sentinel(move |process, event| {
+                told.send((shard, event.to_string(), process.status())).expect("it listens");
+            });
+            Ok(server.start()?)
+        })?;
+        let number = (3..1000).find(|number| socket_name(*number).as_ref() == Some(&listener));
+        let number = number.ok_or("a thread accepts on it")?;
+        nix::sys::socket::shutdown(number, nix::sys::socket::Shutdown::Both)?;
+        let mut told = [tellings.recv_timeout(PATIENCE)?, tellings.recv_timeout(PATIENCE)?];
+        told.sort_by_key(|(shard, ..)| *shard);
+        let broken = "connection broken by remote peer\n".to_owned();
+        let expected = |shard| (Some(shard), broken.clone(), Status::Closed);
+        assert_eq!(told, [expected(0), expected(1)]);
+        shards.shutdown()?;
+        assert_eq!(tellings.try_iter().count(), 0, "once");
+        Ok(())
+    })
+}
