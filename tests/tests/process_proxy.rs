@@ -11,7 +11,7 @@ use netproc::{
     ProxyHeaderError, ProxyOrigin, ProxyOut, ProxyRefusal, ProxyVersion, ServerBuilder, StartError,
     Status, TlsClient, TlsIdentity, TlsServer, TlsTrust, TrustedProxies, Value,
     proxy::tlv,
-    stream::{Protocol, StreamKind, StreamType},
+    stream::{DialogueParams, OpenStreamError, Protocol, StreamKind, StreamType},
 };
 use netproc_tests::{
     conformance,
@@ -506,6 +506,20 @@ conformance!(the_bytes_of_a_header_are_on_the_wire_first, |rig| {
     Ok(())
 });
 
+conformance!(of_several_addresses_the_one_that_connects_gets_the_header_once, |rig| {
+    let server = behind(rig).start()?;
+    let dead = rig.dead_end()?;
+    let to = [dead, server.contact().local().clone()];
+    let client = rig.rt.client("c").remotes(to).proxy_header(ProxyVersion::V1).start()?;
+    client.send("hello")?;
+    let child = rig.child(&server);
+    rig.until_bytes(&child, b"hello");
+    let header = child.proxy_header().ok_or("it had one")?;
+    assert_eq!(header.destination(), Some(server.contact().local()), "whom it has reached");
+    assert_eq!(header.source(), Some(client.contact().local()));
+    Ok(())
+});
+
 conformance!(a_stream_begins_with_its_header_too, |rig| {
     let server = rig.rt.server("mail").proxy_protocol(trusted("127.0.0.1 ::1"));
     let server = server.on_accept(|_, connection| connection.send("220 hello\r\n"));
@@ -522,6 +536,11 @@ conformance!(a_stream_begins_with_its_header_too, |rig| {
     assert_eq!(opened.kind, StreamKind::Plain);
     let child = rig.child(&server);
     assert_eq!(child.proxy_header().and_then(|it| it.source().cloned()), child.wire_peer());
+    let shell = rig.rt.open_stream("s", "127.0.0.1", port).shell_command("true");
+    let shell = shell.dialogue(DialogueParams::new(StreamType::Shell));
+    let refused = shell.proxy_header(ProxyVersion::V2).start();
+    let incompatible = matches!(refused, Err(OpenStreamError::Start(StartError::Incompatible(_))));
+    assert!(incompatible, "{refused:?}");
     Ok(())
 });
 
