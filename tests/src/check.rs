@@ -1,5 +1,5 @@
-//! What holds for every input of the coding systems and of the parsers of text and of PROXY headers: one check for each,
-//! run by `tests/tests/checks.rs` on drawn inputs and by the targets of `tests/fuzz` on hunted ones.
+//! What holds for every input of the coding systems and of the parsers of text and of PROXY headers: one
+//! check for each, run by `tests/tests/checks.rs` on drawn inputs and by the targets of `tests/fuzz` on hunted ones.
 //!
 //! Invariant: a check panics when a promise is broken, and for no other reason; the fuzzer takes this
 //! very file, so nothing here but `netproc_core` is used. Where inputs come from is left to callers.
