@@ -30,7 +30,7 @@ use clap::Args;
 use netproc::{Backend, Coding, Event, Input, LineEnd, Process, Reason, Runtime, SysError, Text};
 
 use self::open::NotOpened;
-use crate::{Context, Outcome, complain, endpoint::Endpoint, say, tls};
+use crate::{Context, Outcome, complain, endpoint::Endpoint, proxy, say, tls};
 
 /// How a talk ended.
 #[derive(Debug)]
@@ -82,6 +82,8 @@ pub(crate) struct Arguments {
     coding: Option<Coding>,
     #[command(flatten)]
     tls: tls::Client,
+    #[command(flatten)]
+    proxy: proxy::Client,
     /// HOST:PORT, [IPV6]:PORT, PORT, udp:HOST:PORT, unix:PATH, unixgram:PATH, seqpacket:PATH or
     /// abstract:NAME.
     #[arg(value_name = "ENDPOINT")]

@@ -8,7 +8,7 @@
 mod starttls;
 
 use std::{
-    fs,
+    fmt, fs,
     io::{ErrorKind, Write as _},
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     process::ExitCode,
@@ -17,7 +17,8 @@ use std::{
 
 use clap::Args;
 use netproc::{
-    Backend, Coding, ExternalSocket, Input, Limits, Process, Runtime, ServerBuilder, StartError,
+    Backend, Coding, ExternalSocket, Input, Limits, LogEntry, Process, Runtime, ServerBuilder,
+    StartError, TrustedProxies,
 };
 use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
@@ -27,7 +28,7 @@ use nix::sys::{
 use crate::{
     Context, Outcome,
     endpoint::{self, Endpoint},
-    say,
+    proxy, say,
     tls::{self, Service},
 };
 
@@ -52,6 +53,11 @@ pub(crate) struct Arguments {
     external: Option<Option<String>>,
     #[command(flatten)]
     tls: tls::Server,
+    #[command(flatten)]
+    proxy: proxy::Server,
+    /// Say on standard error who connects, and how it ends.
+    #[arg(short, long)]
+    verbose: bool,
     /// HOST:PORT, [IPV6]:PORT, PORT (0 is any free one), udp:HOST:PORT, unix:PATH, unixgram:PATH,
     /// seqpacket:PATH or abstract:NAME.
     #[arg(required_unless_present = "external", value_name = "ENDPOINT")]
@@ -59,13 +65,15 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let trusted = arguments.proxy.trusted(&arguments.endpoints);
     let service = arguments.tls.service(&arguments.endpoints)?;
     raise_descriptor_limit();
     let rt = Runtime::builder().backend(arguments.backend).build()?;
     say_fallback(&rt, arguments.backend);
     let mut limits = Limits::default();
     limits.flush_within = FLUSH_WITHIN;
-    let kind = Echo { limits, coding: arguments.coding, service };
+    let kind =
+        Echo { limits, coding: arguments.coding, service, trusted, verbose: arguments.verbose };
     let mut files = Vec::new();
     let mut bound = Vec::new();
     if let Some(name) = &arguments.external {
@@ -149,6 +157,9 @@ struct Echo {
     limits: Limits,
     coding: Option<Coding>,
     service: Service,
+    /// The proxies that everybody has to come through.
+    trusted: Option<TrustedProxies>,
+    verbose: bool,
 }
 
 impl Echo {
@@ -157,9 +168,22 @@ impl Echo {
         if let Some(coding) = self.coding {
             server = server.coding(coding);
         }
-        // The end of a connection is of no interest here; without a sentinel it would be kept for
-        // whoever pulls events.
-        let server = server.sentinel(|_, _| {});
+        if let Some(trusted) = &self.trusted {
+            server = server.proxy_protocol(trusted.clone());
+        }
+        let server = server.log(|server, _, entry| {
+            // Whoever connects is told of when it is served.
+            if !matches!(entry, LogEntry::Accepted { .. }) {
+                say_of(server, entry);
+            }
+        });
+        let verbose = self.verbose;
+        // Without a sentinel the end of a connection would be kept for whoever pulls events.
+        let server = server.sentinel(move |process, event| {
+            if verbose {
+                say_of(process, event);
+            }
+        });
         let server = match self.service.clone() {
             Service::Clear => server.filter(echo),
             Service::Tls(tls) => server.tls(tls).filter(echo),
@@ -169,6 +193,12 @@ impl Echo {
         };
         Ok(server.start()?)
     }
+}
+
+/// One line on standard error of what has happened to `process`.
+fn say_of(process: &Process, what: &dyn fmt::Display) {
+    let (name, text) = (process.name(), what.to_string());
+    say(&format_args!("{name}: {}", text.trim_end()));
 }
 
 /// A reply that cannot go out is the peer's loss: it is gone, or a packet has no way back.

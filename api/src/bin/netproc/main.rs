@@ -8,6 +8,7 @@ mod demo;
 mod endpoint;
 mod listen;
 mod probe;
+mod proxy;
 mod tls;
 
 use std::{error::Error, fmt, io::Write as _, process::ExitCode};

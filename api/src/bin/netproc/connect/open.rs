@@ -6,7 +6,7 @@
 use std::{fs::File, rc::Rc, time::Duration};
 
 use netproc::{
-    Address, Process, Runtime, StartError, TlsClient,
+    Address, Process, ProxyVersion, Runtime, StartError, TlsClient,
     stream::{DialogueReason, OpenStreamError, Opened, Protocol, StreamType},
 };
 
@@ -43,11 +43,12 @@ pub(super) fn open(
     talk: &Rc<Talk>,
 ) -> Result<Process, NotOpened> {
     let speech = arguments.tls.speech(&arguments.endpoint)?;
+    let header = arguments.proxy.version(&arguments.endpoint);
     let process = match speech {
-        Speech::Clear => start(rt, arguments, None)?,
-        Speech::Tls(tls) => start(rt, arguments, Some(tls))?,
+        Speech::Clear => start(rt, arguments, header, None)?,
+        Speech::Tls(tls) => start(rt, arguments, header, Some(tls))?,
         Speech::StartTls(protocol, tls) => {
-            let opened = dialogue(rt, arguments, protocol, tls)?;
+            let opened = dialogue(rt, arguments, header, protocol, tls)?;
             if arguments.tls.verbose {
                 say_told(&arguments.endpoint, "greeting", opened.greeting.as_deref());
                 say_told(&arguments.endpoint, "capabilities", opened.capabilities.as_deref());
@@ -70,11 +71,15 @@ pub(super) fn open(
 fn start(
     rt: &Runtime,
     arguments: &Arguments,
+    header: Option<ProxyVersion>,
     tls: Option<TlsClient>,
 ) -> Result<Process, NotOpened> {
     let mut client = arguments.endpoint.client(rt, "connect");
     if let Some(tls) = tls {
         client = client.tls(tls);
+    }
+    if let Some(header) = header {
+        client = client.proxy_header(header);
     }
     if let Some(coding) = arguments.coding() {
         client = client.coding(coding);
@@ -107,6 +112,7 @@ fn say_told(endpoint: &Endpoint, what: &str, told: Option<&[u8]>) {
 fn dialogue(
     rt: &Runtime,
     arguments: &Arguments,
+    header: Option<ProxyVersion>,
     protocol: Protocol,
     tls: TlsClient,
 ) -> Result<Opened, NotOpened> {
@@ -114,6 +120,9 @@ fn dialogue(
     let params = protocol.params(StreamType::StartTls, arguments.tls.name(endpoint));
     let stream = endpoint.stream(rt, "connect").ok_or("--starttls needs a host")?;
     let mut stream = stream.dialogue(params).layers(tls).within(DIALOGUE_WITHIN);
+    if let Some(header) = header {
+        stream = stream.proxy_header(header);
+    }
     if let Some(wait) = arguments.wait {
         stream = stream.within(wait.max(DIALOGUE_WITHIN)).step_within(wait);
     }
