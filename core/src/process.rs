@@ -571,6 +571,9 @@ pub(crate) struct LayerState {
     pub(crate) established: bool,
     /// The peer's closing notice was seen.
     pub(crate) finished: bool,
+    /// It was, with nothing of the process left to send: only the layer's own notice goes out behind
+    /// it, and whether the peer still takes that is of no interest.
+    pub(crate) settled: bool,
     /// The wire ended without a closing notice.
     pub(crate) truncated: bool,
 }
@@ -579,7 +582,8 @@ impl LayerState {
     pub(crate) fn new(layer: Box<dyn Layer>) -> Self {
         let established = layer.is_established();
         let waiting = Outbox::default();
-        Self { layer, waiting, established, finished: false, truncated: false }
+        let (finished, settled, truncated) = (false, false, false);
+        Self { layer, waiting, established, finished, settled, truncated }
     }
 }
 

@@ -290,6 +290,28 @@ conformance!(a_notice_alone_is_the_end_and_nothing_behind_it_is_read, |rig| {
     Ok(())
 });
 
+conformance!(a_peer_that_resets_behind_its_notice_has_ended_in_order, |rig| {
+    let (client, child) = raw(rig)?;
+    client.send([GREETING, &[1, !b'x', 0]].concat())?;
+    rig.until_bytes(&client, &[GREETING, &[0]].concat());
+    client.delete_with(CloseHow::Reset);
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    assert_eq!((rig.log.bytes_of(&child), child.exit()), (b"x".into(), Exit::Broken(Reason::End)));
+    // What was to be sent to it counts.
+    let (client, child) = raw(rig)?;
+    client.send(GREETING)?;
+    rig.until_line(&child, "open from 127.0.0.1 (open)");
+    rig.until_bytes(&client, GREETING);
+    client.stop();
+    child.send(pattern(0, 8 << 20))?;
+    client.send(&[0])?;
+    rig.settle();
+    client.delete_with(CloseHow::Reset);
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    assert!(matches!(child.exit(), Exit::Broken(Reason::Sys(_))), "{:?}", child.exit());
+    Ok(())
+});
+
 conformance!(a_damaged_record_ends_the_connection_behind_what_was_good, |rig| {
     let (client, child) = raw(rig)?;
     let damaged = [&[2, !b'o', !b'k', 255][..], &[0; 255]].concat();

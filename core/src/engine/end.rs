@@ -43,6 +43,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
         let p = process.borrow();
         let cut = p.layer.as_ref().is_some_and(|state| state.truncated);
+        // A peer that closes behind its notice answers ours with a reset.
+        let cause = cause.filter(|_| !p.layer.as_ref().is_some_and(|state| state.settled));
         let reason = match (&p.layer_failed, cut) {
             (Some(_), _) => Reason::Corrupt,
             (None, true) => Reason::Truncated,

@@ -84,6 +84,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             && p.apply(machine::Event::PeerFinished)
             && let Some(sock) = p.sock
         {
+            let settled = !p.half_open && Self::waiting(&self.reactor, &p) == 0;
+            if let Some(state) = &mut p.layer {
+                state.settled = state.finished && settled;
+            }
             self.say_goodbye(&mut p, sock);
             self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
         }
