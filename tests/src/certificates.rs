@@ -43,7 +43,15 @@ impl Authority {
     pub fn new() -> Result<Self, rcgen::Error> {
         // Two of one name would be taken for the same.
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("authority {}", COUNT.fetch_add(1, Ordering::Relaxed));
+        Self::named(&format!("authority {}", COUNT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// One of this name, of which there should be no other.
+    ///
+    /// # Errors
+    ///
+    /// What the library that makes it says.
+    pub fn named(name: &str) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -92,9 +100,18 @@ impl Authority {
         more: impl FnOnce(&mut CertificateParams),
     ) -> Result<Signed, rcgen::Error> {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names)?;
         more(&mut params);
+        self.sign_params(params)
+    }
+
+    /// What is said there, signed.
+    ///
+    /// # Errors
+    ///
+    /// What the library that makes it says.
+    pub fn sign_params(&self, params: CertificateParams) -> Result<Signed, rcgen::Error> {
+        let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.0)?.pem();
         Ok(Signed { certificate, key: key.serialize_pem() })
     }

@@ -5,11 +5,10 @@
 
 use std::{fs, path::Path};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, date_time_ymd,
-};
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyUsagePurpose, date_time_ymd};
 use tempfile::TempDir;
+
+use crate::certificates::{Authority, Signed};
 
 /// An authority, what it has signed, and a stranger.
 ///
@@ -30,18 +29,8 @@ pub struct Pki {
     folder: TempDir,
 }
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-fn key() -> KeyPair {
-    KeyPair::generate().expect("there is randomness")
-}
-
-fn authority(name: &str) -> Issuer {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    CertifiedIssuer::self_signed(params, key()).expect("the parameters are good")
+fn authority(name: &str) -> Authority {
+    Authority::named(name).expect("the parameters are good")
 }
 
 fn params(subject: &str, names: &[&str]) -> CertificateParams {
@@ -94,11 +83,11 @@ impl Pki {
             ("stranger-client", &stranger, client("stranger")),
         ];
         for (name, issuer, params) in made {
-            let key = key();
-            let certificate = params.signed_by(&key, issuer).expect("the parameters are good");
+            let Signed { certificate, key } =
+                issuer.sign_params(params).expect("the parameters are good");
             // Some servers want the authority's own certificate with it.
-            pki.write(&format!("{name}.pem"), &format!("{}{}", certificate.pem(), issuer.pem()));
-            pki.write(&format!("{name}.key"), &key.serialize_pem());
+            pki.write(&format!("{name}.pem"), &(certificate + &issuer.pem()));
+            pki.write(&format!("{name}.key"), &key);
         }
         pki
     }
