@@ -463,7 +463,7 @@ impl ServerBuilder {
         mut self,
         log: impl Fn(&Process, Option<&Process>, &LogEntry) -> O + 'static,
     ) -> Self {
-        self.common.handlers.log =
+        self.common.handlers.serving_mut().log =
             Some(Rc::new(move |server: &Process, process: Option<&Process>, entry: &LogEntry| {
                 log(server, process, entry).into_error()
             }));
@@ -476,7 +476,7 @@ impl ServerBuilder {
         mut self,
         on_accept: impl Fn(&Process, &Process) -> O + 'static,
     ) -> Self {
-        self.common.handlers.on_accept =
+        self.common.handlers.serving_mut().on_accept =
             Some(Rc::new(move |server: &Process, process: &Process| {
                 on_accept(server, process).into_error()
             }));
@@ -545,7 +545,8 @@ impl ServerBuilder {
     /// Refuses what does not go with the kind of the server.
     fn check_keywords(&self) -> Result<(), StartError> {
         let datagram = self.common.kind == Kind::Datagram;
-        if datagram && self.common.handlers.on_accept.is_some() {
+        let serving = self.common.handlers.serving();
+        if datagram && serving.is_some_and(|serving| serving.on_accept.is_some()) {
             return Err(StartError::Incompatible("a packet server accepts no connections"));
         }
         if !datagram && self.remote.is_some() {

@@ -108,16 +108,32 @@ impl ExactSizeIterator for Packets<'_> {}
 pub(crate) struct Handlers {
     pub(crate) filter: Filter,
     pub(crate) sentinel: Option<Sentinel>,
-    pub(crate) log: Option<Log>,
-    pub(crate) on_accept: Option<OnAccept>,
+    /// What only a server calls.
+    serving: Option<Rc<Serving>>,
     /// Where output goes if no filter takes it.
     pub(crate) output: Output,
-    /// What the dynamic front shows for the callbacks; `nil` for those of Rust.
-    pub(crate) shown: Shown,
+    /// What the dynamic front shows for the callbacks; nothing for those of Rust.
+    shown: Option<Rc<Shown>>,
+    /// What few processes have.
+    ties: Option<Box<Ties>>,
     /// Whoever ends the program need not be asked about it.
     pub(crate) no_query: bool,
     /// A connection whose sentinel has yet to hear `open from`: they stay until then, even if it ends.
     pub(crate) announcing: bool,
+    /// Its child was told that the buffer is gone.
+    pub(crate) hung_up: bool,
+}
+
+/// The callbacks of a server that are not for its connections.
+#[derive(Clone, Default)]
+pub(crate) struct Serving {
+    pub(crate) log: Option<Log>,
+    pub(crate) on_accept: Option<OnAccept>,
+}
+
+/// What a process holds on to besides its callbacks. An idle connection has none of it.
+#[derive(Clone, Default)]
+pub(crate) struct Ties {
     /// Ends its handshake when that takes too long.
     pub(crate) handshake_timer: Option<TimerId>,
     /// What it waits to hear from the resolver: where its host is.
@@ -126,8 +142,6 @@ pub(crate) struct Handlers {
     pub(crate) leash: Option<Rc<Leash>>,
     /// The process of its child's errors, if they have one.
     pub(crate) errors: Option<ProcessId>,
-    /// Its child was told that the buffer is gone.
-    pub(crate) hung_up: bool,
 }
 
 /// The buffer of a process, and where in it the next output goes.
@@ -148,9 +162,9 @@ impl Output {
 /// Filter and sentinel as values. They say what a process has even after it has ended, when its
 /// callbacks are gone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Shown {
-    pub(crate) filter: Value,
-    pub(crate) sentinel: Value,
+struct Shown {
+    filter: Value,
+    sentinel: Value,
 }
 
 impl Handlers {
@@ -158,28 +172,81 @@ impl Handlers {
     pub(crate) fn use_defaults(&mut self) {
         if matches!(self.filter, Filter::None) {
             self.filter = Filter::Shared(default_filter());
-            self.shown.filter = Value::symbol(DEFAULT_FILTER);
+            self.show_filter(Value::symbol(DEFAULT_FILTER));
         }
         if self.sentinel.is_none() {
             self.sentinel = Some(default_sentinel());
-            self.shown.sentinel = Value::symbol(DEFAULT_SENTINEL);
+            self.show_sentinel(Value::symbol(DEFAULT_SENTINEL));
         }
     }
 
     /// Takes the callbacks out; what else is known of the process stays.
     pub(crate) fn take_callbacks(&mut self) -> Self {
-        let (output, shown, no_query) =
-            (std::mem::take(&mut self.output), std::mem::take(&mut self.shown), self.no_query);
-        let kept = Self { output, shown, no_query, errors: self.errors, ..Self::default() };
+        let mut kept = Self { no_query: self.no_query, ..Self::default() };
+        std::mem::swap(&mut kept.output, &mut self.output);
+        std::mem::swap(&mut kept.shown, &mut self.shown);
+        if let Some(errors) = self.ties().and_then(|ties| ties.errors) {
+            kept.ties_mut().errors = Some(errors);
+        }
         std::mem::replace(self, kept)
+    }
+
+    /// What only a server calls.
+    pub(crate) fn serving(&self) -> Option<&Serving> {
+        self.serving.as_deref()
+    }
+
+    pub(crate) fn serving_mut(&mut self) -> &mut Serving {
+        Rc::make_mut(self.serving.get_or_insert_default())
+    }
+
+    /// What it holds on to, if it ever has.
+    pub(crate) fn ties(&self) -> Option<&Ties> {
+        self.ties.as_deref()
+    }
+
+    /// The same, to take one of them out.
+    pub(crate) fn held(&mut self) -> Option<&mut Ties> {
+        self.ties.as_deref_mut()
+    }
+
+    pub(crate) fn ties_mut(&mut self) -> &mut Ties {
+        self.ties.get_or_insert_default()
+    }
+
+    /// What is shown for the filter.
+    pub(crate) fn shown_filter(&self) -> Value {
+        self.shown.as_ref().map_or(Value::Nil, |shown| shown.filter.clone())
+    }
+
+    /// What is shown for the sentinel.
+    pub(crate) fn shown_sentinel(&self) -> Value {
+        self.shown.as_ref().map_or(Value::Nil, |shown| shown.sentinel.clone())
+    }
+
+    /// Shows `value` for the filter, and returns what was shown.
+    pub(crate) fn show_filter(&mut self, value: Value) -> Value {
+        self.show(|shown| &mut shown.filter, value)
+    }
+
+    /// Shows `value` for the sentinel, and returns what was shown.
+    pub(crate) fn show_sentinel(&mut self, value: Value) -> Value {
+        self.show(|shown| &mut shown.sentinel, value)
+    }
+
+    fn show(&mut self, which: impl FnOnce(&mut Shown) -> &mut Value, value: Value) -> Value {
+        if self.shown.is_none() && value == Value::Nil {
+            return value;
+        }
+        let shown = Rc::make_mut(self.shown.get_or_insert_default());
+        std::mem::replace(which(shown), value)
     }
 
     /// Whether callbacks take what comes to a process in `phase`. Otherwise it waits for whoever pulls
     /// events. A connection inherits its server's log as well, but only the server's own is called.
-    pub(crate) const fn take_input(&self, phase: Phase) -> bool {
+    pub(crate) fn take_input(&self, phase: Phase) -> bool {
         let filter = !matches!(self.filter, Filter::None);
-        let logs = self.on_accept.is_some() || self.log.is_some();
-        filter || logs && matches!(phase, Phase::Listen)
+        filter || matches!(phase, Phase::Listen) && self.serving.is_some()
     }
 }
 
@@ -194,7 +261,7 @@ impl fmt::Debug for Handlers {
         f.debug_struct("Handlers")
             .field("filter", &filter)
             .field("sentinel", &self.sentinel.is_some())
-            .field("log", &self.log.is_some())
+            .field("log", &self.serving().is_some_and(|serving| serving.log.is_some()))
             .finish_non_exhaustive()
     }
 }

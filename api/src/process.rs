@@ -515,10 +515,8 @@ impl Process {
 
     pub(crate) fn install_filter(&self, filter: Filter, deaf: bool, shown: Value) {
         let mut p = self.shared.borrow_mut();
-        let old = (
-            std::mem::replace(&mut p.handlers.filter, filter),
-            std::mem::replace(&mut p.handlers.shown.filter, shown),
-        );
+        let old =
+            (std::mem::replace(&mut p.handlers.filter, filter), p.handlers.show_filter(shown));
         drop(p);
         self.rt.engine_mut().set_deaf(&self.shared, deaf);
         self.rt.nudge();
@@ -535,10 +533,7 @@ impl Process {
 
     pub(crate) fn install_sentinel(&self, sentinel: Sentinel, shown: Value) {
         let mut p = self.shared.borrow_mut();
-        let old = (
-            p.handlers.sentinel.replace(sentinel),
-            std::mem::replace(&mut p.handlers.shown.sentinel, shown),
-        );
+        let old = (p.handlers.sentinel.replace(sentinel), p.handlers.show_sentinel(shown));
         drop(p);
         drop(old);
     }

@@ -693,6 +693,6 @@ impl Runtime {
 
 /// Whether callbacks take what comes to a process, input or another event, so that a wait that drops
 /// the rest may serve it.
-const fn has_takers(p: &Inside, input: bool) -> bool {
+fn has_takers(p: &Inside, input: bool) -> bool {
     p.handlers.take_input(p.phase()) || !input && p.handlers.sentinel.is_some()
 }

@@ -180,7 +180,8 @@ pub struct Process<H> {
     pub(crate) exit: Exit,
     pub(crate) sock: Option<SockId>,
     pub(crate) contact: Contact,
-    pub(crate) limits: Limits,
+    /// Of one server's connections the same.
+    pub(crate) limits: Rc<Limits>,
     /// What the user hangs on it.
     pub plist: Plist,
     /// Filter, sentinel and log, as the layer above has them; a connection gets a clone of its
@@ -422,8 +423,8 @@ impl<H> Process<H> {
 
     /// Its bounds.
     #[must_use]
-    pub const fn limits(&self) -> Limits {
-        self.limits
+    pub fn limits(&self) -> Limits {
+        *self.limits
     }
 
     /// Whether the user has stopped it.
@@ -671,7 +672,7 @@ pub(crate) struct Birth<H> {
     /// None while it is looked up where to connect to.
     pub(crate) sock: Option<SockId>,
     pub(crate) contact: Contact,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Rc<Limits>,
     pub(crate) plist: Plist,
     pub(crate) handlers: H,
     pub(crate) coding: Option<Coding>,

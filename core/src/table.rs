@@ -16,33 +16,48 @@ use crate::slots::{Key, Slots};
 #[expect(clippy::exhaustive_structs, reason = "a newtype")]
 pub struct ProcessId(pub Key);
 
-/// What is known about one name.
+/// What was made of one name that was asked for again.
 #[derive(Debug, Default)]
-struct Name {
-    owner: Option<ProcessId>,
-    /// Suffixes below this have been tried for this base: each is taken or in `gaps`.
+struct Suffixes {
+    /// Suffixes below this have been tried: each is taken or in `gaps`.
     tried: u32,
     /// Suffixes below `tried` that are free.
     gaps: BTreeSet<u32>,
 }
 
+impl Suffixes {
+    /// The first that may be free.
+    fn next(&mut self) -> u32 {
+        self.gaps.pop_first().unwrap_or_else(|| {
+            self.tried = self.tried.max(1) + 1;
+            self.tried - 1
+        })
+    }
+
+    /// Whether none is taken.
+    fn are_free(&self) -> bool {
+        self.gaps.len() == self.tried.saturating_sub(1) as usize
+    }
+}
+
 /// Unique names: `NAME`, else `NAME<1>`, `NAME<2>`, … the first that is free.
 #[derive(Debug, Default)]
 pub struct Names {
-    known: HashMap<Rc<str>, Name>,
+    owners: HashMap<Rc<str>, ProcessId>,
+    /// By the name they hang on. Few names have any, and every process has a name: apart, it is small.
+    suffixes: HashMap<Rc<str>, Suffixes>,
 }
 
 impl Names {
     /// Makes `asked` unique, registers it for `owner` and returns it.
     pub fn claim(&mut self, asked: &str, owner: ProcessId) -> Rc<str> {
-        while let Some(base) = self.known.get_mut(asked).filter(|base| base.owner.is_some()) {
-            let number = base.gaps.pop_first().unwrap_or_else(|| {
-                base.tried = base.tried.max(1) + 1;
-                base.tried - 1
-            });
-            let name = format!("{asked}<{number}>");
-            if self.find(&name).is_none() {
-                return self.take(name.into(), owner);
+        if let Some((taken, _)) = self.owners.get_key_value(asked) {
+            let base = self.suffixes.entry(Rc::clone(taken)).or_default();
+            loop {
+                let name = format!("{asked}<{}>", base.next());
+                if !self.owners.contains_key(&*name) {
+                    return self.take(name.into(), owner);
+                }
             }
         }
         self.take(asked.into(), owner)
@@ -52,45 +67,40 @@ impl Names {
     fn take(&mut self, name: Rc<str>, owner: ProcessId) -> Rc<str> {
         // Someone who asks for `x<1>` outright takes it from the gaps of `x`.
         if let Some((base, number)) = split_suffix(&name)
-            && let Some(base) = self.known.get_mut(base)
+            && let Some(base) = self.suffixes.get_mut(base)
         {
             base.gaps.remove(&number);
         }
-        self.known.entry(Rc::clone(&name)).or_default().owner = Some(owner);
+        self.owners.insert(Rc::clone(&name), owner);
         name
     }
 
     /// Frees `name`.
     pub fn free(&mut self, name: &str) {
-        if let Some(entry) = self.known.get_mut(name) {
-            entry.owner = None;
-            self.forget_if_unused(name);
-        }
+        self.owners.remove(name);
+        self.forget_if_unused(name);
         if let Some((base, number)) = split_suffix(name)
-            && let Some(entry) = self.known.get_mut(base)
+            && let Some(suffixes) = self.suffixes.get_mut(base)
         {
-            if number < entry.tried {
-                entry.gaps.insert(number);
+            if number < suffixes.tried {
+                suffixes.gaps.insert(number);
             }
             self.forget_if_unused(base);
         }
     }
 
-    /// Drops the record of a name that nobody has and that no suffix hangs on.
+    /// Drops what hangs on a name that nobody has once nobody has any of it.
     fn forget_if_unused(&mut self, name: &str) {
-        let unused = self.known.get(name).is_some_and(|entry| {
-            let given = entry.tried.saturating_sub(1) as usize;
-            entry.owner.is_none() && entry.gaps.len() == given
-        });
-        if unused {
-            self.known.remove(name);
+        let unused = self.suffixes.get(name).is_some_and(Suffixes::are_free);
+        if unused && !self.owners.contains_key(name) {
+            self.suffixes.remove(name);
         }
     }
 
     /// Who has `name`.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<ProcessId> {
-        self.known.get(name)?.owner
+        self.owners.get(name).copied()
     }
 }
 
@@ -218,11 +228,12 @@ mod tests {
         let ids: Vec<_> = (0..100_000).map(|_| add(&mut table, "same")).collect();
         assert_eq!(table.get(ids[99_999]).map(String::as_str), Some("same<99999>"));
         // Each step of the search raises this by one or takes a gap, and there was none: a step each.
-        assert_eq!(table.names.known["same"].tried, 100_000);
+        assert_eq!(table.names.suffixes["same"].tried, 100_000);
         for id in ids {
             table.remove(id);
         }
-        assert!(table.names.known.is_empty(), "{} names left", table.names.known.len());
+        assert!(table.names.owners.is_empty(), "{} names left", table.names.owners.len());
+        assert!(table.names.suffixes.is_empty(), "{:?}", table.names.suffixes.keys());
     }
 
     #[test]
@@ -261,7 +272,7 @@ mod tests {
             for (id, _) in model {
                 table.remove(id);
             }
-            prop_assert!(table.names.known.is_empty());
+            prop_assert!(table.names.owners.is_empty() && table.names.suffixes.is_empty());
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What a message costs in memory: nothing. In steady state an echo allocates not once, the bytes
-//! stay in the slot the kernel wrote them to, and none is copied out of it.
+//! stay in the slot the kernel wrote them to, and none is copied out of it. Nor is a connection large that does nothing.
 //!
 //! With TLS a record costs what it is sealed into, and nothing when it comes: it is opened in its slot,
 //! and only one that straddles two reads is put together elsewhere.
@@ -7,15 +7,24 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
+    net::TcpStream,
     rc::Rc,
 };
 
-use netproc::{Payload, Process, TlsClient, TlsIdentity, TlsServer, TlsTrust};
+use netproc::{Payload, Plist, Process, TlsClient, TlsIdentity, TlsServer, TlsTrust};
 use netproc_tests::{conformance, rig::Subject};
 
 thread_local! {
     /// Allocations of this thread: a test's own, and no other's.
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    /// Bytes that it has allocated and not freed.
+    static HELD: Cell<isize> = const { Cell::new(0) };
+}
+
+/// Notes that `len` bytes more are held.
+fn hold(len: isize) {
+    // A thread on its way out has no count left, and frees more.
+    let _ = HELD.try_with(|held| held.set(held.get() + len));
 }
 
 /// Counts every allocation, and every growth of one.
@@ -27,17 +36,20 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
+        hold(layout.size().cast_signed());
         // SAFETY: the caller's promise on `layout` is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        hold(-layout.size().cast_signed());
         // SAFETY: `place` came from `System` by way of `alloc` or `realloc`, with this layout.
         unsafe { System.dealloc(place, layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, len: usize) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
+        hold(len.cast_signed() - layout.size().cast_signed());
         // SAFETY: as for `dealloc`, and the caller's promise on `len` is passed on.
         unsafe { System.realloc(place, layout, len) }
     }
@@ -55,6 +67,8 @@ static LONG: [u8; 16 * 1024] = [b'l'; 16 * 1024];
 const WARM_UP: u64 = 2_000;
 /// Messages that must not cost anything.
 const MEASURED: u64 = 20_000;
+/// Connections that do nothing; a little less than tables have room for.
+const IDLE: usize = 240;
 
 /// Has one client send `message` to an echo and again whenever it is back, and counts.
 fn echo_costs_nothing(
@@ -119,6 +133,25 @@ conformance!(on (poll epoll uring): fifty_echoes_side_by_side_allocate_nothing, 
     rig.until("the messages", || round.get() >= first + MEASURED);
     let allocations = COUNT.get() - before;
     assert_eq!((allocations, rig.rt.stats().spilled), (0, 0), "{:?}", rig.rt.stats());
+    Ok(())
+});
+
+conformance!(on (poll epoll uring): an_idle_connection_takes_less_than_a_kibibyte, |rig| {
+    let server = rig.rt.server("srv").filter(Process::send).sentinel(|_, _| ()).log(|_, _, _| ());
+    let server = server.plist(Plist::from_iter([("key", 1)])).start()?;
+    let at = server.contact().local().socket_addr().ok_or("it is over IP")?;
+    let mut peers = Vec::with_capacity(IDLE);
+    let mut held_by = |count| -> Result<isize, Box<dyn std::error::Error>> {
+        while peers.len() < count {
+            peers.push(TcpStream::connect(at)?);
+        }
+        rig.until("they are accepted", || rig.rt.process_list().len() > count);
+        Ok(HELD.get())
+    };
+    // Tables double; both times they are nearly full.
+    let (few, all) = (held_by(IDLE / 2)?, held_by(IDLE)?);
+    let each = (all - few) / (IDLE / 2).cast_signed();
+    assert!((0..1024).contains(&each), "{each} bytes");
     Ok(())
 });
 

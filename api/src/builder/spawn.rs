@@ -213,7 +213,7 @@ impl SpawnBuilder {
             // It is ours and has just been started: nobody refuses.
             let _stopped = leash.signal(Whom::Group, ChildSignal::STOP);
         }
-        process.shared().borrow_mut().handlers.leash = Some(Rc::new(leash));
+        process.shared().borrow_mut().handlers.ties_mut().leash = Some(Rc::new(leash));
         process.runtime().nudge();
         Ok(process)
     }
@@ -363,7 +363,7 @@ fn list(
     match engine.child(start, info, own.output, own.input) {
         Ok(shared) => {
             let id = errors.map(|errors| errors.borrow().id());
-            shared.borrow_mut().handlers.errors = id;
+            shared.borrow_mut().handlers.ties_mut().errors = id;
             Ok(shared)
         }
         Err(err) => {

@@ -119,13 +119,13 @@ pub(super) fn process_mark(_: &Emacs, args: &[Value]) -> Answer {
 
 pub(super) fn process_filter(_: &Emacs, args: &[Value]) -> Answer {
     let process = Emacs::process(&args[0])?;
-    let shown = process.shared().borrow().handlers.shown.filter.clone();
+    let shown = process.shared().borrow().handlers.shown_filter();
     Ok(shown)
 }
 
 pub(super) fn process_sentinel(_: &Emacs, args: &[Value]) -> Answer {
     let process = Emacs::process(&args[0])?;
-    let shown = process.shared().borrow().handlers.shown.sentinel.clone();
+    let shown = process.shared().borrow().handlers.shown_sentinel();
     Ok(shown)
 }
 

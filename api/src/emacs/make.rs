@@ -156,7 +156,7 @@ impl Runtime {
             handlers.use_defaults();
         }
         if deaf {
-            handlers.shown.filter = Value::True;
+            handlers.show_filter(Value::True);
         }
         let start = Start {
             name,
@@ -417,7 +417,8 @@ pub(super) fn handlers(
     args: &Plist,
     buffer: Option<Buffer>,
 ) -> Result<(Handlers, bool), StartError> {
-    let mut handlers = Handlers { output: Output::new(buffer), ..Handlers::default() };
+    let mut handlers = Handlers::default();
+    handlers.output = Output::new(buffer);
     handlers.no_query = on(args, ":noquery");
     let mut deaf = false;
     match args.get(":filter") {
@@ -427,7 +428,7 @@ pub(super) fn handlers(
             let function = callbacks::function(value);
             let function = function.ok_or_else(|| wrong(args, ":filter", "functionp"))?;
             handlers.filter = callbacks::filter(function);
-            handlers.shown.filter = callbacks::weak(value);
+            handlers.show_filter(callbacks::weak(value));
         }
     }
     let function = |keyword| match args.get(keyword) {
@@ -439,10 +440,10 @@ pub(super) fn handlers(
     };
     if let Some((sentinel, shown)) = function(":sentinel")? {
         handlers.sentinel = Some(callbacks::sentinel(sentinel));
-        handlers.shown.sentinel = shown;
+        handlers.show_sentinel(shown);
     }
     if let Some((log, _)) = function(":log")? {
-        handlers.log = Some(callbacks::log(log));
+        handlers.serving_mut().log = Some(callbacks::log(log));
     }
     Ok((handlers, deaf))
 }

@@ -40,7 +40,7 @@ pub(super) fn set_process_filter(_: &Emacs, args: &[Value]) -> Answer {
             None => process.use_default_filter(),
         }
     }
-    let shown = process.shared().borrow().handlers.shown.filter.clone();
+    let shown = process.shared().borrow().handlers.shown_filter();
     show(&process, ":filter", shown.clone());
     Ok(if args[1].is_true() { args[1].clone() } else { shown })
 }
@@ -54,7 +54,7 @@ pub(super) fn set_process_sentinel(_: &Emacs, args: &[Value]) -> Answer {
         }
         None => process.use_default_sentinel(),
     }
-    let shown = process.shared().borrow().handlers.shown.sentinel.clone();
+    let shown = process.shared().borrow().handlers.shown_sentinel();
     show(&process, ":sentinel", shown.clone());
     Ok(if args[1].is_true() { args[1].clone() } else { shown })
 }

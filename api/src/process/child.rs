@@ -70,7 +70,7 @@ impl Process {
     /// has not ended. Nothing is read before the first wait, so there is time to give it a filter.
     #[must_use]
     pub fn stderr(&self) -> Option<Self> {
-        let errors = self.shared.borrow().handlers.errors;
+        let errors = self.shared.borrow().handlers.ties().and_then(|ties| ties.errors);
         errors.and_then(|id| self.rt.process_by_id(id))
     }
 
@@ -150,7 +150,9 @@ impl Process {
         if process_type != ProcessType::Real {
             return Err(SignalError::NotAChild(process_type));
         }
-        let leash = self.shared.borrow().handlers.leash.clone();
+        let p = self.shared.borrow();
+        let leash = p.handlers.ties().and_then(|ties| ties.leash.clone());
+        drop(p);
         let ended = || SignalError::Ended(self.status());
         match leash.ok_or_else(ended)?.signal(whom, signal) {
             Ok(true) => Ok(()),
@@ -168,7 +170,9 @@ impl Process {
 
     /// Kills its child, if it has one that has not ended.
     pub(super) fn let_child_go(&self) {
-        let leash = self.shared.borrow_mut().handlers.leash.take();
+        let mut p = self.shared.borrow_mut();
+        let leash = p.handlers.held().and_then(|ties| ties.leash.take());
+        drop(p);
         drop(leash);
     }
 

@@ -156,12 +156,14 @@ impl Runtime {
                 rt.engine_mut().end_handshake(process.shared(), late);
             }
         });
-        process.shared().borrow_mut().handlers.handshake_timer = Some(timer.id());
+        process.shared().borrow_mut().handlers.ties_mut().handshake_timer = Some(timer.id());
     }
 
     /// Its handshake is over, one way or the other.
     pub(crate) fn lift_handshake_limit(&self, process: &Process) {
-        let timer = process.shared().borrow_mut().handlers.handshake_timer.take();
+        let mut p = process.shared().borrow_mut();
+        let timer = p.handlers.held().and_then(|ties| ties.handshake_timer.take());
+        drop(p);
         // Taken out of the borrow before it is dropped, as every closure.
         let job = timer.and_then(|id| self.inner.timers.borrow_mut().cancel(id));
         drop(job);
@@ -317,7 +319,9 @@ impl Runtime {
     }
 
     fn on_accept(&self, server: &Process, process: &Process) {
-        let on_accept = server.shared().borrow().handlers.on_accept.clone();
+        let s = server.shared().borrow();
+        let on_accept = s.handlers.serving().and_then(|serving| serving.on_accept.clone());
+        drop(s);
         if let Some(on_accept) = on_accept {
             let call = || on_accept(server, process);
             self.report(contained(CallbackKind::Log, Some(server), call));
@@ -325,7 +329,9 @@ impl Runtime {
     }
 
     fn log(&self, server: &Process, process: Option<&Process>, entry: &LogEntry) {
-        let log = server.shared().borrow().handlers.log.clone();
+        let s = server.shared().borrow();
+        let log = s.handlers.serving().and_then(|serving| serving.log.clone());
+        drop(s);
         if let Some(log) = log {
             let call = || log(server, process, entry);
             self.report(contained(CallbackKind::Log, Some(server), call));

@@ -88,7 +88,7 @@ impl Runtime {
         let asked = ask_elsewhere(named.question(), move |answer| {
             postbox.post(move |rt| rt.looked_up(id, &named, answer));
         });
-        process.shared().borrow_mut().handlers.asked = Some(Rc::new(asked));
+        process.shared().borrow_mut().handlers.ties_mut().asked = Some(Rc::new(asked));
     }
 
     /// Serves everybody until it is known where `process` connects to, or that nobody knows.
@@ -108,7 +108,10 @@ impl Runtime {
 
     fn looked_up(&self, id: ProcessId, named: &Named, answer: Answer) {
         let Some(process) = self.process_by_id(id) else { return };
-        process.shared().borrow_mut().handlers.asked = None;
+        let mut p = process.shared().borrow_mut();
+        let asked = p.handlers.held().and_then(|ties| ties.asked.take());
+        drop(p);
+        drop(asked);
         let host: Arc<str> = named.host().into();
         match named.understood(answer) {
             Ok(addresses) => {

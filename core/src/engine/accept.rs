@@ -43,7 +43,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             phase: if proxied || s.layers.is_some() { Phase::Connect } else { Phase::Open },
             sock: Some(id),
             contact: s.contact.accepted(Some(local), from.clone()),
-            limits: s.limits,
+            limits: Rc::clone(&s.limits),
             plist: s.plist.clone(),
             handlers: s.handlers.clone(),
             coding: s.coding(),
@@ -104,7 +104,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// What to log of a server that is full, if it is time to.
     fn crowded(&self, server: &Shared<H>) -> Option<Delivery<H>> {
         let mut s = server.borrow_mut();
-        let Limits { log_every, crowded, connections_max, .. } = s.limits;
+        let Limits { log_every, crowded, connections_max, .. } = *s.limits;
         let count = s.serving.get_or_insert_default().crowdings.note(self.now, log_every)?;
         let entry = LogEntry::Crowded { connections_max: connections_max?, crowded, count };
         Some(Delivery::Log { server: Rc::clone(server), entry })

@@ -86,7 +86,7 @@ impl<H> Start<H> {
             phase,
             sock,
             contact: Contact::new(role, self.asked),
-            limits: self.limits,
+            limits: Rc::new(self.limits),
             plist: self.plist,
             handlers: self.handlers,
             coding: self.coding,
