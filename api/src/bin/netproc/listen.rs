@@ -1,10 +1,12 @@
 //! `netproc listen`: an echo on any number of endpoints, and of sockets it was started with, until a
-//! signal.
+//! signal. With `--stdio` the first who connects is joined with standard input and output instead, and its
+//! end is that of the program, with the exit status of `netproc connect`.
 //!
 //! With `--coding` what comes is decoded and what goes back encoded again, so that a pair of systems
 //! converts; bytes that are no characters come back as they are. With `--tls` or `--starttls` the echo
 //! is inside TLS, and what cannot be put there is not served.
 
+mod first;
 mod starttls;
 
 use std::{
@@ -12,6 +14,7 @@ use std::{
     io::{ErrorKind, Write as _},
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     process::ExitCode,
+    rc::Rc,
     time::Duration,
 };
 
@@ -25,12 +28,17 @@ use nix::sys::{
     signal::{SigSet, Signal},
 };
 
+use self::first::First;
 use crate::{
     Context, Outcome,
     endpoint::{self, Endpoint},
-    proxy, say,
+    proxy, refuse, say,
+    talk::{self, Terms},
     tls::{self, Service},
 };
+
+/// How much of standard input goes out at once: what is worth a read.
+const CHUNK_LEN: usize = 64 * 1024;
 
 /// How long a peer may take to read what was echoed after it has ended its own direction.
 const FLUSH_WITHIN: Duration = Duration::from_secs(600);
@@ -43,6 +51,16 @@ pub(crate) struct Arguments {
     /// auto, uring, epoll, kqueue or poll.
     #[arg(long, default_value = "auto", value_name = "B")]
     backend: Backend,
+    /// Join standard input and output with the first who connects, and end with it. The addresses go to
+    /// standard error then.
+    #[arg(long, conflicts_with_all = ["echo", "starttls"])]
+    stdio: bool,
+    /// With --stdio, give up when nothing has moved for this many seconds, once somebody is there.
+    #[arg(short, long, value_name = "SECONDS", value_parser = talk::seconds, requires = "stdio")]
+    wait: Option<Duration>,
+    /// With --stdio, send every line end as CR LF, also when --coding names another.
+    #[arg(long, requires = "stdio")]
+    crlf: bool,
     /// What peers speak, by Emacs's name: utf-8-dos, latin-1, "(utf-8 . sjis)" to read one and answer
     /// in the other. Without it bytes are bytes.
     #[arg(long, value_name = "NAME")]
@@ -72,8 +90,15 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     say_fallback(&rt, arguments.backend);
     let mut limits = Limits::default();
     limits.flush_within = FLUSH_WITHIN;
-    let kind =
-        Echo { limits, coding: arguments.coding, service, trusted, verbose: arguments.verbose };
+    let first = if arguments.stdio { Some(arguments.first()?) } else { None };
+    let kind = Serving {
+        limits,
+        coding: talk::coding(arguments.coding, arguments.crlf),
+        service,
+        trusted,
+        verbose: arguments.verbose,
+        first: first.clone(),
+    };
     let mut files = Vec::new();
     let mut bound = Vec::new();
     if let Some(name) = &arguments.external {
@@ -92,12 +117,15 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     // out, from which on somebody may rely on it.
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     signals.thread_block()?;
-    let mut out = std::io::stdout().lock();
-    for address in bound {
-        writeln!(out, "{address}")?;
+    if arguments.stdio {
+        bound.iter().for_each(|address| say(&format_args!("listening on {address}")));
+    } else {
+        let mut out = std::io::stdout().lock();
+        for address in bound {
+            writeln!(out, "{address}")?;
+        }
+        out.flush()?;
     }
-    out.flush()?;
-    drop(out);
     let handle = rt.handle();
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         if signals.wait().is_ok() {
@@ -106,7 +134,22 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         }
     })?;
     rt.run()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(first.and_then(|first| first.talk()).map_or(ExitCode::SUCCESS, |talk| talk.tell()))
+}
+
+impl Arguments {
+    /// What waits for the first who connects, on endpoints where somebody can.
+    fn first(&self) -> Result<Rc<First>, Context> {
+        if let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.is_datagram()) {
+            refuse(&format_args!("--stdio needs connections, {endpoint} is packets"));
+        }
+        First::new(Terms {
+            chunk_len: CHUNK_LEN,
+            coded: self.coding.is_some(),
+            crlf: self.crlf,
+            wait: self.wait,
+        })
+    }
 }
 
 /// Whoever left the choice open hears once why it is not io_uring.
@@ -136,7 +179,7 @@ fn explain(endpoint: &Endpoint, err: netproc::Error) -> Context {
 fn external(
     rt: &Runtime,
     name: Option<&str>,
-    kind: &Echo,
+    kind: &Serving,
 ) -> Result<Vec<Process>, Box<dyn std::error::Error>> {
     let mut sockets = netproc::external_sockets();
     sockets.retain(|socket| name.is_none_or(|name| socket.name == name));
@@ -153,16 +196,18 @@ fn external(
 }
 
 /// What every server here does.
-struct Echo {
+struct Serving {
     limits: Limits,
     coding: Option<Coding>,
     service: Service,
     /// The proxies that everybody has to come through.
     trusted: Option<TrustedProxies>,
     verbose: bool,
+    /// What is done instead of echoing.
+    first: Option<Rc<First>>,
 }
 
-impl Echo {
+impl Serving {
     fn start(&self, server: ServerBuilder) -> netproc::Result<Process> {
         let mut server = server.limits(self.limits).backlog(4096);
         if let Some(coding) = self.coding {
@@ -177,16 +222,20 @@ impl Echo {
                 say_of(server, entry);
             }
         });
-        let verbose = self.verbose;
+        let (verbose, first) = (self.verbose, self.first.clone());
         // Without a sentinel the end of a connection would be kept for whoever pulls events.
         let server = server.sentinel(move |process, event| {
             if verbose {
                 say_of(process, event);
             }
+            if let Some(first) = &first {
+                first.hear(process, event);
+            }
         });
+        let server = if self.first.is_none() { server.filter(echo) } else { server };
         let server = match self.service.clone() {
-            Service::Clear => server.filter(echo),
-            Service::Tls(tls) => server.tls(tls).filter(echo),
+            Service::Clear => server,
+            Service::Tls(tls) => server.tls(tls),
             Service::StartTls(protocol, tls) => {
                 server.on_accept(move |_, client| starttls::begin(client, protocol, tls.clone()))
             }

@@ -9,6 +9,7 @@ mod endpoint;
 mod listen;
 mod probe;
 mod proxy;
+mod talk;
 mod tls;
 
 use std::{error::Error, fmt, io::Write as _, process::ExitCode};
@@ -86,6 +87,11 @@ impl Error for Context {
 
 /// Prints an error with everything behind it on one line of standard error.
 fn complain(err: &dyn Error) {
+    say(&with_causes(err));
+}
+
+/// An error with everything behind it.
+fn with_causes(err: &dyn Error) -> String {
     let mut text = err.to_string();
     let mut source = err.source();
     while let Some(cause) = source {
@@ -93,7 +99,7 @@ fn complain(err: &dyn Error) {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    say(&text);
+    text
 }
 
 /// One line on standard error. Whoever has closed it wants to hear nothing, so nothing fails.

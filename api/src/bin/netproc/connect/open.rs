@@ -10,11 +10,12 @@ use netproc::{
     stream::{DialogueReason, OpenStreamError, Opened, Protocol, StreamType},
 };
 
-use super::{Arguments, Talk};
+use super::Arguments;
 use crate::{
     Context,
     endpoint::Endpoint,
     say,
+    talk::Talk,
     tls::{Speech, agreed},
 };
 
@@ -63,8 +64,7 @@ pub(super) fn open(
     if let (true, Some(info)) = (arguments.tls.verbose, process.tls_info()) {
         say(&format_args!("{}: {}", arguments.endpoint, agreed(&info)));
     }
-    let talk = Rc::clone(talk);
-    process.set_filter(move |process, input| talk.hear(process, &output, &input));
+    talk.listen(&process, output);
     Ok(process)
 }
 

@@ -18,7 +18,7 @@ use netproc::{
 };
 
 use super::{End, stdio};
-use crate::{endpoint::Endpoint, say};
+use crate::say;
 
 /// Lets the reading thread go on.
 pub(crate) struct Pump {
@@ -32,8 +32,8 @@ pub(crate) enum Form {
     Bytes,
     /// Every LF gets a CR before it.
     Crlf,
-    /// It is UTF-8, and goes to this endpoint in the coding of the process.
-    Text(Endpoint),
+    /// It is UTF-8, and goes to this peer in the coding of the process.
+    Text(String),
 }
 
 /// What was read and goes out next.
@@ -124,12 +124,12 @@ impl Reader {
     }
 
     fn sender(&self) -> Sending {
-        let endpoint = match &self.form {
-            Form::Text(endpoint) => Some(endpoint.clone()),
+        let peer = match &self.form {
+            Form::Text(peer) => Some(peer.clone()),
             Form::Bytes | Form::Crlf => None,
         };
         let (ended, replaced) = (Arc::clone(&self.ended), Arc::clone(&self.replaced));
-        Sending { id: self.id, endpoint, ended, replaced }
+        Sending { id: self.id, peer, ended, replaced }
     }
 }
 
@@ -137,7 +137,7 @@ impl Reader {
 struct Sending {
     id: ProcessId,
     /// Whose coding may not express all.
-    endpoint: Option<Endpoint>,
+    peer: Option<String>,
     ended: Arc<OnceLock<End>>,
     replaced: Arc<AtomicBool>,
 }
@@ -181,11 +181,9 @@ impl Sending {
 
     /// Says that not everything could be sent as it is: once, since the next may be like it.
     fn say_replaced(&self, process: &Process) {
-        if let (Some(endpoint), false) =
-            (&self.endpoint, self.replaced.swap(true, Ordering::Relaxed))
-        {
+        if let (Some(peer), false) = (&self.peer, self.replaced.swap(true, Ordering::Relaxed)) {
             let coding = process.coding().unwrap_or_default().encoder().system();
-            say(&format_args!("{endpoint}: {coding} cannot express every character; replaced"));
+            say(&format_args!("{peer}: {coding} cannot express every character; replaced"));
         }
     }
 }

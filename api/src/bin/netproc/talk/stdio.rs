@@ -12,7 +12,7 @@ use std::{
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// The same open file, without std's buffer before it.
-pub(super) fn unbuffered(stream: impl AsFd) -> io::Result<File> {
+pub(crate) fn unbuffered(stream: impl AsFd) -> io::Result<File> {
     stream.as_fd().try_clone_to_owned().map(File::from)
 }
 
