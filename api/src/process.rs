@@ -186,8 +186,13 @@ impl Process {
     ///
     /// Emacs Lisp manual 28.2, "Input to Processes". Differs: Emacs waits until the system has all;
     /// this queues.
+    #[inline]
     pub fn send(&self, data: impl Into<Payload>) -> Result<u64, SendError> {
-        let data = data.into();
+        self.send_payload(data.into())
+    }
+
+    /// What a message costs on its way out, until the kernel gets it, is all in this function.
+    fn send_payload(&self, data: Payload) -> Result<u64, SendError> {
         let sent = self.rt.engine_mut().send(&self.shared, data);
         self.rt.nudge();
         sent

@@ -675,7 +675,7 @@ impl Runtime {
         let wait = if now { Wait::No } else { wait };
         let polled = self.engine_mut().poll(wait).map_err(Error::Reactor);
         // What is set from here on is due in the future: nothing else looks at the time.
-        self.inner.timers_due.set(true);
+        self.inner.timers_due.set(!self.inner.timers.borrow().is_empty());
         polled
     }
 

@@ -8,6 +8,7 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use crate::{
     address::Address,
+    pool::Buf,
     reactor::{Kind, Payload},
 };
 
@@ -41,20 +42,31 @@ impl Outbox {
     /// Queues `payload` behind the rest; an empty one is dropped, since a stream cannot carry it.
     ///
     /// A stored receive slot is copied first when slots are scarce.
-    #[inline(always)]
-    pub fn push(&mut self, mut payload: Payload) {
+    #[inline]
+    pub fn push(&mut self, payload: Payload) {
         let len = payload.len();
         if len == 0 {
             return;
         }
-        if let Payload::Buf(buf) = &mut payload {
-            buf.spill_if_scarce();
-        }
         self.bytes += len as u64;
+        if let Payload::Buf(buf) = &payload
+            && buf.is_scarce()
+        {
+            return self.push_spilled(buf);
+        }
+        match &mut self.first {
+            first @ None => *first = Some(payload),
+            Some(_) => self.rest.push_back(payload),
+        }
+    }
+
+    #[cold]
+    fn push_spilled(&mut self, buf: &Buf) {
+        let mut buf = buf.clone();
+        buf.spill_if_scarce();
+        self.rest.push_back(Payload::Buf(buf));
         if self.first.is_none() {
-            self.first = Some(payload);
-        } else {
-            self.rest.push_back(payload);
+            self.first = self.rest.pop_front();
         }
     }
 

@@ -17,7 +17,7 @@ use std::{
     fmt,
     ops::Deref,
     ptr::NonNull,
-    rc::Rc,
+    rc::{Rc, Weak},
     slice,
 };
 
@@ -32,57 +32,36 @@ struct Inner {
     /// Where the first slot begins: the first page boundary in the block.
     base: NonNull<u8>,
     slot_len: u32,
-    /// Per slot: how many guards it has, plus [`HELD`].
-    counts: Box<[Cell<u32>]>,
+    heads: Box<[Head]>,
     /// Slots nobody has, the most recently freed last.
     free: RefCell<Vec<u16>>,
     /// Slots with at least one guard.
     guarded: Cell<u16>,
+    /// Itself, as long as there is such a slot: so a guard needs not be counted twice, once for its
+    /// slot and once for the pool.
+    kept: RefCell<Option<Rc<Self>>>,
     spilled: Cell<u64>,
     leaked: Cell<bool>,
 }
 
 impl Inner {
+    /// Whether more than half of the slots are guarded.
     #[inline]
-    fn count(&self, slot: u16) -> &Cell<u32> {
-        &self.counts[usize::from(slot)]
+    fn is_scarce(&self) -> bool {
+        usize::from(self.guarded.get()) * 2 > self.heads.len()
     }
 
-    #[inline]
-    fn add_guard(&self, slot: u16) {
-        let count = self.count(slot);
-        let old = count.get();
-        if old & !HELD == HELD - 1 {
-            // Only guards forgotten by the billion get here; one more would count as none.
-            std::process::abort();
-        }
-        if old & !HELD == 0 {
-            self.guarded.set(self.guarded.get() + 1);
-        }
-        count.set(old + 1);
-    }
-
-    #[inline]
-    fn drop_guard(&self, slot: u16) {
-        let count = self.count(slot);
-        let left = count.get() - 1;
-        count.set(left);
-        if left & !HELD == 0 {
-            self.unguarded(slot, left);
-        }
-    }
-
-    /// The last guard of a slot has gone: once for all the messages that lay in it.
+    /// A slot gets its first guard: once for all the messages that will lie in it.
     #[inline(never)]
-    fn unguarded(&self, slot: u16, left: u32) {
-        self.guarded.set(self.guarded.get() - 1);
-        if left == 0 {
-            self.free.borrow_mut().push(slot);
+    fn guard_another_slot(self: &Rc<Self>) {
+        let before = self.guarded.replace(self.guarded.get() + 1);
+        if before == 0 {
+            self.kept.replace(Some(Rc::clone(self)));
         }
     }
 
     fn let_go(&self, slot: u16) {
-        let count = self.count(slot);
+        let count = &self.heads[usize::from(slot)].count;
         debug_assert!(count.get() & HELD != 0, "only a held slot is let go");
         let left = count.get() & !HELD;
         count.set(left);
@@ -92,11 +71,63 @@ impl Inner {
     }
 }
 
+/// What is known of one slot.
+struct Head {
+    /// How many guards it has, plus [`HELD`].
+    count: Cell<u32>,
+    index: u16,
+    /// What it is a part of.
+    pool: NonNull<Inner>,
+}
+
+impl Head {
+    #[inline]
+    fn pool(&self) -> &Inner {
+        // SAFETY: a head is a part of its pool, made with it and gone with it.
+        unsafe { self.pool.as_ref() }
+    }
+
+    #[inline]
+    fn guards(&self) -> u32 {
+        self.count.get() & !HELD
+    }
+
+    /// Counts one more guard.
+    #[inline(always)]
+    fn add_guard(&self) {
+        if self.guards() == HELD - 1 {
+            // Only guards forgotten by the billion get here; one more would count as none.
+            std::process::abort();
+        }
+        self.count.set(self.count.get() + 1);
+    }
+
+    /// Counts a guard out. What it returns may be the last that keeps the pool: it is for the caller
+    /// to drop, when it has let go of this.
+    #[inline(always)]
+    fn drop_guard(&self) -> Option<Rc<Inner>> {
+        self.count.set(self.count.get() - 1);
+        if self.guards() == 0 { self.drop_last_guard() } else { None }
+    }
+
+    #[inline(never)]
+    fn drop_last_guard(&self) -> Option<Rc<Inner>> {
+        let pool = self.pool();
+        pool.guarded.set(pool.guarded.get() - 1);
+        if self.count.get() == 0 {
+            pool.free.borrow_mut().push(self.index);
+        }
+        if pool.guarded.get() == 0 { pool.kept.take() } else { None }
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
+        debug_assert_eq!(self.guarded.get(), 0, "a guard keeps its pool");
         if !self.leaked.get() {
             // SAFETY: `block` came from `alloc_zeroed` with this very layout; the last `Rc` is
-            // going, so no guard, no slot and no pool handle is left to reach it.
+            // going, so no slot and no pool handle is left to reach it, and no guard, since as long
+            // as there is one there is an `Rc` in `kept`.
             unsafe { dealloc(self.block.as_ptr(), self.layout) };
         }
     }
@@ -164,14 +195,15 @@ impl Pool {
         // slots.
         let base = unsafe { block.add(skip) };
         Ok(Self {
-            inner: Rc::new(Inner {
+            inner: Rc::new_cyclic(|pool| Inner {
                 block,
                 layout,
                 base,
                 slot_len,
-                counts: vec![Cell::new(0); usize::from(slots)].into(),
+                heads: heads(slots, pool),
                 free: RefCell::new((0..slots).rev().collect()),
                 guarded: Cell::new(0),
+                kept: RefCell::new(None),
                 spilled: Cell::new(0),
                 leaked: Cell::new(false),
             }),
@@ -182,20 +214,23 @@ impl Pool {
     #[must_use]
     pub fn take(&self) -> Option<Slot> {
         let index = self.inner.free.borrow_mut().pop()?;
-        debug_assert_eq!(
-            self.inner.count(index).get(),
-            0,
-            "a free slot has no guard and no holder"
-        );
-        self.inner.count(index).set(HELD);
-        Some(Slot { pool: Rc::clone(&self.inner), index, filled: 0 })
+        let head = &self.inner.heads[usize::from(index)];
+        debug_assert_eq!(head.count.get(), 0, "a free slot has no guard and no holder");
+        head.count.set(HELD);
+        let offset = usize::from(index) * self.inner.slot_len as usize;
+        debug_assert!(offset + PAGE < self.inner.layout.size(), "inside the pool");
+        // SAFETY: the block begins less than a page before the base and is a page longer than all the
+        // slots, of which this is one.
+        let start = unsafe { self.inner.base.add(offset) };
+        let head = Link(NonNull::from(head));
+        Some(Slot { pool: Rc::clone(&self.inner), head, index, start, filled: 0 })
     }
 
     /// How many slots there are.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "made from a u16")]
     pub fn slots(&self) -> u16 {
-        self.inner.counts.len() as u16
+        self.inner.heads.len() as u16
     }
 
     /// How many bytes a slot has.
@@ -230,6 +265,12 @@ impl Pool {
     }
 }
 
+/// The heads of a pool that is being made.
+fn heads(slots: u16, pool: &Weak<Inner>) -> Box<[Head]> {
+    let pool = NonNull::new(pool.as_ptr().cast_mut()).expect("a pool is somewhere");
+    (0..slots).map(|index| Head { count: Cell::new(0), index, pool }).collect()
+}
+
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
@@ -247,7 +288,9 @@ impl fmt::Debug for Pool {
 /// Dropping it lets the slot go; it is free once its guards are gone too.
 pub struct Slot {
     pool: Rc<Inner>,
+    head: Link,
     index: u16,
+    start: NonNull<u8>,
     /// Bytes from the front that guards may cover.
     filled: u32,
 }
@@ -272,7 +315,7 @@ impl Slot {
     /// For a backend whose kernel does not hold the slot: the same warm memory, again.
     #[inline]
     pub fn rewind(&mut self) -> bool {
-        let sole = self.pool.count(self.index).get() == HELD;
+        let sole = self.head.guards() == 0;
         if sole {
             self.filled = 0;
         }
@@ -288,32 +331,32 @@ impl Slot {
     /// # Panics
     ///
     /// Panics when `read` claims more bytes than it was given room for.
-    #[inline]
+    #[inline(always)]
     pub fn fill<E>(
         &mut self,
         len_max: usize,
         read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<Buf, E> {
         let len = (self.room() as usize).min(len_max);
+        let start = self.room_ptr();
         // SAFETY: the range lies inside this slot, behind every byte a guard covers, and this
         // unique `Slot` is the only other way to it; the memory was zeroed when it was allocated.
-        let room = unsafe { slice::from_raw_parts_mut(self.room_ptr().as_ptr(), len) };
+        let room = unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) };
         let wrote = read(room)?;
         assert!(wrote <= len, "a read of {len} bytes claims {wrote}");
         #[expect(clippy::cast_possible_truncation, reason = "at most `room`, a u32")]
         // SAFETY: `read` wrote into the slice above, inside the room, and its borrow is over.
-        Ok(unsafe { self.guard(wrote as u32) })
+        Ok(unsafe { self.guard_at(start, wrote as u32) })
     }
 
     /// Where the room left begins: what a backend tells its kernel.
     #[must_use]
     #[inline]
     pub fn room_ptr(&mut self) -> NonNull<u8> {
-        let offset = usize::from(self.index) * self.pool.slot_len as usize + self.filled as usize;
-        debug_assert!(offset + PAGE <= self.pool.layout.size(), "inside the pool");
-        // SAFETY: `filled` never passes `slot_len`, so the offset is inside the allocation or one
-        // past its end.
-        unsafe { self.pool.base.add(offset) }
+        debug_assert!(self.filled <= self.pool.slot_len, "inside the slot");
+        // SAFETY: `filled` never passes `slot_len`, so the result is inside the slot or one past its
+        // end.
+        unsafe { self.start.add(self.filled as usize) }
     }
 
     /// Guards the next `len` bytes of the room, which a kernel has written.
@@ -327,14 +370,28 @@ impl Slot {
     ///
     /// Panics when `len` passes the room, which only a wrong completion could cause.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub unsafe fn guard(&mut self, len: u32) -> Buf {
         assert!(len <= self.room(), "{len} bytes do not fit the {} left", self.room());
         let start = self.room_ptr();
+        // SAFETY: that is where the room begins, it has so many bytes, and the caller has promised the
+        // rest.
+        unsafe { self.guard_at(start, len) }
+    }
+
+    /// Guards the next `len` bytes of the room, which begins at `start`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`guard`](Self::guard), and the room must have so many bytes.
+    #[inline(always)]
+    unsafe fn guard_at(&mut self, start: NonNull<u8>, len: u32) -> Buf {
         self.filled += len;
-        self.pool.add_guard(self.index);
-        let mem = Mem::Slot(Rc::clone(&self.pool), self.index);
-        Buf { mem, start, len, sole: Cell::new(true) }
+        if self.head.guards() == 0 {
+            self.pool.guard_another_slot();
+        }
+        self.head.add_guard();
+        Buf { mem: Mem::Slot { sole: Cell::new(true), len, head: self.head }, start }
     }
 }
 
@@ -350,30 +407,61 @@ impl fmt::Debug for Slot {
     }
 }
 
-enum Mem {
-    Slot(Rc<Inner>, u16),
-    /// Boxed twice, so that a `Buf`, which moves through every queue, stays four words.
-    Heap(Rc<Box<[u8]>>),
+/// How slots and guards reach what they count in.
+#[derive(Clone, Copy)]
+struct Link(NonNull<Head>);
+
+impl Deref for Link {
+    type Target = Head;
+
+    #[inline]
+    fn deref(&self) -> &Head {
+        // SAFETY: it points into a pool. A slot that has one of these has an `Rc` of the pool as well;
+        // of guards `kept` is an `Rc` as long as there is one: it lives until the last is counted out.
+        unsafe { self.0.as_ref() }
+    }
 }
 
-impl Clone for Mem {
-    fn clone(&self) -> Self {
+/// What keeps the bytes, and how many they are: both variants have that in the same place.
+enum Mem {
+    Slot {
+        /// No other guard covers a byte of these: it was made by a fill and never cloned or sliced.
+        sole: Cell<bool>,
+        len: u32,
+        head: Link,
+    },
+    /// Boxed twice, so that a `Buf`, which moves through every queue, stays three words.
+    Heap { len: u32, bytes: Rc<Box<[u8]>> },
+}
+
+impl Mem {
+    #[inline]
+    const fn len(&self) -> u32 {
         match self {
-            Self::Slot(pool, slot) => {
-                pool.add_guard(*slot);
-                Self::Slot(Rc::clone(pool), *slot)
+            Self::Slot { len, .. } | Self::Heap { len, .. } => *len,
+        }
+    }
+
+    /// The same memory, for `len` bytes.
+    fn share(&self, len: u32) -> Self {
+        match self {
+            Self::Slot { sole, head, .. } => {
+                sole.set(false);
+                head.add_guard();
+                Self::Slot { sole: Cell::new(false), len, head: *head }
             }
-            Self::Heap(bytes) => Self::Heap(Rc::clone(bytes)),
+            Self::Heap { bytes, .. } => Self::Heap { len, bytes: Rc::clone(bytes) },
         }
     }
 }
 
 impl Drop for Mem {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         // No system call and no touch of the memory: the number goes back to the pool's list.
-        if let Self::Slot(pool, slot) = self {
-            pool.drop_guard(*slot);
+        if let Self::Slot { head, .. } = self {
+            let kept = head.drop_guard();
+            drop(kept);
         }
     }
 }
@@ -395,9 +483,6 @@ impl Drop for Mem {
 pub struct Buf {
     mem: Mem,
     start: NonNull<u8>,
-    len: u32,
-    /// No other guard covers a byte of these: it was made by a fill and never cloned or sliced.
-    sole: Cell<bool>,
 }
 
 impl Buf {
@@ -422,8 +507,7 @@ impl Buf {
         let len = self[range.clone()].len() as u32;
         // SAFETY: the indexing above has checked the range against the bytes behind `start`.
         let start = unsafe { self.start.add(range.start) };
-        self.sole.set(false);
-        Self { mem: self.mem.clone(), start, len, sole: Cell::new(false) }
+        Self { mem: self.mem.share(len), start }
     }
 
     /// The bytes for change, if no other guard is over any of them: to decrypt in place.
@@ -432,17 +516,16 @@ impl Buf {
     /// its slot; after that, only the last guard of the slot can.
     #[must_use]
     pub fn get_mut(&mut self) -> Option<&mut [u8]> {
-        let (start, len) = (self.start.as_ptr(), self.len as usize);
-        let sole = self.sole.get();
+        let (start, len) = (self.start.as_ptr(), self.mem.len() as usize);
         match &mut self.mem {
-            Mem::Slot(pool, slot) if sole || pool.count(*slot).get() & !HELD == 1 => {
+            Mem::Slot { sole, head, .. } if sole.get() || head.guards() == 1 => {
                 // SAFETY: no other guard is over these bytes: there is none of this slot, or each
                 // has what another read brought, since reads never overlap and what would, a clone
                 // or a slice, ends `sole` for both. A `Slot` only writes behind what it has guarded.
                 Some(unsafe { slice::from_raw_parts_mut(start, len) })
             }
-            Mem::Slot(..) => None,
-            Mem::Heap(bytes) => {
+            Mem::Slot { .. } => None,
+            Mem::Heap { bytes, .. } => {
                 let bytes = Rc::get_mut(bytes)?;
                 let from = start.addr() - bytes.as_ptr().addr();
                 Some(&mut bytes[from..from + len])
@@ -456,17 +539,22 @@ impl Buf {
     /// whole pool, and every other connection would starve.
     #[inline]
     pub fn spill_if_scarce(&mut self) {
-        if let Mem::Slot(pool, _) = &self.mem
-            && usize::from(pool.guarded.get()) * 2 > pool.counts.len()
-        {
+        if self.is_scarce() {
             self.spill();
         }
     }
 
+    /// Whether it would be copied then.
+    #[inline]
+    pub(crate) fn is_scarce(&self) -> bool {
+        matches!(&self.mem, Mem::Slot { head, .. } if head.pool().is_scarce())
+    }
+
     #[cold]
     fn spill(&mut self) {
-        if let Mem::Slot(pool, _) = &self.mem {
-            pool.spilled.set(pool.spilled.get() + 1);
+        if let Mem::Slot { head, .. } = &self.mem {
+            let spilled = &head.pool().spilled;
+            spilled.set(spilled.get() + 1);
         }
         *self = Self::copied(self);
     }
@@ -474,14 +562,13 @@ impl Buf {
     /// Whether the bytes are in a pool slot, not in a copy.
     #[must_use]
     pub fn in_slot(&self) -> bool {
-        matches!(self.mem, Mem::Slot(..))
+        matches!(self.mem, Mem::Slot { .. })
     }
 }
 
 impl Clone for Buf {
     fn clone(&self) -> Self {
-        self.sole.set(false);
-        Self { mem: self.mem.clone(), start: self.start, len: self.len, sole: Cell::new(false) }
+        Self { mem: self.mem.share(self.mem.len()), start: self.start }
     }
 }
 
@@ -495,7 +582,7 @@ impl From<Vec<u8>> for Buf {
         let len = u32::try_from(bytes.len()).expect("a buffer is shorter than 4 GiB");
         let bytes = Rc::new(bytes.into_boxed_slice());
         let start = NonNull::from(&**bytes).cast();
-        Self { mem: Mem::Heap(bytes), start, len, sole: Cell::new(true) }
+        Self { mem: Mem::Heap { len, bytes }, start }
     }
 }
 
@@ -506,7 +593,7 @@ impl Deref for Buf {
     fn deref(&self) -> &[u8] {
         // SAFETY: `mem` keeps the memory alive and `start` and `len` lie inside it; nobody writes
         // these bytes while a guard exists (`get_mut` needs the only one over them, mutably).
-        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len as usize) }
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.mem.len() as usize) }
     }
 }
 

@@ -17,7 +17,6 @@ use netproc_core::{
     engine::{Admit, Delivery},
     event::{Event, Input, LogEntry, Packet},
     machine::Status,
-    process::Shared,
     reactor::Wake as _,
     shared_error::SharedError,
 };
@@ -27,7 +26,8 @@ use super::{Report, Runtime};
 use crate::output::default_filter;
 use crate::{
     handlers::{
-        BatchFilter, CallbackError, CallbackKind, Filter, Handlers, Packets, Sentinel, contained,
+        BatchFilter, CallbackError, CallbackKind, Filter, Handlers, Packets, Sentinel,
+        SharedFilter, contained,
     },
     process::Process,
 };
@@ -43,14 +43,34 @@ impl Runtime {
     /// dropped.
     pub(super) fn deliver_all(&self, admit: Admit<'_, Handlers>) -> bool {
         let mut any = false;
-        while self.deliver_one(admit).is_some() {
+        while self.deliver_bytes(admit) || self.deliver_one(admit).is_some() {
             any = true;
         }
         any
     }
 
+    /// Delivers bytes to a filter that is shared, if that is what comes next; returns whether it was.
+    /// What a message costs here is all in this function.
+    #[inline(always)]
+    fn deliver_bytes(&self, admit: Admit<'_, Handlers>) -> bool {
+        let killed = self.inner.kills_seen.get() != self.inner.buffers.kill_count();
+        if killed || self.inner.timers_due.get() {
+            return false;
+        }
+        let mut engine = self.engine_mut();
+        let next = engine.next_bytes(admit, |p| shared_filter(p));
+        let Some((process, filter)) = next else { return false };
+        let input = engine.take_bytes();
+        drop(engine);
+        let process = self.process(process);
+        self.inner.inputs.set(self.inner.inputs.get() + 1);
+        let failed = contained(CallbackKind::Filter, Some(&process), || filter(&process, input));
+        process.shared().borrow_mut().filter_ends();
+        self.report(failed);
+        true
+    }
+
     /// Delivers one thing; the inner value is what no callback took. `None` when nothing is there.
-    #[inline]
     pub(super) fn deliver_one(
         &self,
         admit: Admit<'_, Handlers>,
@@ -59,27 +79,9 @@ impl Runtime {
             return Some(None);
         }
         let kills = self.inner.buffers.kill_count();
-        if self.inner.kills_seen.get() != kills {
-            self.inner.kills_seen.set(kills);
+        if self.inner.kills_seen.replace(kills) != kills {
             self.delete_without_buffer();
         }
-        let bytes = self.engine_mut().next_bytes(admit);
-        match bytes {
-            Some((process, input)) => Some(self.input(process, input)),
-            None => self.deliver_other(admit),
-        }
-    }
-
-    #[inline]
-    fn input(&self, process: Shared<Handlers>, input: Input) -> Option<(Process, Event)> {
-        let process = self.process(process);
-        let untaken = self.filter(&process, input)?;
-        Some((process, Event::Input(untaken)))
-    }
-
-    /// Delivers whatever comes next, bytes included.
-    #[inline(never)]
-    fn deliver_other(&self, admit: Admit<'_, Handlers>) -> Option<Option<(Process, Event)>> {
         let (delivery, shakes) = {
             let mut engine = self.engine_mut();
             (engine.next(admit), engine.has_shaking())
@@ -88,7 +90,7 @@ impl Runtime {
             self.limit_handshakes();
         }
         Some(match delivery? {
-            Delivery::Input { process, input } => self.input(process, input),
+            Delivery::Input { process, input } => self.filter(self.process(process), input),
             Delivery::Event { process, event } => self.sentinel(self.process(process), event),
             Delivery::Accepted { server, process, from } => {
                 self.accepted(&self.process(server), self.process(process), from)
@@ -212,28 +214,24 @@ impl Runtime {
         self.inner.depth.get() > (self.inner.depth_max / 2).max(1)
     }
 
-    #[inline]
-    fn filter(&self, process: &Process, input: Input) -> Option<Input> {
+    fn filter(&self, process: Process, input: Input) -> Option<(Process, Event)> {
         self.inner.inputs.set(self.inner.inputs.get() + 1);
-        let mut p = process.shared().borrow_mut();
-        let filter = p.handlers.filter.clone();
+        let filter = process.shared().borrow().handlers.filter.clone();
         if matches!(filter, Filter::None) {
-            drop(p);
-            return Some(input);
+            return Some((process, Event::Input(input)));
         }
-        p.filter_begins();
-        drop(p);
+        process.shared().borrow_mut().filter_begins();
         let failed = match filter {
             Filter::None => None,
             Filter::Shared(filter) => {
-                contained(CallbackKind::Filter, Some(process), || filter(process, input))
+                contained(CallbackKind::Filter, Some(&process), || filter(&process, input))
             }
-            Filter::Batch(filter) => self.filter_batch(process, &filter, input),
+            Filter::Batch(filter) => self.filter_batch(&process, &filter, input),
             Filter::Own(filter) => {
                 self.engine_mut().set_busy(process.shared(), true);
                 // Busy processes are given nothing, so nobody else has it borrowed.
-                let call = || filter.borrow_mut()(process, input);
-                let failed = contained(CallbackKind::Filter, Some(process), call);
+                let call = || filter.borrow_mut()(&process, input);
+                let failed = contained(CallbackKind::Filter, Some(&process), call);
                 self.engine_mut().set_busy(process.shared(), false);
                 failed
             }
@@ -351,6 +349,15 @@ impl Runtime {
         // Whoever reports a failure must not make one.
         let _ = catch_unwind(AssertUnwindSafe(|| report(err)));
     }
+}
+
+/// The filter of a process if it is a shared one, which is about to run then.
+#[inline(always)]
+fn shared_filter(p: &mut super::Inside) -> Option<SharedFilter> {
+    let Filter::Shared(filter) = &p.handlers.filter else { return None };
+    let filter = Rc::clone(filter);
+    p.filter_begins();
+    Some(filter)
 }
 
 /// Counts sentinels told one inside the other, and ends the count however one ends.

@@ -60,8 +60,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             if let Some(Owner::Unborn(waiting)) = waited {
                 // It was not read while it waited; the difference to `wants_reading` turns it on.
                 p.reading = false;
-                p.inbox_len = waiting.iter().map(event_len).sum();
-                p.inbox = waiting;
+                p.inbox_len = waiting.events.iter().map(event_len).sum();
+                p.inbox = waiting.events;
             }
         });
         self.count_in(server, &process);

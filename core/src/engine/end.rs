@@ -167,7 +167,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     pub(super) fn drop_unborn(&mut self, id: SockId) {
         let owner = self.release(id);
         let gone = matches!(&owner, Some(Owner::Unborn(waiting))
-            if waiting.iter().any(|event| matches!(event, reactor::Event::Closed { .. })));
+            if waiting.events.iter().any(|event| matches!(event, reactor::Event::Closed { .. })));
         if !gone {
             self.reactor.close(id, CloseHow::Now);
         }

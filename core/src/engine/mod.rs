@@ -100,8 +100,15 @@ enum Owner<H> {
     Process(Shared<H>),
     /// A client with several addresses, of which this socket tries one.
     Attempt(Shared<H>),
-    /// A connection whose `Accepted` waits in its server's inbox; these came for it meanwhile.
-    Unborn(VecDeque<reactor::Event>),
+    /// A connection whose `Accepted` waits in its server's inbox; these came for it meanwhile. Boxed,
+    /// since hardly any waits and every socket has an owner.
+    Unborn(Box<Waiting>),
+}
+
+/// Events of a connection that is not born yet, in order.
+#[derive(Debug, Default)]
+struct Waiting {
+    events: VecDeque<reactor::Event>,
 }
 
 /// Processes over one reactor.
@@ -272,8 +279,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Takes the next thing to deliver, of any process, or only of those that `admit` lets pass;
     /// what belongs to the others waits in their inboxes then, and their status with it.
     pub fn next(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
-        if let Some((process, input)) = self.next_bytes(admit) {
-            return Some(Delivery::Input { process, input });
+        if let Some((process, ())) = self.next_bytes(admit, |_| Some(())) {
+            return Some(Delivery::Input { process, input: self.take_bytes() });
         }
         loop {
             if let Some(notice) = self.next_notice(admit) {
@@ -293,30 +300,44 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
     }
 
-    /// Takes the next thing to deliver if it is bytes for an open process that takes them now and as
-    /// they are, as almost every time. Whatever else is the case, `None` leaves it to
-    /// [`next`](Self::next), which would have taken the same.
-    #[inline]
-    pub fn next_bytes(&mut self, admit: Admit<'_, H>) -> Option<(Shared<H>, Input)> {
+    /// Whether the next thing to deliver is bytes for an open process that takes them now and as they
+    /// are, as almost every time: whose they are, and what `look` takes from it in passing. The bytes
+    /// are then to be had from [`take_bytes`](Self::take_bytes), at once. Whatever else is the case, if
+    /// only that `look` finds nothing, `None` leaves it to [`next`](Self::next), which would have
+    /// delivered the same.
+    #[inline(always)]
+    pub fn next_bytes<T>(
+        &mut self,
+        admit: Admit<'_, H>,
+        look: impl FnOnce(&mut Process<H>) -> Option<T>,
+    ) -> Option<(Shared<H>, T)> {
         if !(self.notices.is_empty() && self.ready.is_empty()) {
             return None;
         }
-        let (owners, len_max) = (&self.owners, self.input_len_max);
-        let taker = |id: SockId, buf: &Buf| {
-            let Some(Some((socket, Owner::Process(process)))) = owners.get(id.index()) else {
-                return None;
-            };
-            let mut p = process.borrow_mut();
-            let whole = *socket == id && buf.len() <= len_max;
-            if !(whole && p.takes_bytes() && admit.is_none_or(|admit| admit(&p, true))) {
-                return None;
-            }
-            p.served += 1;
-            drop(p);
-            Some(Rc::clone(process))
+        let (id, len) = self.queue.front_data()?;
+        let Some(Some((socket, Owner::Process(process)))) = self.owners.get(id.index()) else {
+            return None;
         };
-        let (process, buf, lost) = self.queue.pop_data_if(taker)?;
-        Some((process, Input::new(buf, lost)))
+        let mut p = process.borrow_mut();
+        let whole = *socket == id && len <= self.input_len_max;
+        if !(whole && p.takes_bytes() && admit.is_none_or(|admit| admit(&p, true))) {
+            return None;
+        }
+        let looked = look(&mut p)?;
+        p.served += 1;
+        drop(p);
+        Some((Rc::clone(process), looked))
+    }
+
+    /// The bytes that [`next_bytes`](Self::next_bytes) has just found.
+    ///
+    /// # Panics
+    ///
+    /// Panics without that.
+    #[inline(always)]
+    pub fn take_bytes(&mut self) -> Input {
+        let (buf, lost) = self.queue.pop_data().expect("looked at before");
+        Input::new(buf, lost)
     }
 
     /// Sorts what the last poll brought, so that it is known who has ended and which packet was
@@ -389,7 +410,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 process
             }
             Some(Owner::Unborn(waiting)) => {
-                waiting.push_back(spilled(event));
+                waiting.events.push_back(spilled(event));
                 return None;
             }
             None => {
@@ -457,7 +478,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let event = spilled(event);
         if let reactor::Event::Accepted { id, .. } = event {
             self.reactor.set_reading(id, false);
-            self.own(id, Owner::Unborn(VecDeque::new()));
+            self.own(id, Owner::Unborn(Box::default()));
         }
         let mut p = process.borrow_mut();
         // With the socket gone nothing more will be sent: nothing to hold input back for.

@@ -71,6 +71,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// # Errors
     ///
     /// [`SendError`]; nothing was queued.
+    #[inline]
     pub fn send(&mut self, process: &Shared<H>, data: Payload) -> Result<u64, SendError> {
         let mut p = process.borrow_mut();
         // Almost every time: a stream whose bytes go out as they are, with room in its queue.
@@ -119,12 +120,19 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// queued.
     #[inline]
     fn hold_if_filled(&mut self, p: &mut Process<H>, sock: SockId) -> u64 {
-        if p.filtering > 0 && p.queued >= (p.limits.queue_len_max / 2).max(1) && !p.holding {
+        if p.queued >= p.limits.queue_len_max / 2 {
+            self.hold(p, sock);
+        }
+        p.queued
+    }
+
+    #[inline(never)]
+    fn hold(&mut self, p: &mut Process<H>, sock: SockId) {
+        if p.filtering > 0 && p.queued > 0 && !p.holding {
             p.holding = true;
             self.reactor.watch_sent(sock, true);
             Self::update_reading(&mut self.reactor, p);
         }
-        p.queued
     }
 
     /// Queues `text` in the encoding of the process's coding, `utf-8-unix` if it has none; returns

@@ -139,6 +139,13 @@ fn storing_spills_from_the_first_slot_past_the_half() {
 }
 
 #[test]
+fn a_guard_stays_small() {
+    // It is moved through every queue, once per message.
+    assert_eq!(size_of::<Buf>(), 24);
+    assert_eq!(size_of::<Option<Buf>>(), 24);
+}
+
+#[test]
 fn guards_outlive_the_pool_handle() {
     let pool = Pool::new(2, 64).unwrap();
     let buf = filled(&mut pool.take().unwrap(), b"still here");
