@@ -198,24 +198,35 @@ impl BufferGroup {
     /// `None` for a completion without a buffer, and for one that names a buffer it cannot mean.
     #[inline(always)]
     pub(crate) fn complete(&mut self, completion: &Completion) -> Option<Buf> {
-        let slot = self.slots.get_mut(usize::from(completion.buffer()?))?.as_mut()?;
+        let index = completion.buffer()?;
+        let slot = self.slots.get_mut(usize::from(index))?.as_mut()?;
         let len = completion.result.max(0).unsigned_abs();
+        if len > slot.room() {
+            self.take_back_after(completion, index);
+            return None;
+        }
         // SAFETY: the kernel has completed writing these bytes; in a ring of incremental buffers
         // it goes on behind them, in any other it is done with the slot.
-        let buf = (len <= slot.room()).then(|| unsafe { slot.guard(len) });
-        if !(self.incremental && completion.buffer_more()) {
-            self.take_back(completion);
+        let buf = unsafe { slot.guard(len) };
+        if self.incremental && completion.buffer_more() {
+            return Some(buf);
         }
-        buf
+        self.take_back(index);
+        Some(buf)
+    }
+
+    #[cold]
+    fn take_back_after(&mut self, completion: &Completion, index: u16) {
+        if !(self.incremental && completion.buffer_more()) {
+            self.take_back(index);
+        }
     }
 
     /// The kernel is done with a slot: once for all the messages in it.
     #[inline(never)]
-    fn take_back(&mut self, completion: &Completion) {
-        if let Some(index) = completion.buffer() {
-            self.slots[usize::from(index)] = None;
-            self.held -= 1;
-        }
+    fn take_back(&mut self, index: u16) {
+        self.slots[usize::from(index)] = None;
+        self.held -= 1;
     }
 
     /// Takes the ring back from the kernel; its slots return to the pool.

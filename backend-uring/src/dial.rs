@@ -38,6 +38,9 @@ pub(crate) struct Dialing {
 
 impl Sock {
     pub(crate) fn dial(&mut self, io: &mut Io) {
+        if self.phase != Phase::Connecting {
+            return;
+        }
         let (fd, token) = (self.raw(), self.token(OpKind::Connect));
         let Some(dialing) = &mut self.dialing else { return };
         if dialing.state == Dial::Ready {

@@ -58,7 +58,7 @@ pub(crate) struct Io {
     pub(crate) packets: Option<Packets>,
     pub(crate) config: Config,
     /// Sockets whose wants may differ from what the kernel is doing, each once.
-    pub(crate) marked: Vec<Key>,
+    pub(crate) marked: Vec<u32>,
     /// Listeners that wait for a descriptor to come free, each once.
     pub(crate) resting: Vec<Key>,
     /// Watched sockets that sent something in this poll.
@@ -104,13 +104,18 @@ impl Io {
     /// Queues one operation and counts it.
     #[inline]
     pub(crate) fn submit(&mut self, sqe: &Sqe) -> bool {
-        match self.ring.push(sqe) {
-            Ok(()) => self.in_flight += 1,
-            Err(err) => {
-                self.broken.get_or_insert_with(|| SysError::new(Op::Wait, &err));
-            }
+        let pushed = self.ring.try_push(sqe) || self.submit_into_full(sqe);
+        self.in_flight += u64::from(pushed);
+        pushed
+    }
+
+    #[cold]
+    fn submit_into_full(&mut self, sqe: &Sqe) -> bool {
+        let pushed = self.ring.push(sqe);
+        if let Err(err) = &pushed {
+            self.broken.get_or_insert_with(|| SysError::new(Op::Wait, err));
         }
-        self.broken.is_none()
+        pushed.is_ok()
     }
 
     /// Queues one operation of the reactor's own.
@@ -124,18 +129,25 @@ impl Io {
     #[inline]
     pub(crate) fn ended(&mut self, count: u64, own: bool) {
         debug_assert!(self.in_flight >= count || cfg!(test), "every operation was counted in");
-        self.in_flight = self.in_flight.saturating_sub(count);
+        self.in_flight = self.in_flight.wrapping_sub(count);
         if own {
             self.own = self.own.saturating_sub(count);
         }
     }
 
-    /// Puts `sock` on the list of those to settle.
+    /// Puts `sock` on the list of those to settle, since anything of it may have changed.
     #[inline]
     pub(crate) fn mark(&mut self, sock: &mut Sock) {
+        sock.steady = false;
+        self.list(sock);
+    }
+
+    /// The same for one of which nothing has changed but what is queued.
+    #[inline]
+    pub(crate) fn list(&mut self, sock: &mut Sock) {
         if !sock.marked {
             sock.marked = true;
-            self.marked.push(sock.key);
+            self.marked.push(sock.key.index);
         }
     }
 

@@ -120,7 +120,9 @@ impl Sock {
             }
             io.counters.syscalls += 1;
             match pipe::write(sink, &slices[..count]) {
-                Ok(sent) => self.took(sent, asked, io),
+                Ok(sent) => {
+                    self.took(sent, asked, io);
+                }
                 Err(Errno::EAGAIN) => {
                     let sqe = sqe::poll_out(fd, self.token(OpKind::Writable));
                     if self.submit(io, &sqe) {

@@ -148,17 +148,20 @@ impl UringReactor {
             self.watching = self.io.submit_own(&sqe);
         }
         let mut at = 0;
-        while let Some(key) = self.io.marked.get(at).copied() {
+        while let Some(index) = self.io.marked.get(at).copied() {
             at += 1;
-            self.settle(key, out);
+            self.settle(index, out);
         }
         self.io.marked.clear();
     }
 
+    /// Settles whoever lives there: if the one that was marked has gone, that is another, whom it does not
+    /// hurt.
     #[inline(always)]
-    fn settle(&mut self, key: Key, out: &mut Batch<'_>) {
-        let Some(sock) = self.sockets.get_mut(key) else { return };
+    fn settle(&mut self, index: u32, out: &mut Batch<'_>) {
+        let Some(sock) = self.sockets.at_mut(index) else { return };
         if sock.settle(&mut self.io, out) {
+            let key = sock.key;
             self.bury(key, out);
         }
     }
@@ -251,18 +254,18 @@ impl UringReactor {
     #[inline]
     fn complete(&mut self, completion: Completion, out: &mut Batch<'_>) {
         let token = completion.token;
-        if let Some(kind @ (OpKind::Recv | OpKind::Send)) = token.kind()
-            && let Some((key, sock)) = self.sockets.at_mut(token.index())
-            && token.belongs_to(key)
+        let short = token.is(OpKind::Send) || token.is(OpKind::Recv) && completion.more();
+        if short
+            && let Some(sock) = self.sockets.at_mut(token.index())
+            && token.is_of(sock.token)
         {
-            if kind == OpKind::Send {
-                sock.on_send(&completion, &mut self.io, out);
-            } else if completion.more() {
-                return sock.on_recv(&completion, &mut self.io, out);
-            } else {
-                sock.on_last_recv(&completion, &mut self.io, out);
+            if token.is(OpKind::Recv) {
+                return sock.on_recv(completion, &mut self.io, out);
             }
+            sock.completed(&mut self.io);
+            sock.on_send(completion.result, &mut self.io, out);
             if sock.is_over() {
+                let key = sock.key;
                 self.settle_if_over(key, out);
             }
             return;
@@ -281,21 +284,21 @@ impl UringReactor {
             _ => {}
         }
         let tenant = self.sockets.at_mut(token.index());
-        let Some((key, sock)) = tenant.filter(|(key, _)| token.belongs_to(*key)) else {
+        let Some(sock) = tenant.filter(|sock| token.is_of(sock.token)) else {
             return self.on_stale(completion);
         };
+        let key = sock.key;
         sock.in_flight = sock.in_flight.saturating_sub(u16::from(!more));
         match token.kind() {
+            Some(OpKind::Recv) => sock.on_any_recv(completion, &mut self.io, out),
+            Some(OpKind::Send) => sock.on_send(completion.result, &mut self.io, out),
             Some(OpKind::RecvPacket) => sock.on_recv_packet(&completion, &mut self.io, out),
             Some(OpKind::Connect) => sock.on_connect(&completion, &mut self.io, out),
             Some(OpKind::Readable) => sock.on_readable(&mut self.io),
             Some(OpKind::Writable) => sock.on_writable(&mut self.io),
             Some(OpKind::Accept) => return self.on_accept(key, completion, out),
             // Only the last completion of what was cancelled counts.
-            Some(OpKind::Cancel) | None => {}
-            Some(OpKind::Recv | OpKind::Send | OpKind::Wake | OpKind::Timeout) => {
-                debug_assert!(false, "dealt with before");
-            }
+            Some(OpKind::Cancel | OpKind::Wake | OpKind::Timeout) | None => {}
         }
         self.settle_if_over(key, out);
     }
@@ -304,7 +307,7 @@ impl UringReactor {
     #[inline(never)]
     pub(crate) fn settle_if_over(&mut self, key: Key, out: &mut Batch<'_>) {
         if self.sockets.get(key).is_some_and(Sock::is_over) {
-            self.settle(key, out);
+            self.settle(key.index, out);
         }
     }
 
@@ -402,6 +405,7 @@ impl Reactor for UringReactor {
         });
     }
 
+    #[inline]
     fn send(&mut self, id: SockId, data: Payload) -> u64 {
         let Some(sock) = self.sockets.get_mut(id.0) else { return 0 };
         sock.send(data, None, &mut self.io)

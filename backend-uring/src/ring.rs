@@ -107,31 +107,26 @@ impl Ring {
         !(self.reaped.is_empty() && self.uring.completion().is_empty())
     }
 
-    /// Queues `entry`; when the queue is full, the kernel gets what is there first.
-    ///
-    /// # Errors
-    ///
-    /// The ring is unusable; the entry was not queued.
+    /// Queues `entry`; `false` when the queue is full.
     #[inline]
-    pub(crate) fn push(&mut self, entry: &Sqe) -> io::Result<()> {
-        if self.try_push(entry) { Ok(()) } else { self.push_into_full(entry) }
-    }
-
-    #[inline]
-    fn try_push(&mut self, entry: &Sqe) -> bool {
+    pub(crate) fn try_push(&mut self, entry: &Sqe) -> bool {
         // SAFETY: `sqe` makes entries only over descriptors and memory whose owner keeps them
         // until the operation's last completion, see the head of this file.
         unsafe { self.uring.submission().push(entry.entry()) }.is_ok()
     }
 
-    #[cold]
-    fn push_into_full(&mut self, entry: &Sqe) -> io::Result<()> {
+    /// Queues `entry`; when the queue is full, the kernel gets what is there first.
+    ///
+    /// # Errors
+    ///
+    /// The ring is unusable; the entry was not queued.
+    pub(crate) fn push(&mut self, entry: &Sqe) -> io::Result<()> {
         for _ in 0..ROOM_ATTEMPTS {
-            self.enter(Sleep::No)?;
-            self.reap();
             if self.try_push(entry) {
                 return Ok(());
             }
+            self.enter(Sleep::No)?;
+            self.reap();
         }
         Err(io::Error::from_raw_os_error(libc::EBUSY))
     }

@@ -89,6 +89,12 @@ pub(crate) enum Finish {
 /// One entry of the reactor's table.
 pub(crate) struct Sock {
     pub(crate) key: Key,
+    /// What its operations are tokened with, but for the kind.
+    pub(crate) token: Token,
+    /// It was settled as an open stream that receives and is not to end, and nothing of it has changed
+    /// since but what is queued: only its output needs a look. Set by `settle`, and taken back by
+    /// whoever marks it for another reason.
+    pub(crate) steady: bool,
     /// Of pipes, the end that bytes come from.
     pub(crate) fd: Socket,
     /// What only pipes have.
@@ -138,6 +144,8 @@ impl Sock {
     pub(crate) fn new(key: Key, fd: Socket, role: Role, kind: Kind, reading: bool) -> Self {
         Self {
             key,
+            token: Token::new(OpKind::Send, key),
+            steady: false,
             fd,
             pipes: None,
             role,
@@ -178,7 +186,7 @@ impl Sock {
     }
 
     pub(crate) fn token(&self, kind: OpKind) -> Token {
-        Token::new(kind, self.key)
+        self.token.of_kind(kind)
     }
 
     /// Whether input comes as packets or records, through the second group of buffers.
@@ -195,14 +203,27 @@ impl Sock {
 
     /// One of its operations is over.
     #[inline]
-    fn completed(&mut self, io: &mut Io) {
+    pub(crate) fn completed(&mut self, io: &mut Io) {
         self.in_flight = self.in_flight.saturating_sub(1);
         io.ended(1, false);
     }
 
     /// Queues `payload` unless the sending side is over; returns the bytes that wait.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn send(&mut self, payload: Payload, to: Option<&Address>, io: &mut Io) -> u64 {
+        if self.steady
+            && let Queue::Bytes(outbox) = &mut self.queue
+        {
+            outbox.push(payload);
+            let queued = outbox.bytes();
+            io.list(self);
+            return queued;
+        }
+        self.send_if_open(payload, to, io)
+    }
+
+    #[inline(never)]
+    fn send_if_open(&mut self, payload: Payload, to: Option<&Address>, io: &mut Io) -> u64 {
         let open = matches!(self.phase, Phase::Connecting | Phase::Open) && !self.muted;
         if self.is_unread() {
             self.drop_payload(&payload);
@@ -217,22 +238,37 @@ impl Sock {
     #[inline(always)]
     pub(crate) fn settle(&mut self, io: &mut Io, out: &mut Batch<'_>) -> bool {
         self.marked = false;
-        if self.phase == Phase::Connecting {
-            self.dial(io);
+        if self.steady {
+            debug_assert!(self.is_steady(), "who changes anything else marks it");
+            self.send_more(io, out);
+            return false;
         }
+        self.settle_all(io, out)
+    }
+
+    #[inline(never)]
+    fn settle_all(&mut self, io: &mut Io, out: &mut Batch<'_>) -> bool {
+        self.dial(io);
         if self.pipes.is_some() {
             self.settle_pipes(io, out);
+        } else if self.udp {
+            self.send_bursts(io, out);
         } else {
             self.send_more(io, out);
         }
-        if self.finish == Finish::Wanted {
-            self.half_close(io);
-        }
-        if self.phase != Phase::Open {
-            self.advance_close(io);
-        }
+        self.half_close(io);
+        self.advance_close(io);
         self.adjust_input(io);
+        self.steady = self.is_steady();
         self.is_over()
+    }
+
+    /// Whether nothing but its output will need a look until something changes.
+    fn is_steady(&self) -> bool {
+        let stream = self.role == Role::Connection && self.kind == Kind::Stream;
+        let stream = stream && self.pipes.is_none();
+        let open = self.phase == Phase::Open && self.finish == Finish::No && !self.muted;
+        stream && open && self.input == Input::Armed && self.reading && !self.eof
     }
 
     /// Whether nothing is left but to close its descriptor.
@@ -244,9 +280,6 @@ impl Sock {
     /// Starts the one send that may be in flight, over as much of the queue as it can take.
     #[inline(always)]
     fn send_more(&mut self, io: &mut Io, out: &mut Batch<'_>) {
-        if self.udp {
-            return self.send_bursts(io, out);
-        }
         let sending = matches!(self.phase, Phase::Open | Phase::Flushing);
         if !sending || self.output != Output::Idle {
             return;
@@ -324,29 +357,19 @@ impl Sock {
         }
     }
 
-    #[inline]
-    pub(crate) fn on_send(&mut self, completion: &Completion, io: &mut Io, out: &mut Batch<'_>) {
-        self.completed(io);
+    #[inline(always)]
+    pub(crate) fn on_send(&mut self, result: i32, io: &mut Io, out: &mut Batch<'_>) {
         let Output::Sending(asked) = std::mem::replace(&mut self.output, Output::Idle) else {
             return io.mark(self);
         };
-        match completion.count() {
-            Ok(count) => {
-                self.took((count as usize).min(asked), asked, io);
-                if self.awaits_output() {
-                    io.mark(self);
-                }
-            }
-            Err(errno) => self.on_send_error(errno, io, out),
+        let Ok(count) = usize::try_from(result) else {
+            return self.on_send_error(result.saturating_neg(), io, out);
+        };
+        let all_gone = self.took(count.min(asked), asked, io);
+        // A steady socket with nothing queued needs no look.
+        if !(self.steady && all_gone) {
+            io.list(self);
         }
-    }
-
-    /// Whether something is to be done now that no send is under way: an open socket with nothing
-    /// queued and nothing to follow needs no settling.
-    #[inline]
-    fn awaits_output(&self) -> bool {
-        let idle = self.phase == Phase::Open && self.finish != Finish::Wanted;
-        !(idle && self.queue.is_empty())
     }
 
     #[cold]
@@ -388,26 +411,41 @@ impl Sock {
         }
     }
 
-    #[inline]
-    pub(crate) fn took(&mut self, count: usize, asked: usize, io: &mut Io) {
-        match &mut self.queue {
-            Queue::Bytes(outbox) => outbox.advance(count),
-            Queue::Packets(packets) => drop(packets.pop()),
-        }
+    /// Takes what was sent out of the queue; returns whether nothing is left in it.
+    #[inline(always)]
+    pub(crate) fn took(&mut self, count: usize, asked: usize, io: &mut Io) -> bool {
         io.counters.sent += count as u64;
         io.counters.short_sends += u64::from(count < asked);
+        let Queue::Bytes(outbox) = &mut self.queue else { return self.took_packet(count, io) };
+        outbox.advance(count);
+        let all_gone = outbox.is_empty();
         self.note_gone(count, io);
+        all_gone
+    }
+
+    #[inline(never)]
+    fn took_packet(&mut self, count: usize, io: &mut Io) -> bool {
+        if let Queue::Packets(packets) = &mut self.queue {
+            drop(packets.pop());
+        }
+        self.note_gone(count, io);
+        self.queue.is_empty()
     }
 
     /// Counts bytes that left the queue, for whoever watches.
     #[inline]
     fn note_gone(&mut self, count: usize, io: &mut Io) {
         if self.watched && count > 0 {
-            if self.sent == 0 {
-                io.reporting.push(self.key);
-            }
-            self.sent += count as u64;
+            self.note_for_report(count, io);
         }
+    }
+
+    #[inline(never)]
+    fn note_for_report(&mut self, count: usize, io: &mut Io) {
+        if self.sent == 0 {
+            io.reporting.push(self.key);
+        }
+        self.sent += count as u64;
     }
 
     /// Drops the packet the system refused: told as trouble, and gone as far as sums go.
@@ -433,7 +471,7 @@ impl Sock {
 
     fn half_close(&mut self, io: &mut Io) {
         let sent = self.queue.is_empty() && self.output == Output::Idle;
-        if sent && self.phase == Phase::Open {
+        if self.finish == Finish::Wanted && sent && self.phase == Phase::Open {
             self.shut_sending(io);
         }
     }
@@ -457,16 +495,7 @@ impl Sock {
         }
     }
 
-    #[inline]
     fn adjust_input(&mut self, io: &mut Io) {
-        if self.input == Input::Armed && self.phase == Phase::Open && self.reading && !self.eof {
-            return;
-        }
-        self.change_input(io);
-    }
-
-    #[inline(never)]
-    fn change_input(&mut self, io: &mut Io) {
         let wanted = self.wants_input();
         match self.input {
             Input::Idle if wanted => self.arm_input(io),
@@ -561,42 +590,46 @@ impl Sock {
     }
 
     /// A receive brought something and goes on.
-    #[inline]
-    pub(crate) fn on_recv(&mut self, completion: &Completion, io: &mut Io, out: &mut Batch<'_>) {
-        match io.streams.complete(completion) {
-            Some(buf) if completion.result > 0 => {
-                io.counters.received += buf.len() as u64;
+    #[inline(always)]
+    pub(crate) fn on_recv(&mut self, completion: Completion, io: &mut Io, out: &mut Batch<'_>) {
+        if completion.result <= 0 || self.muted {
+            return self.on_any_recv(completion, io, out);
+        }
+        if let Some(buf) = io.streams.complete(&completion) {
+            io.counters.received += buf.len() as u64;
+            out.push_data(self.id(), buf);
+        } else {
+            self.on_hole(io);
+        }
+    }
+
+    /// Bytes without the buffer they are in: the stream has a hole.
+    #[cold]
+    fn on_hole(&mut self, io: &mut Io) {
+        io.mark(self);
+        self.fail(Op::Recv, libc::EIO);
+    }
+
+    /// A receive brought whatever it may be, and perhaps it was its last.
+    #[inline(never)]
+    pub(crate) fn on_any_recv(&mut self, completion: Completion, io: &mut Io, out: &mut Batch<'_>) {
+        io.mark(self);
+        if !completion.more() {
+            // For whatever reason: end, error, cancel, or the kernel's own choice.
+            self.input = Input::Idle;
+            // Each read of a pipe is a last one.
+            self.note_read(completion.count().unwrap_or(0));
+        }
+        match (completion.count(), io.streams.complete(&completion)) {
+            (Ok(count), Some(buf)) if count > 0 => {
+                io.counters.received += u64::from(count);
                 if !self.muted {
                     out.push_data(self.id(), buf);
                 }
             }
-            _ => self.on_no_bytes(completion, io, out),
+            (Ok(count), _) => self.on_nothing(count, out),
+            (Err(errno), _) => self.on_recv_error(errno, io, out),
         }
-    }
-
-    #[inline(never)]
-    fn on_no_bytes(&mut self, completion: &Completion, io: &mut Io, out: &mut Batch<'_>) {
-        io.mark(self);
-        match completion.count() {
-            Ok(count) => self.on_nothing(count, out),
-            Err(errno) => self.on_recv_error(errno, io, out),
-        }
-    }
-
-    /// A receive is over, for whatever reason: end, error, cancel, or the kernel's own choice.
-    #[inline(never)]
-    pub(crate) fn on_last_recv(
-        &mut self,
-        completion: &Completion,
-        io: &mut Io,
-        out: &mut Batch<'_>,
-    ) {
-        self.completed(io);
-        self.input = Input::Idle;
-        io.mark(self);
-        // Each read of a pipe is a last one.
-        self.note_read(completion.count().unwrap_or(0));
-        self.on_recv(completion, io, out);
     }
 
     pub(crate) fn on_recv_packet(

@@ -36,6 +36,7 @@ impl Drop for UringReactor {
         for (_, sock) in self.sockets.iter_mut() {
             sock.muted = true;
             sock.phase = Phase::Ending;
+            sock.steady = false;
             sock.stop(&mut self.io);
         }
         let wait = self.io.config.drop_wait;

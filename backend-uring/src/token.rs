@@ -42,6 +42,7 @@ const KINDS: [OpKind; 10] = [
 
 const GENERATION_BITS: u32 = 24;
 const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
+const KIND_MASK: u64 = 0xff << 56;
 
 /// The `user_data` of an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,11 +70,22 @@ impl Token {
         self.0 as u32
     }
 
-    /// Whether the operation belongs to the tenant that `key` names.
+    /// Whether it is of that kind, for who needs no more than that.
     #[inline]
-    pub(crate) fn belongs_to(self, key: Key) -> bool {
-        let generation = u64::from(key.generation & GENERATION_MASK);
-        self.index() == key.index && self.0 >> 32 & u64::from(GENERATION_MASK) == generation
+    pub(crate) const fn is(self, kind: OpKind) -> bool {
+        self.0 >> 56 == kind as u64
+    }
+
+    /// The same operation of whatever kind.
+    #[inline]
+    pub(crate) const fn of_kind(self, kind: OpKind) -> Self {
+        Self(self.0 & !KIND_MASK | (kind as u64) << 56)
+    }
+
+    /// Whether the operation is one of the same tenant's as `other`.
+    #[inline]
+    pub(crate) const fn is_of(self, other: Self) -> bool {
+        (self.0 ^ other.0) & !KIND_MASK == 0
     }
 }
 
@@ -87,9 +99,15 @@ mod tests {
             for key in [Key::new(0, 1), Key::new(u32::MAX, 7), Key::new(5, u32::MAX)] {
                 let token = Token::new(kind, key);
                 assert_eq!(token.kind(), Some(kind));
-                assert!(token.belongs_to(key), "{key:?}");
-                let next = Key::new(key.index, key.generation.wrapping_add(1));
-                assert!(!token.belongs_to(next), "{key:?}");
+                let others = KINDS.map(|kind| Token::new(kind, key));
+                assert!(others.iter().all(|other| other.is_of(token)), "{key:?}");
+                assert_eq!(others.map(|other| other.of_kind(kind)), [token; KINDS.len()]);
+                for next in [
+                    Key::new(key.index, key.generation.wrapping_add(1)),
+                    Key::new(key.index.wrapping_add(1), key.generation),
+                ] {
+                    assert!(!token.is_of(Token::new(kind, next)), "{key:?}");
+                }
             }
         }
         assert_eq!(Token(0).kind(), None);

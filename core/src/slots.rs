@@ -126,12 +126,11 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Whoever lives at `index` now, with its key, for change.
+    /// Whoever lives at `index` now, for change: it is for the caller to see that it is the right one.
     #[must_use]
     #[inline]
-    pub fn at_mut(&mut self, index: u32) -> Option<(Key, &mut T)> {
-        let (generation, value) = self.entries.get_mut(index as usize)?;
-        Some((Key { index, generation: *generation }, value))
+    pub fn at_mut(&mut self, index: u32) -> Option<&mut T> {
+        self.entries.get_mut(index as usize).map(|(_, value)| value)
     }
 
     /// Takes the value under `key` out; a stale key takes nothing.
