@@ -37,6 +37,7 @@ pub(crate) struct Agenda {
 
 impl Agenda {
     /// Gives the socket a turn in this poll or the next.
+    #[inline]
     pub(crate) fn ready(&mut self, id: SockId, sock: &mut Sock) {
         if !std::mem::replace(&mut sock.listed.ready, true) {
             self.ready.push_back(id);
@@ -44,6 +45,7 @@ impl Agenda {
     }
 
     /// Has the socket's output looked at before the next wait.
+    #[inline]
     pub(crate) fn dirty(&mut self, id: SockId, sock: &mut Sock) {
         if !std::mem::replace(&mut sock.listed.dirty, true) {
             self.dirty.push(id);

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use netproc_core::{
+    pool::Buf,
     queue::EventQueue,
     reactor::{Config, Counters, Event, SockId, SysError, Tick},
     reserve::Reserve,
@@ -94,17 +95,24 @@ impl Hub {
     }
 
     /// Accounts for bytes the kernel took.
+    #[inline]
     pub(crate) fn note_sent(&mut self, id: SockId, sock: &mut Sock, bytes: usize) {
         self.counters.sent += bytes as u64;
         self.note_gone(id, sock, bytes);
     }
 
     /// Counts bytes that left the queue, for whoever watches.
+    #[inline]
     pub(crate) fn note_gone(&mut self, id: SockId, sock: &mut Sock, bytes: usize) {
         if sock.watched && bytes > 0 {
-            sock.sent += bytes as u64;
-            self.agenda.sent(id, sock);
+            self.note_for_report(id, sock, bytes);
         }
+    }
+
+    #[inline(never)]
+    fn note_for_report(&mut self, id: SockId, sock: &mut Sock, bytes: usize) {
+        sock.sent += bytes as u64;
+        self.agenda.sent(id, sock);
     }
 }
 
@@ -127,6 +135,15 @@ impl<'a> Batch<'a> {
         self.queue.push(event);
     }
 
+    /// Pushes an [`Event::Data`] of a stream.
+    #[inline(always)]
+    pub(crate) fn push_data(&mut self, id: SockId, buf: Buf) {
+        self.untouched = false;
+        self.room = self.room.saturating_sub(1);
+        self.queue.push_data(id, buf, 0);
+    }
+
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.room == 0
     }

@@ -49,15 +49,23 @@ impl Intake {
     }
 
     /// A slot with room to read into; `None` when all memory is guarded.
+    #[inline]
     pub(crate) fn slot(&mut self) -> Option<&mut Slot> {
         let fresh = match &mut self.slot {
             Some(slot) => slot.rewind() || slot.room() >= self.room_wanted,
             None => false,
         };
-        if !fresh && let Some(next) = self.pool.take() {
-            self.slot = Some(next);
+        if !fresh {
+            self.take_another();
         }
         self.slot.as_mut().filter(|slot| slot.room() >= self.room_needed)
+    }
+
+    #[inline(never)]
+    fn take_another(&mut self) {
+        if let Some(next) = self.pool.take() {
+            self.slot = Some(next);
+        }
     }
 
     /// Puts a socket behind the others that wait for memory.

@@ -57,7 +57,15 @@ pub(crate) fn output_failed(id: SockId, sock: &mut Sock, hub: &mut Hub, err: Sys
 }
 
 /// Does what was to be done once everything queued is sent: half-close, or go on closing.
+#[inline]
 pub(crate) fn output_settled(id: SockId, sock: &mut Sock, hub: &mut Hub) {
+    if sock.fin || sock.close.is_some() {
+        go_on_ending(id, sock, hub);
+    }
+}
+
+#[inline(never)]
+fn go_on_ending(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     let waits = !matches!(sock.phase, Phase::Open) || !sock.out.is_empty();
     if waits || matches!(sock.class, Class::Listener(_)) {
         return;

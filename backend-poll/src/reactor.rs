@@ -117,7 +117,8 @@ impl PollReactor {
         }
     }
 
-    fn push(&mut self, id: SockId, payload: Payload, to: Option<&Address>) -> u64 {
+    #[inline(never)]
+    fn push_any(&mut self, id: SockId, payload: Payload, to: Option<&Address>) -> u64 {
         let Some(sock) = self.socks.get_mut(id.0) else { return 0 };
         if sock.fin || sock.close.is_some() || matches!(sock.class, Class::Listener(_)) {
             // The owner has said that there is no more: these bytes never were.
@@ -227,12 +228,22 @@ impl Reactor for PollReactor {
         }
     }
 
+    #[inline]
     fn send(&mut self, id: SockId, data: Payload) -> u64 {
-        self.push(id, data, None)
+        if let Some(sock) = self.socks.get_mut(id.0)
+            && sock.takes_output()
+            && let Queue::Bytes(outbox) = &mut sock.out
+        {
+            outbox.push(data);
+            let queued = outbox.bytes();
+            self.hub.agenda.dirty(id, sock);
+            return queued;
+        }
+        self.push_any(id, data, None)
     }
 
     fn send_to(&mut self, id: SockId, data: Payload, to: &Address) -> u64 {
-        self.push(id, data, Some(to))
+        self.push_any(id, data, Some(to))
     }
 
     fn queued(&self, id: SockId) -> u64 {

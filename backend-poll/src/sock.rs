@@ -13,6 +13,8 @@ use netproc_core::{
 };
 use socket2::{SockAddr, Socket};
 
+use crate::selector::Ready;
+
 /// What a socket is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Class {
@@ -180,7 +182,36 @@ impl Sock {
         }
     }
 
+    /// Remembers what the kernel said.
+    #[inline]
+    pub(crate) fn note(&mut self, ready: Ready) {
+        self.can_read |= ready.readable;
+        // A send refused for the receiver's full queue shows as room to write a moment later, when
+        // the kernel frees its copy: whoever waits for a retry waits for its time.
+        self.can_write |= ready.writable && self.retry_at.is_none();
+        if ready.drain || ready.error {
+            self.drain |= ready.drain;
+            self.error |= ready.error;
+        }
+    }
+
+    /// Whether all that a turn would do is read into slots: an open stream whose owner listens.
+    #[inline]
+    pub(crate) fn only_reads(&self) -> bool {
+        let open = matches!((&self.phase, self.class), (Phase::Open, Class::Stream));
+        let hindered = self.eof | self.listed.starving | !self.reading | !self.can_read;
+        open && !hindered && self.close.is_none() && self.out.is_empty()
+    }
+
+    /// Whether what is sent now will be: an open stream whose owner may go on.
+    #[inline]
+    pub(crate) fn takes_output(&self) -> bool {
+        let open = matches!((&self.phase, self.class), (Phase::Open, Class::Stream));
+        open && !(self.fin | self.broken) && self.close.is_none()
+    }
+
     /// Whether a turn would get something done.
+    #[inline]
     pub(crate) fn has_work(&self) -> bool {
         (self.can_read && self.wants_input() && !self.listed.starving)
             || (self.can_write && self.wants_output())

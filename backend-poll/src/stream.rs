@@ -4,20 +4,15 @@
 //! list. A short read means that nothing is left, unless the kernel hinted that an end, an error or
 //! an urgent mark may stand behind it.
 
-use std::{
-    io::{self, IoSlice},
-    os::fd::AsRawFd as _,
-};
+use std::io::{self, IoSlice};
 
 use netproc_core::{
     outbox::{Outbox, Queue},
     pipe,
-    reactor::{Event, Op, SockId, SysError},
+    reactor::{Op, SockId, SysError},
+    socket::bytes,
 };
-use nix::{
-    errno::Errno,
-    sys::socket::{MsgFlags, recv},
-};
+use nix::errno::Errno;
 use socket2::Socket;
 
 use crate::{
@@ -40,39 +35,79 @@ const NO_SIGNAL: i32 = 0;
 #[cfg(not(target_vendor = "apple"))]
 const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 
-/// Reads until nothing is left, the turn is over, or memory runs out.
+/// Reads until nothing is left, the turn is over, or memory runs out. One read is almost every time
+/// enough, so it is apart from those that may follow.
+#[inline(always)]
 pub(crate) fn read(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
-    for _ in 0..hub.config.reads_per_turn {
+    if batch.is_full() || read_once(id, sock, hub, batch) {
+        read_on(id, sock, hub, batch);
+    }
+}
+
+#[inline(never)]
+fn read_on(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
+    for _ in 1..hub.config.reads_per_turn {
         if batch.is_full() {
             break;
         }
-        let Some(slot) = hub.streams.slot() else {
-            hub.counters.starved += 1;
-            sock.listed.starving = true;
-            hub.streams.starve(id);
+        if !read_once(id, sock, hub, batch) {
             return;
-        };
-        let room = slot.room() as usize;
-        hub.counters.syscalls += 1;
-        match slot.fill(room, |room| sock.receive(room)) {
-            Ok(buf) if buf.is_empty() => return life::input_ended(id, sock, hub, batch),
-            Ok(buf) => {
-                let len = buf.len();
-                hub.counters.received += len as u64;
-                batch.push(Event::Data { id, buf, lost: 0 });
-                if sock.is_wound_up(len) {
-                    return life::end(id, sock, hub, None);
-                }
-                if len < room && !sock.drain {
-                    sock.can_read = false;
-                    return;
-                }
-            }
-            Err(Errno::EAGAIN) => return life::input_dry(id, sock, hub),
-            Err(err) => return life::end(id, sock, hub, Some(recv_error(err))),
         }
     }
     hub.agenda.ready(id, sock);
+}
+
+/// One read; returns whether there may be more.
+#[inline(always)]
+fn read_once(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) -> bool {
+    let Some(slot) = hub.streams.slot() else {
+        starve(id, sock, hub);
+        return false;
+    };
+    let room = slot.room() as usize;
+    hub.counters.syscalls += 1;
+    let len = match slot.fill(usize::MAX, |room| sock.receive(room)) {
+        Ok(buf) if !buf.is_empty() => {
+            let len = buf.len();
+            batch.push_data(id, buf);
+            len
+        }
+        other => {
+            read_nothing(id, sock, hub, batch, other.map(drop));
+            return false;
+        }
+    };
+    hub.counters.received += len as u64;
+    if sock.is_wound_up(len) {
+        life::end(id, sock, hub, None);
+        return false;
+    }
+    sock.can_read = len == room || sock.drain;
+    sock.can_read
+}
+
+/// Has the socket wait for memory.
+#[cold]
+fn starve(id: SockId, sock: &mut Sock, hub: &mut Hub) {
+    hub.counters.starved += 1;
+    sock.listed.starving = true;
+    hub.streams.starve(id);
+}
+
+/// A read brought no byte: the end, nothing for now, or an error.
+#[inline(never)]
+fn read_nothing(
+    id: SockId,
+    sock: &mut Sock,
+    hub: &mut Hub,
+    batch: &mut Batch<'_>,
+    result: Result<(), i32>,
+) {
+    match result {
+        Ok(()) => life::input_ended(id, sock, hub, batch),
+        Err(libc::EAGAIN) => life::input_dry(id, sock, hub),
+        Err(errno) => life::end(id, sock, hub, Some(SysError { op: Op::Recv, errno })),
+    }
 }
 
 /// Reads input away, of a stream or of records, towards the peer's end.
@@ -84,62 +119,84 @@ pub(crate) fn discard(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Ba
         let bytes = matches!(sock.class, Class::Stream | Class::Pipes);
         match sock.receive(scratch) {
             Ok(0) if bytes || crate::packets::peer_ended(sock, hub) => {
-                return life::input_ended(id, sock, hub, batch);
+                return read_nothing(id, sock, hub, batch, Ok(()));
             }
             Ok(len) if len < room && !sock.drain && bytes => {
                 sock.can_read = false;
                 return;
             }
             Ok(_) => {}
-            Err(Errno::EAGAIN) => return life::input_dry(id, sock, hub),
-            Err(err) => return life::end(id, sock, hub, Some(recv_error(err))),
+            Err(errno) => return read_nothing(id, sock, hub, batch, Err(errno)),
         }
     }
     hub.agenda.ready(id, sock);
 }
 
-/// Sends what is queued until the kernel takes no more or the turn is over.
+/// Sends what is queued until the kernel takes no more or the turn is over. One send is almost every
+/// time enough, so it is apart from those that may follow.
+#[inline(always)]
 pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
-    for _ in 0..SENDS_PER_TURN {
-        let Queue::Bytes(outbox) = &mut sock.out else { return };
-        if outbox.is_empty() {
-            return;
-        }
-        hub.counters.syscalls += 1;
-        let (asked, result) = send(&sock.socket, outbox);
-        match result {
-            Ok(sent) => {
-                outbox.advance(sent);
-                hub.note_sent(id, sock, sent);
-                if sent < asked {
-                    hub.counters.short_sends += 1;
-                    sock.can_write = false;
-                    return;
-                }
-            }
-            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-            Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
-                sock.can_write = false;
-                return;
-            }
-            Err(err) => {
-                return life::output_failed(id, sock, hub, SysError::new(Op::Send, &err));
-            }
-        }
-    }
-    if !sock.out.is_empty() {
-        hub.agenda.ready(id, sock);
+    if !sock.out.is_empty() && send_once(id, sock, hub) {
+        send_on(id, sock, hub);
     }
 }
 
-/// One sending call; returns how much was offered with what the system says.
-fn send(socket: &Socket, outbox: &Outbox) -> (usize, io::Result<usize>) {
-    // One payload, which is almost every time, needs no list of them.
-    if outbox.len() == 1 {
-        let chunk = outbox.chunks().next().unwrap_or_default();
-        let chunk = &chunk[..chunk.len().min(GATHER_LEN_MAX)];
-        return (chunk.len(), socket.send_with_flags(chunk, SEND_FLAGS));
+#[inline(never)]
+fn send_on(id: SockId, sock: &mut Sock, hub: &mut Hub) {
+    for _ in 1..SENDS_PER_TURN {
+        if !send_once(id, sock, hub) {
+            return;
+        }
     }
+    hub.agenda.ready(id, sock);
+}
+
+/// One sending call; returns whether there is more and may be room for it.
+#[inline(always)]
+fn send_once(id: SockId, sock: &mut Sock, hub: &mut Hub) -> bool {
+    let Queue::Bytes(outbox) = &mut sock.out else { return false };
+    hub.counters.syscalls += 1;
+    let (asked, result) = send(&sock.socket, outbox);
+    let sent = match result {
+        Ok(sent) => sent,
+        Err(errno) => return send_failed(id, sock, hub, errno),
+    };
+    outbox.advance(sent);
+    let more = !outbox.is_empty();
+    hub.note_sent(id, sock, sent);
+    if sent < asked {
+        hub.counters.short_sends += 1;
+        sock.can_write = false;
+        return false;
+    }
+    more
+}
+
+/// A send took nothing; returns whether it is to be tried again.
+#[inline(never)]
+fn send_failed(id: SockId, sock: &mut Sock, hub: &mut Hub, errno: i32) -> bool {
+    match errno {
+        libc::EINTR => return true,
+        libc::EAGAIN => sock.can_write = false,
+        errno => life::output_failed(id, sock, hub, SysError { op: Op::Send, errno }),
+    }
+    false
+}
+
+/// One sending call; returns how much was offered with what the system says.
+#[inline]
+fn send(socket: &Socket, outbox: &Outbox) -> (usize, Result<usize, i32>) {
+    // One payload, which is almost every time, needs no list of them.
+    if let Some(chunk) = outbox.sole_chunk() {
+        let chunk = &chunk[..chunk.len().min(GATHER_LEN_MAX)];
+        return (chunk.len(), bytes::send(socket, chunk));
+    }
+    let (asked, result) = send_gathered(socket, outbox);
+    (asked, result.map_err(|err| SysError::new(Op::Send, &err).errno))
+}
+
+#[inline(never)]
+fn send_gathered(socket: &Socket, outbox: &Outbox) -> (usize, io::Result<usize>) {
     let mut slices = [IoSlice::new(&[]); GATHER_MAX];
     let (mut count, mut total) = (0, 0);
     for (slice, chunk) in slices.iter_mut().zip(outbox.chunks()) {
@@ -156,18 +213,20 @@ fn send(socket: &Socket, outbox: &Outbox) -> (usize, io::Result<usize>) {
 
 impl Sock {
     /// One reading call; a signal does not count.
-    fn receive(&self, room: &mut [u8]) -> nix::Result<usize> {
+    #[inline]
+    fn receive(&self, room: &mut [u8]) -> Result<usize, i32> {
         if self.class == Class::Pipes {
-            return pipe::read(&self.socket, room);
+            return pipe::read(&self.socket, room).map_err(|err| err as i32);
         }
         receive(&self.socket, room)
     }
 }
 
-fn receive(socket: &Socket, room: &mut [u8]) -> nix::Result<usize> {
+#[inline]
+fn receive(socket: &Socket, room: &mut [u8]) -> Result<usize, i32> {
     loop {
-        match recv(socket.as_raw_fd(), room, MsgFlags::MSG_DONTWAIT) {
-            Err(Errno::EINTR) => {}
+        match bytes::recv(socket, room) {
+            Err(libc::EINTR) => {}
             result => return result,
         }
     }

@@ -22,7 +22,7 @@ use netproc_core::{
     slots::Key,
 };
 
-use crate::{Mechanism, PollReactor, selector::Ready};
+use crate::{Mechanism, PollReactor, hub::Batch, selector::Ready};
 
 /// Longer than anything here takes, shorter than a patient reader.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -406,8 +406,11 @@ on_each_mechanism! {
         let (new, mut peer) = rig.pair();
         assert_eq!(new.index(), old.index());
         let all = Ready { readable: true, writable: true, drain: true, error: true };
-        rig.reactor.note_ready(old.0, all);
-        rig.reactor.note_ready(Key::new(77, 1), all);
+        let mut events = EventQueue::new();
+        let mut batch = Batch::new(&mut events, 8);
+        rig.reactor.note_ready(old.0, all, &mut batch);
+        rig.reactor.note_ready(Key::new(77, 1), all, &mut batch);
+        assert!(batch.is_empty());
         assert_eq!(rig.reactor.counters().stale, 2);
         rig.reactor.send(old, "lost".into());
         rig.reactor.close(old, CloseHow::Reset);

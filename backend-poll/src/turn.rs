@@ -14,11 +14,11 @@ use nix::errno::Errno;
 
 use crate::{
     agenda::Agenda,
-    hub::Batch,
+    hub::{Batch, Hub},
     life, packets, pipes,
     reactor::PollReactor,
     selector::{Ready, Selector as _},
-    sock::{Class, Phase},
+    sock::{Class, Phase, Sock},
     stream,
 };
 
@@ -47,7 +47,7 @@ impl PollReactor {
         for id in dirty.drain(..) {
             if let Some(sock) = self.socks.get_mut(id.0) {
                 sock.listed.dirty = false;
-                self.flush(id);
+                flush(id, sock, &mut self.hub);
             }
         }
         debug_assert!(self.hub.agenda.dirty.is_empty(), "sending queues nothing new");
@@ -56,17 +56,9 @@ impl PollReactor {
 
     /// Sends what one socket has queued and does what was to follow.
     pub(crate) fn flush(&mut self, id: SockId) {
-        let Some(sock) = self.socks.get_mut(id.0) else { return };
-        if sock.can_write && matches!(sock.phase, Phase::Open) {
-            match sock.out {
-                Queue::Bytes(_) if sock.class == Class::Pipes => {
-                    pipes::flush(id, sock, &mut self.hub);
-                }
-                Queue::Bytes(_) => stream::flush(id, sock, &mut self.hub),
-                Queue::Packets(_) => packets::flush(id, sock, &mut self.hub),
-            }
+        if let Some(sock) = self.socks.get_mut(id.0) {
+            flush(id, sock, &mut self.hub);
         }
-        life::output_settled(id, sock, &mut self.hub);
     }
 
     /// Lets as many starving sockets read as there is memory for, oldest first.
@@ -121,27 +113,30 @@ impl PollReactor {
             Ok(()) | Err(Errno::EINTR) => {}
             Err(err) => return Err(SysError { op: Op::Wait, errno: err as i32 }),
         }
-        for (key, ready) in found.sockets.drain(..) {
-            self.note_ready(key, ready);
-        }
         self.found = found;
         Ok(())
     }
 
-    /// Remembers what the kernel said of a socket, whether it is wanted now or not.
-    pub(crate) fn note_ready(&mut self, key: Key, ready: Ready) {
+    /// Remembers what the kernel said of a socket, whether it is wanted now or not, and gives it its turn
+    /// at once if it can have one.
+    #[inline]
+    pub(crate) fn note_ready(&mut self, key: Key, ready: Ready, batch: &mut Batch<'_>) {
         let Some(sock) = self.socks.get_mut(key) else {
             self.hub.counters.stale += 1;
             return;
         };
-        sock.can_read |= ready.readable;
-        // A send refused for the receiver's full queue shows as room to write a moment later, when
-        // the kernel frees its copy: whoever waits for a retry waits for its time.
-        sock.can_write |= ready.writable && sock.retry_at.is_none();
-        sock.drain |= ready.drain;
-        sock.error |= ready.error;
-        if sock.has_work() {
-            self.hub.agenda.ready(SockId(key), sock);
+        let id = SockId(key);
+        sock.note(ready);
+        // Who has had a turn and could go on has its next in the next poll.
+        let turn = !sock.listed.ready && !batch.is_full();
+        if turn && sock.only_reads() {
+            stream::read(id, sock, &mut self.hub, batch);
+        } else if sock.has_work() {
+            if turn {
+                self.turn(id, batch);
+            } else {
+                self.hub.agenda.ready(id, sock);
+            }
         }
     }
 
@@ -170,20 +165,29 @@ impl PollReactor {
         }
     }
 
-    /// A turn for each socket that was on the hot list when this began.
+    /// A turn for each socket that was on the hot list when this began, then for each that the kernel has
+    /// just named.
     fn take_turns(&mut self, batch: &mut Batch<'_>) {
         for _ in 0..self.hub.agenda.ready.len() {
             if batch.is_full() {
-                return;
+                break;
             }
-            let Some(id) = self.hub.agenda.ready.pop_front() else { return };
-            self.turn(id, batch);
+            let Some(id) = self.hub.agenda.ready.pop_front() else { break };
+            if let Some(sock) = self.socks.get_mut(id.0) {
+                sock.listed.ready = false;
+                self.turn(id, batch);
+            }
         }
+        let mut found = std::mem::take(&mut self.found.sockets);
+        for (key, ready) in found.drain(..) {
+            self.note_ready(key, ready, batch);
+        }
+        self.found.sockets = found;
     }
 
+    #[inline(never)]
     fn turn(&mut self, id: SockId, batch: &mut Batch<'_>) {
         let Some(sock) = self.socks.get_mut(id.0) else { return };
-        sock.listed.ready = false;
         if sock.can_write && sock.wants_output() {
             if matches!(sock.phase, Phase::Connecting) {
                 self.finish_connect(id, batch);
@@ -280,4 +284,17 @@ impl PollReactor {
             self.end_rests();
         }
     }
+}
+
+/// Sends what a socket has queued and does what was to follow.
+#[inline]
+fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
+    if sock.can_write && matches!(sock.phase, Phase::Open) {
+        match sock.out {
+            Queue::Bytes(_) if sock.class == Class::Pipes => pipes::flush(id, sock, hub),
+            Queue::Bytes(_) => stream::flush(id, sock, hub),
+            Queue::Packets(_) => packets::flush(id, sock, hub),
+        }
+    }
+    life::output_settled(id, sock, hub);
 }

@@ -7,6 +7,7 @@
 
 mod adopt;
 mod burst;
+pub mod bytes;
 mod file;
 mod joined;
 mod peer;

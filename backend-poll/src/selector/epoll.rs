@@ -99,7 +99,12 @@ impl Selector for Epoll {
     }
 }
 
+#[inline]
 fn ready(events: EpollFlags) -> Ready {
+    if events == EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT {
+        // What a socket with bytes to read is said to be, almost every time.
+        return Ready { readable: true, writable: true, drain: false, error: false };
+    }
     let error = events.contains(EpollFlags::EPOLLERR);
     let over = error || events.contains(EpollFlags::EPOLLHUP);
     let drain = over || events.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLPRI);

@@ -136,6 +136,7 @@ pub(crate) struct Found {
 
 impl Found {
     /// Notes what was said of `token`: a socket's key, the waker or the timer.
+    #[inline]
     fn push(&mut self, token: u64, ready: Ready) {
         match token {
             WAKER => self.woken = true,
