@@ -4,24 +4,19 @@
 //! Invariant: every benchmark checks its result in the loop, so that nothing is optimised away and
 //! nothing wrong is fast. As a test each runs once.
 
-use std::{hint::black_box, io::IoSlice, rc::Rc};
+use std::{hint::black_box, io::IoSlice};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use netproc_bench::sim_echo::{Echo, MESSAGE};
 use netproc_core::{
-    address::{Address, Family},
-    engine::{Delivery, Engine, Start},
+    address::Address,
     outbox::Outbox,
-    plist::Plist,
     pool::{Buf, Pool, Slot},
-    process::{Limits, Shared},
     queue::EventQueue,
-    reactor::{Config, Event, FileSpec, Kind, Payload, SockId, Wait},
-    sim::{Faults, SimReactor},
+    reactor::{Event, Payload, SockId},
     slots::Key,
     table::{Names, ProcessId},
 };
-
-const MESSAGE: &[u8; 64] = &[0x5a; 64];
 
 fn fill(slot: &mut Slot) -> Buf {
     let write = |room: &mut [u8]| {
@@ -142,72 +137,6 @@ fn names(c: &mut Criterion) {
             names.free(&name);
         });
     });
-}
-
-fn start(name: &str) -> Start<()> {
-    Start {
-        name: name.into(),
-        kind: Kind::Stream,
-        asked: Plist::default(),
-        plist: Plist::default(),
-        handlers: (),
-        coding: None,
-        layers: None,
-        trusted: None,
-        header: None,
-        options: Vec::new(),
-        stopped: false,
-        half_open: false,
-        reuse_port: false,
-        connected: true,
-        file: FileSpec::default(),
-        limits: Limits::default(),
-    }
-}
-
-/// An echo server and its clients on one simulated host.
-struct Echo {
-    engine: Engine<SimReactor, ()>,
-    clients: Vec<Shared<()>>,
-}
-
-impl Echo {
-    fn new(clients: usize) -> Self {
-        let mut engine = Engine::new(SimReactor::new(1, Faults::none(), Config::default()));
-        let any: Address = "[127 0 0 1 0]".parse().expect("a legal vector");
-        assert_eq!(any.family(), Family::Ipv4);
-        let server = engine.listen(start("echo"), &any, 128).expect("the port is free");
-        let to = server.borrow().contact().local().clone();
-        let connect = |_| {
-            let to = vec![to.clone()];
-            engine.connect(start("client"), to, None, false).expect("the simulation has sockets")
-        };
-        let clients: Vec<_> = (0..clients).map(connect).collect();
-        let mut echo = Self { engine, clients };
-        echo.round(); // connects them too
-        echo
-    }
-
-    /// One message of every client, to the server and back.
-    fn round(&mut self) {
-        for client in &self.clients {
-            self.engine.send(client, Payload::Static(MESSAGE)).expect("an open queue has room");
-        }
-        let mut back = 0;
-        while back < self.clients.len() * MESSAGE.len() {
-            self.engine.poll(Wait::Forever).expect("a simulation does not break");
-            while let Some(delivery) = self.engine.next(None) {
-                let Delivery::Input { process, input } = delivery else { continue };
-                if self.clients.iter().any(|client| Rc::ptr_eq(client, &process)) {
-                    assert!(input.iter().all(|&byte| byte == MESSAGE[0]));
-                    back += input.len();
-                } else {
-                    let buf = input.into_buf();
-                    self.engine.send(&process, buf.into()).expect("an open queue has room");
-                }
-            }
-        }
-    }
 }
 
 fn engine(c: &mut Criterion) {

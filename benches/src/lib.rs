@@ -3,7 +3,7 @@
 //! Invariant: every figure comes from a run in which every echoed byte was checked, with server and
 //! load generator in processes of their own. The servers netproc is compared with are part of this
 //! package alone. Micro benchmarks are in `benches/core.rs`; counts that must hold on every machine
-//! are in `tests/counts.rs`.
+//! are in `tests/counts.rs`, of system calls, and in `instructions.rs`.
 
 #[cfg(target_os = "linux")]
 mod child;
@@ -22,5 +22,9 @@ mod serve;
 
 #[cfg(target_os = "linux")]
 pub mod echo;
+#[cfg(target_os = "linux")]
+pub mod instructions;
+pub mod rounds;
+pub mod sim_echo;
 #[cfg(target_os = "linux")]
 pub mod tls;

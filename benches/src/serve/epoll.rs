@@ -79,33 +79,57 @@ fn accept(epoll: &Epoll, listener: &TcpListener, all: &mut Slab<Connection>) -> 
     }
 }
 
-pub(super) fn serve() -> io::Result<()> {
-    let listener = listen()?;
-    listener.set_nonblocking(true)?;
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-    epoll.add(&listener, EpollEvent::new(interest, LISTENER))?;
-    announce(&listener)?;
-    let mut all = Slab::new();
-    let mut buffer = vec![0; READ_LEN];
-    let mut events = [EpollEvent::empty(); 256];
-    loop {
-        let count = match epoll.wait(&mut events, EpollTimeout::NONE) {
+/// The server and what it keeps between turns.
+pub(crate) struct Server {
+    listener: TcpListener,
+    epoll: Epoll,
+    all: Slab<Connection>,
+    buffer: Vec<u8>,
+    events: Vec<EpollEvent>,
+}
+
+impl Server {
+    pub(crate) fn new() -> io::Result<Self> {
+        let listener = listen()?;
+        listener.set_nonblocking(true)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        epoll.add(&listener, EpollEvent::new(interest, LISTENER))?;
+        let (buffer, events) = (vec![0; READ_LEN], vec![EpollEvent::empty(); 256]);
+        Ok(Self { listener, epoll, all: Slab::new(), buffer, events })
+    }
+
+    pub(crate) fn listener(&self) -> &TcpListener {
+        &self.listener
+    }
+
+    /// One wait and what it brought; returns how many events that were.
+    pub(crate) fn turn(&mut self) -> io::Result<usize> {
+        let count = match self.epoll.wait(&mut self.events, EpollTimeout::NONE) {
             Err(nix::Error::EINTR) => 0,
             waited => waited?,
         };
-        for event in &events[..count] {
+        for event in &self.events[..count] {
             if event.data() == LISTENER {
-                accept(&epoll, &listener, &mut all)?;
+                accept(&self.epoll, &self.listener, &mut self.all)?;
                 continue;
             }
             let key = usize::try_from(event.data()).map_err(io::Error::other)?;
-            let Some(connection) = all.get_mut(key) else { continue };
+            let Some(connection) = self.all.get_mut(key) else { continue };
             // A reset of the client ends its connection, like its end does.
             let ending = event.events().intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP);
-            if !connection.serve(&mut buffer, ending).unwrap_or(false) {
-                all.remove(key);
+            if !connection.serve(&mut self.buffer, ending).unwrap_or(false) {
+                self.all.remove(key);
             }
         }
+        Ok(count)
+    }
+}
+
+pub(super) fn serve() -> io::Result<()> {
+    let mut server = Server::new()?;
+    announce(server.listener())?;
+    loop {
+        server.turn()?;
     }
 }

@@ -4,10 +4,10 @@
 //! echoes until standard input ends, and answers each line on it with its own counters or with `-`.
 //! A server that cannot work here says `unavailable: why` in place of the port.
 
-mod epoll;
+pub(crate) mod epoll;
 mod netproc;
 mod tokio;
-mod uring;
+pub(crate) mod uring;
 
 use std::{
     fmt,

@@ -11,9 +11,8 @@ use std::{
     alloc::{Layout, alloc_zeroed, handle_alloc_error},
     collections::VecDeque,
     io,
-    net::Shutdown,
-    net::TcpStream,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    net::{Shutdown, TcpListener, TcpStream},
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
     ptr::NonNull,
     sync::atomic::{AtomicU16, Ordering},
 };
@@ -153,16 +152,34 @@ struct Connection {
     ended: bool,
 }
 
-struct Server {
+/// The server and what it keeps between turns.
+pub(crate) struct Server {
     ring: IoUring,
     buffers: Buffers,
-    listener: RawFd,
+    listener: TcpListener,
     all: Slab<Connection>,
     /// Connections whose receive found no buffer, the oldest first.
     starved: VecDeque<usize>,
+    batch: Vec<cqueue::Entry>,
 }
 
 impl Server {
+    pub(crate) fn new() -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        builder.setup_single_issuer().setup_defer_taskrun().setup_cqsize(4096);
+        let ring = builder.build(1024)?;
+        let buffers = Buffers::register(&ring)?;
+        let listener = listen()?;
+        let (all, starved, batch) = (Slab::new(), VecDeque::new(), Vec::new());
+        let mut server = Self { ring, buffers, listener, all, starved, batch };
+        server.accept()?;
+        Ok(server)
+    }
+
+    pub(crate) fn listener(&self) -> &TcpListener {
+        &self.listener
+    }
+
     fn submit(&mut self, entry: &Entry) -> io::Result<()> {
         loop {
             // SAFETY: an accept and a receive point to nothing; what a send points to stays in its
@@ -176,7 +193,7 @@ impl Server {
     }
 
     fn accept(&mut self) -> io::Result<()> {
-        let accept = AcceptMulti::new(Fd(self.listener)).build();
+        let accept = AcceptMulti::new(Fd(self.listener.as_raw_fd())).build();
         self.submit(&accept.user_data(token(ACCEPT, 0)))
     }
 
@@ -277,30 +294,27 @@ impl Server {
         Ok(())
     }
 
-    fn run(&mut self) -> io::Result<()> {
-        self.accept()?;
-        let mut batch = Vec::new();
-        loop {
-            match self.ring.submit_and_wait(1) {
-                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                waited => drop(waited?),
-            }
-            batch.extend(self.ring.completion());
-            for cqe in batch.drain(..) {
-                self.handle(&cqe)?;
-            }
+    /// Submits, waits and handles what that brought; returns how many completions that were.
+    pub(crate) fn turn(&mut self) -> io::Result<usize> {
+        match self.ring.submit_and_wait(1) {
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            waited => drop(waited?),
         }
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.extend(self.ring.completion());
+        let count = batch.len();
+        for cqe in batch.drain(..) {
+            self.handle(&cqe)?;
+        }
+        self.batch = batch;
+        Ok(count)
     }
 }
 
 pub(super) fn serve() -> io::Result<()> {
-    let mut builder = IoUring::builder();
-    builder.setup_single_issuer().setup_defer_taskrun().setup_cqsize(4096);
-    let ring = builder.build(1024)?;
-    let buffers = Buffers::register(&ring)?;
-    let listener = listen()?;
-    announce(&listener)?;
-    let fd = listener.as_raw_fd();
-    let (all, starved) = (Slab::new(), VecDeque::new());
-    Server { ring, buffers, listener: fd, all, starved }.run()
+    let mut server = Server::new()?;
+    announce(server.listener())?;
+    loop {
+        server.turn()?;
+    }
 }
