@@ -18,11 +18,15 @@ mod machine;
 mod measure;
 mod oneway;
 mod options;
+mod page;
 mod pattern;
 mod promise;
+mod requirement;
 mod serve;
 mod table;
 mod turnover;
+mod verdict;
 
 pub mod echo;
+pub mod report;
 pub mod tls;
