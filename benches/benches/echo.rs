@@ -1,7 +1,6 @@
-//! End-to-end echo: netproc beside hand-written servers and tokio; see `netproc_bench::echo`.
+//! One cell of one's own choice, end to end; see `netproc_bench::echo`.
 //!
-//! `cargo bench -p netproc-bench --bench echo -- --help` lists the options; as a test it only
-//! checks bytes.
+//! `cargo bench -p netproc-bench --bench echo -- --help` lists the options.
 
 use std::process::ExitCode;
 

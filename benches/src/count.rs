@@ -14,16 +14,19 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{child::Talk, options::CountWith};
+use crate::{
+    child::{PATIENCE, Talk},
+    options::CountWith,
+};
 
 /// The calls that wait: what a server does once per batch, not once per message.
 const WAITS: [&str; 6] =
     ["epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "io_uring_enter"];
 
 /// System calls of a window.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) total: u64,
     /// Those of [`WAITS`].
@@ -79,7 +82,7 @@ impl Counter {
     pub(crate) fn finish(self) -> io::Result<Counts> {
         let parse = match self.tool {
             Tool::Perf(talk) => {
-                talk.end()?;
+                talk.end(PATIENCE)?;
                 parse_perf
             }
             Tool::Strace(mut child) => {
@@ -104,7 +107,7 @@ fn start_perf(pid: Pid, file: &PathBuf) -> io::Result<Talk> {
     let mut talk = Talk::start(&mut command)?;
     // perf starts its child once it counts, so an answer means that it does.
     talk.say("counting")?;
-    talk.hear()?;
+    talk.hear(PATIENCE)?;
     Ok(talk)
 }
 

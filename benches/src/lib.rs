@@ -1,30 +1,35 @@
-//! What netproc costs, measured end to end: the echo bench and what it needs.
+//! What netproc costs, measured end to end: servers, load generators, counters, reports.
 //!
-//! Invariant: every figure comes from a run in which every echoed byte was checked, with server and
-//! load generator in processes of their own. The servers netproc is compared with are part of this
+//! Invariant: every figure comes from a run in which every byte that came back was checked, with server
+//! and load generator in processes of their own. The servers netproc is compared with are part of this
 //! package alone. Micro benchmarks are in `benches/core.rs`; counts that must hold on every machine
 //! are in `tests/counts.rs`, of system calls, and in `instructions.rs`.
 
-#[cfg(target_os = "linux")]
-mod child;
-#[cfg(target_os = "linux")]
-mod count;
-#[cfg(target_os = "linux")]
-mod load;
-#[cfg(target_os = "linux")]
-mod options;
-#[cfg(target_os = "linux")]
-mod pattern;
-#[cfg(target_os = "linux")]
-mod report;
-#[cfg(target_os = "linux")]
-mod serve;
+#![cfg(target_os = "linux")]
 
-#[cfg(target_os = "linux")]
+mod callgrind;
+mod cell;
+mod child;
+mod count;
+mod figures;
+mod job;
+mod load;
+mod machine;
+mod measure;
+mod oneway;
+mod options;
+mod page;
+mod pattern;
+mod promise;
+mod requirement;
+mod serve;
+mod table;
+mod turnover;
+mod verdict;
+
 pub mod echo;
-#[cfg(target_os = "linux")]
 pub mod instructions;
+pub mod report;
 pub mod rounds;
 pub mod sim_echo;
-#[cfg(target_os = "linux")]
 pub mod tls;

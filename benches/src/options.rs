@@ -1,17 +1,20 @@
-//! The command line of the echo bench, and of the children it starts.
+//! The command lines of the benches.
 //!
 //! Invariant: what is parsed here is in range; nothing else checks it again.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
-use crate::{load::Shape, serve::Kind};
+use crate::{cell::Cell, job::Shape, serve::Kind};
 
-/// Compares echo servers: interleaved rounds, medians, every byte checked.
+/// Compares servers in one cell: interleaved rounds, medians, every byte checked.
 #[derive(Parser, Debug)]
-#[command(name = "echo", args_conflicts_with_subcommands = true)]
-pub(crate) struct Options {
+#[command(name = "echo")]
+pub(crate) struct EchoOptions {
+    /// What the servers do.
+    #[arg(long, value_enum, default_value = "tcp")]
+    pub(crate) service: crate::job::Service,
     /// Connections at a time.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub(crate) connections: u32,
@@ -21,21 +24,88 @@ pub(crate) struct Options {
     /// Messages under way on each connection.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) pipeline: u32,
+    /// Idle connections besides.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub(crate) idle: u32,
+    /// Count instructions as well.
+    #[arg(long)]
+    pub(crate) instructions: bool,
+    /// Write every figure to this file.
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
     /// Rounds; each runs every server once.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
     /// Seconds of a measured window.
     #[arg(long, default_value_t = 1.0, value_parser = seconds)]
     pub(crate) seconds: f64,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+impl EchoOptions {
+    pub(crate) fn cell(&self) -> Cell {
+        let shape = Shape {
+            connections: self.connections as usize,
+            size: self.size.into(),
+            pipeline: self.pipeline.into(),
+            idle: self.idle as usize,
+        };
+        Cell::new(self.service, shape)
+    }
+}
+
+/// Compares servers in every cell and writes a report.
+#[derive(Parser, Debug)]
+#[command(name = "report")]
+pub(crate) struct ReportOptions {
+    /// Write `report.json` and `report.html` to this folder, which is made if need be.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Write the table into the README of this repository, between its two marks.
+    #[arg(long)]
+    pub(crate) readme: bool,
+    /// Measure nothing: write the pages again from the `report.json` that is in the folder.
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Cells to measure: names, or their beginnings up to a dash; all by default. `--list` shows them.
+    #[arg(long, value_delimiter = ',', value_name = "CELL")]
+    pub(crate) only: Vec<String>,
+    /// Show the names of the cells, and do nothing.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Few cells, one round, short windows, no instructions: a try.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Rounds; each runs every server once. Default 5, or 1 with `--quick`.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: Option<u32>,
+    /// Seconds of a measured window. Default 0.25, or 0.1 with `--quick`.
+    #[arg(long, value_parser = seconds)]
+    pub(crate) seconds: Option<f64>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// The name of what is no cell: processes that come and go.
+pub(crate) const TURNOVER: &str = "turnover";
+
+impl ReportOptions {
+    /// Whether processes come and go in this run.
+    pub(crate) fn turns_over(&self) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == TURNOVER)
+    }
+}
+
+/// What both have.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Common {
     /// The servers to run; all by default.
     #[arg(long, value_enum, value_delimiter = ',')]
-    pub(crate) servers: Vec<Kind>,
+    servers: Vec<Kind>,
     /// How system calls are counted, in a round of its own.
     #[arg(long, value_enum, default_value_t = CountWith::Auto)]
     pub(crate) count: CountWith,
-    /// Write every figure to this file.
-    #[arg(long)]
-    pub(crate) json: Option<PathBuf>,
     /// Fail when netproc makes more system calls than it promises for 50 connections of 64 bytes.
     /// How large io_uring's batches are is up to the scheduler; `--count strace` slows the server
     /// and makes them full.
@@ -44,24 +114,15 @@ pub(crate) struct Options {
     /// What cargo adds to every bench; ignored.
     #[arg(long, hide = true)]
     bench: bool,
-    #[command(subcommand)]
-    pub(crate) role: Option<ChildRole>,
 }
 
-impl Options {
-    pub(crate) fn shape(&self) -> Shape {
-        Shape {
-            connections: self.connections as usize,
-            size: self.size.into(),
-            pipeline: self.pipeline.into(),
-        }
-    }
-
-    pub(crate) fn window(&self) -> Duration {
-        Duration::from_secs_f64(self.seconds)
+impl Common {
+    pub(crate) fn servers(&self) -> &[Kind] {
+        if self.servers.is_empty() { Kind::all() } else { &self.servers }
     }
 }
 
+/// Reads a length in seconds.
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse().map_err(|_| format!("{text} is no number"))?;
     if (0.01..=600.0).contains(&seconds) { Ok(seconds) } else { Err("0.01 to 600".into()) }
@@ -80,36 +141,13 @@ pub(crate) enum CountWith {
     None,
 }
 
-/// A child of the bench.
-#[derive(Subcommand, Debug)]
-pub(crate) enum ChildRole {
-    /// Serve until standard input ends.
-    #[command(hide = true)]
-    Serve {
-        /// Which server.
-        kind: Kind,
-    },
-    /// Generate load, a window for each line of standard input.
-    #[command(hide = true)]
-    Load(LoadOptions),
-}
-
-/// What a load generator is told.
-#[derive(clap::Args, Debug)]
-pub(crate) struct LoadOptions {
-    pub(crate) server: SocketAddr,
-    /// The server's process, whose CPU time is read.
-    pub(crate) pid: i32,
-    connections: usize,
-    size: u64,
-    pipeline: u64,
-}
-
-impl LoadOptions {
-    /// How long a load runs before anything is measured.
-    pub(crate) const WARM_UP: Duration = Duration::from_millis(200);
-
-    pub(crate) const fn shape(&self) -> Shape {
-        Shape { connections: self.connections, size: self.size, pipeline: self.pipeline }
+impl CountWith {
+    /// The tool that was found, in words.
+    pub(crate) const fn words(found: Option<Self>) -> &'static str {
+        match found {
+            Some(Self::Perf) => "perf stat",
+            Some(Self::Strace) => "strace -c",
+            Some(Self::Auto | Self::None) | None => "nothing (no tool works here)",
+        }
     }
 }

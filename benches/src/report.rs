@@ -1,294 +1,186 @@
-//! Figures of a run: medians over the rounds, the table, the JSON file, the promises.
+//! The bench `report`: every server in every cell, written down after each cell.
 //!
-//! Invariant: ratios are of medians over the same interleaved rounds; differences under the spread
-//! printed beside them mean nothing.
+//! Invariant: without `--bench`, which only `cargo bench` gives, nothing is timed: a short run
+//! checks the bytes of every server in every service.
 
-use std::{fmt, fs, thread};
-
-use comfy_table::{Cell, CellAlignment, Table, presets::NOTHING};
-use serde::{Serialize, Serializer};
-
-use crate::{
-    child::OwnCounts,
-    count::Counts,
-    load::{Shape, Window},
-    serve::Kind,
+use std::{
+    env,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
 };
 
-/// What netproc on io_uring promises at most, system calls a message.
-const URING_TOTAL_MAX: f64 = 0.1;
-/// What netproc on epoll promises at most, system calls a message, waits not counted.
-const EPOLL_WORK_MAX: f64 = 2.1;
+use clap::Parser as _;
 
-/// System calls of a window, counted from outside and by the server itself.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Counted {
-    pub(crate) messages: u64,
-    #[serde(flatten)]
-    pub(crate) counts: Counts,
-    /// What the server counted, if it counts.
-    pub(crate) own_total: Option<u64>,
+use crate::{
+    callgrind,
+    cell::{self, Cell},
+    child, count,
+    job::{Service, Shape},
+    machine::{self, Machine},
+    measure::{self, Measured, Plan},
+    options::{self, CountWith, ReportOptions},
+    page::{self, Report},
+    serve::Kind,
+    turnover,
+};
+
+/// How many processes come and go.
+const PROCESSES: u64 = 1_000_000;
+
+/// The page with the table, from the folder of this package.
+const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+
+/// What `benches/report.rs` runs.
+#[must_use]
+pub fn main() -> ExitCode {
+    let run = || {
+        if env::args().any(|arg| arg == "--bench") { run(&ReportOptions::parse()) } else { smoke() }
+    };
+    machine::exit_code("report", child::work().map_or_else(run, |worked| worked.map(|()| true)))
 }
 
-impl Counted {
-    pub(crate) fn new(messages: u64, counts: Counts, own: Option<(OwnCounts, OwnCounts)>) -> Self {
-        Self { messages, counts, own_total: own.map(|(old, new)| new.syscalls - old.syscalls) }
+/// Does what the options ask for; returns whether no server failed.
+fn run(options: &ReportOptions) -> io::Result<bool> {
+    let descriptors = machine::raise_descriptor_limit()?;
+    let cells = Cell::chosen(&options.only, options.quick, descriptors);
+    if options.list {
+        list(&cells)?;
+        return Ok(true);
     }
-
-    fn per_message(&self, calls: u64) -> f64 {
-        as_f64(calls) / as_f64(self.messages)
+    if cells.is_empty() && !options.turns_over() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "no cell has such a name; see --list",
+        ));
     }
+    let folder = from_callers_folder(&options.out);
+    let report = if options.again {
+        let report = Report::read(&folder)?;
+        report.write(&folder)?;
+        report
+    } else {
+        measure(options, &cells, &folder)?
+    };
+    let table = report.table();
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{table}")?;
+    if options.readme {
+        page::update(Path::new(README), &table)?;
+    }
+    for path in [page::json_path(&folder), page::html_path(&folder)] {
+        writeln!(stdout, "{}", path.display())?;
+    }
+    let mut promises = report.cells.iter().filter(|it| it.cell.name == cell::MAIN);
+    let kept = !options.common.check || promises.all(Measured::keeps_promises);
+    Ok(report.is_whole() && kept)
 }
 
-/// Everything measured of one server.
-#[derive(Debug, Serialize)]
-pub(crate) struct Row {
-    #[serde(serialize_with = "as_text")]
-    pub(crate) server: Kind,
-    pub(crate) rounds: Vec<Window>,
-    pub(crate) counted: Option<Counted>,
-    /// Why it did not run, if it did not.
-    pub(crate) unavailable: Option<String>,
+fn list(cells: &[Cell]) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    let mut line = |name, what| writeln!(stdout, "{name:21} {what}");
+    cells.iter().try_for_each(|cell| line(cell.name.as_str(), cell.title()))?;
+    line(options::TURNOVER, format!("{PROCESSES} processes of netproc, created and ended in turn"))
 }
 
-/// One cell: every server under the same load.
-#[derive(Debug, Serialize)]
-pub(crate) struct Report {
-    pub(crate) machine: String,
-    pub(crate) connections: usize,
-    pub(crate) size: u64,
-    pub(crate) pipeline: u64,
-    /// The tool that counted system calls.
-    pub(crate) counter: &'static str,
-    pub(crate) rows: Vec<Row>,
-}
-
-fn as_text<S: Serializer>(kind: &Kind, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(kind)
-}
-
-/// Counts are far below 2^53, where this begins to round.
-#[expect(clippy::cast_precision_loss, reason = "counts of a bench")]
-const fn as_f64(count: u64) -> f64 {
-    count as f64
-}
-
-impl Window {
-    fn messages_per_second(&self) -> f64 {
-        as_f64(self.messages) / self.elapsed.as_secs_f64()
-    }
-
-    fn cpu_per_message(&self) -> f64 {
-        self.server_cpu.as_secs_f64() * 1e6 / as_f64(self.messages)
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
-    f64::midpoint(low, high)
-}
-
-impl Row {
-    pub(crate) const fn new(server: Kind) -> Self {
-        Self { server, rounds: Vec::new(), counted: None, unavailable: None }
-    }
-
-    fn median(&self, figure: impl Fn(&Window) -> f64) -> Option<f64> {
-        (!self.rounds.is_empty()).then(|| median(self.rounds.iter().map(figure).collect()))
-    }
-
-    fn cpu(&self) -> Option<f64> {
-        self.median(Window::cpu_per_message)
-    }
-
-    /// The least and the most CPU per message of any round.
-    fn cpu_range(&self) -> String {
-        let values: Vec<f64> = self.rounds.iter().map(Window::cpu_per_message).collect();
-        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = values.iter().copied().fold(0.0, f64::max);
-        format!("{least:.2}–{most:.2}")
-    }
-
-    /// What the counts break of netproc's promise for 64-byte messages on 50 connections.
-    fn broken_promise(&self) -> Option<String> {
-        let counted = self.counted?;
-        let counts = counted.counts;
-        let (what, found, max) = match self.server {
-            Kind::NetprocUring => ("in all", counts.total, URING_TOTAL_MAX),
-            Kind::NetprocEpoll => ("besides waits", counts.total - counts.waits, EPOLL_WORK_MAX),
-            Kind::NetprocPoll | Kind::RawUring | Kind::RawEpoll | Kind::Tokio => return None,
-        };
-        let found = counted.per_message(found);
-        let server = self.server;
-        (found > max)
-            .then(|| format!("{server}: {found:.3} system calls a message {what}, promised {max}"))
-    }
-}
-
-impl Report {
-    pub(crate) fn new(shape: Shape, counter: &'static str) -> Self {
-        Self {
-            machine: machine(),
-            connections: shape.connections,
-            size: shape.size,
-            pipeline: shape.pipeline,
-            counter,
-            rows: Vec::new(),
+/// Measures every cell and writes the report after each, so that an end half-way loses nothing.
+fn measure(options: &ReportOptions, cells: &[Cell], folder: &Path) -> io::Result<Report> {
+    let (rounds, seconds) = if options.quick { (1, 0.1) } else { (5, 0.25) };
+    let (rounds, seconds) = (options.rounds.unwrap_or(rounds), options.seconds.unwrap_or(seconds));
+    let calls = count::choose(options.common.count);
+    let can_count = callgrind::can_count();
+    let mut report = Report {
+        machine: Machine::this(),
+        command: command(),
+        versions: page::versions(),
+        rounds,
+        seconds,
+        counted_by: CountWith::words(calls).into(),
+        automatic: Kind::automatic(),
+        cells: Vec::new(),
+        turnovers: Vec::new(),
+    };
+    let mut stdout = io::stdout();
+    let start = Instant::now();
+    if options.turns_over() {
+        let processes = if options.quick { PROCESSES / 50 } else { PROCESSES };
+        report.turnovers = turnover::measure(options.common.servers(), processes);
+        report.write(folder)?;
+        for turnover in &report.turnovers {
+            writeln!(stdout, "{turnover}")?;
         }
     }
-
-    fn cpu_of(&self, server: Kind) -> Option<f64> {
-        self.rows.iter().find(|row| row.server == server)?.cpu()
+    for (number, cell) in cells.iter().enumerate() {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
+        let millis = (seconds * 1e3) as u64;
+        let instructions = can_count && !options.quick && cell.counts_instructions();
+        let calls = calls.filter(|_| cell.counts_calls(options.quick));
+        let plan = Plan { rounds, millis, calls, instructions };
+        let measured: Measured = measure::measure(cell, options.common.servers(), plan);
+        let (number, count, so_far) = (number + 1, cells.len(), start.elapsed().as_secs());
+        writeln!(stdout, "[{number}/{count}, {so_far} s] {measured}")?;
+        report.cells.push(measured);
+        if let Err(err) = report.write(folder) {
+            // The next cells are worth measuring all the same.
+            machine::complain("report", &format!("{}: {err}", folder.display()));
+        }
     }
-
-    /// Each promise that the counts break.
-    pub(crate) fn broken_promises(&self) -> Vec<String> {
-        self.rows.iter().filter_map(Row::broken_promise).collect()
-    }
-
-    fn cells(&self, row: &Row) -> Vec<String> {
-        let number = |value: Option<f64>, digits: usize| {
-            value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
-        };
-        let ratio = |other: Kind| Some(row.cpu()? / self.cpu_of(other)?);
-        let calls = |count: fn(&Counted) -> Option<u64>| {
-            let counted = row.counted.as_ref()?;
-            Some(counted.per_message(count(counted)?))
-        };
-        let rate = row.median(Window::messages_per_second);
-        let size = as_f64(self.size);
-        vec![
-            row.server.to_string(),
-            number(rate, 0),
-            number(rate.map(|rate| rate * size / 1e6), 1),
-            number(row.median(|window| window.p50.as_secs_f64() * 1e6), 0),
-            number(row.median(|window| window.p99.as_secs_f64() * 1e6), 0),
-            number(row.cpu(), 2),
-            if row.rounds.is_empty() { "–".into() } else { row.cpu_range() },
-            number(ratio(row.server.raw()), 2),
-            number(ratio(Kind::Tokio), 2),
-            number(calls(|counted| Some(counted.counts.total)), 3),
-            number(calls(|counted| Some(counted.counts.waits)), 3),
-            number(calls(|counted| counted.own_total), 3),
-        ]
-    }
+    report.write(folder)?;
+    Ok(report)
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.machine)?;
-        let rounds = self.rows.iter().map(|row| row.rounds.len()).max().unwrap_or(0);
-        writeln!(
-            f,
-            "echo over TCP: {} connections x {} bytes x {} deep; medians of {rounds} interleaved \
-             rounds; system calls counted by {}",
-            self.connections, self.size, self.pipeline, self.counter
-        )?;
-        let mut table = Table::new();
-        table.load_style(NOTHING).set_header([
-            "server",
-            "msg/s",
-            "MB/s",
-            "p50 µs",
-            "p99 µs",
-            "CPU µs/msg",
-            "min–max",
-            "× raw",
-            "× tokio",
-            "calls/msg",
-            "waits/msg",
-            "own count",
-        ]);
-        for row in &self.rows {
-            let cells = self.cells(row).into_iter();
-            table.add_row(cells.map(|cell| Cell::new(cell).set_alignment(CellAlignment::Right)));
-        }
-        writeln!(f, "{table}")?;
-        for row in &self.rows {
-            if let Some(why) = &row.unavailable {
-                writeln!(f, "{} did not run: {why}", row.server)?;
+/// The command that somebody else would call.
+fn command() -> String {
+    let asked = env::args().skip(1).filter(|arg| arg != "--bench");
+    let words = ["cargo", "bench", "-p", "netproc-bench"];
+    let peers: &[&str] = if cfg!(feature = "peers") { &["--features", "peers"] } else { &[] };
+    let words = words.iter().chain(peers).chain(&["--bench", "report", "--"]).copied();
+    words.map(str::to_owned).chain(asked).collect::<Vec<_>>().join(" ")
+}
+
+/// A path as the caller of cargo meant it: cargo runs benches in the folder of their package.
+fn from_callers_folder(path: &Path) -> PathBuf {
+    env::var_os("PWD").map_or_else(|| path.to_owned(), |folder| Path::new(&folder).join(path))
+}
+
+/// Lets every server offer every service to a few, so that a test run checks the bytes of all.
+fn smoke() -> io::Result<bool> {
+    let cells = [
+        (Service::Tcp, Shape::new(8, 64, 3), 100),
+        (Service::Tcp, Shape { idle: 70, ..Shape::new(3, 100_000, 2) }, 30),
+        (Service::Churn, Shape::new(4, 64, 1), 40),
+        (Service::Unix, Shape::new(4, 5000, 2), 50),
+        (Service::Tls, Shape::new(3, 100_000, 2), 30),
+        (Service::TlsFull, Shape::new(4, 64, 1), 20),
+        (Service::TlsResumed, Shape::new(4, 64, 1), 40),
+        (Service::Udp, Shape::new(4, 600, 4), 100),
+        (Service::UdpApart, Shape::new(4, 600, 4), 100),
+        (Service::Sink, Shape::new(2, 1 << 16, 32), 64),
+        (Service::Source, Shape::new(2, 1 << 16, 32), 64),
+    ];
+    let mut stdout = io::stdout();
+    let mut all_well = true;
+    for &kind in Kind::all() {
+        let mut checked = 0;
+        for (service, shape, messages) in cells {
+            let cell = Cell::new(service, shape);
+            if !kind.offers(service) {
+                continue;
+            }
+            match measure::smoke(kind, &cell, messages) {
+                Ok(bytes) => checked += bytes,
+                Err(err) if err.kind() == io::ErrorKind::Unsupported => {
+                    writeln!(stdout, "{kind} does not run here: {err}")?;
+                    break;
+                }
+                Err(err) => {
+                    machine::complain("report", &format!("{kind}, {}: {err}", cell.title()));
+                    all_well = false;
+                }
             }
         }
-        Ok(())
+        writeln!(stdout, "{kind}: {checked} bytes, every one as it should be")?;
     }
-}
-
-/// The machine in one line: kernel, processor, cores, load.
-fn machine() -> String {
-    let read = |path| fs::read_to_string(path).unwrap_or_default();
-    let kernel = read("/proc/sys/kernel/osrelease");
-    let processors = read("/proc/cpuinfo");
-    let model = processors.lines().find_map(|line| line.strip_prefix("model name"));
-    let model = model.map_or("unknown processor", |line| line.trim_start_matches([' ', '\t', ':']));
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let load = read("/proc/loadavg");
-    let load = load.split(' ').next().unwrap_or_default();
-    format!("Linux {}, {model}, {cores} cores, load average {load} at the start", kernel.trim())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    fn window(messages: u64) -> Window {
-        let (millis, micros) = (Duration::from_millis, Duration::from_micros);
-        Window {
-            messages,
-            messages_total: messages,
-            elapsed: millis(500),
-            p50: micros(10),
-            p99: micros(20),
-            server_cpu: millis(100),
-        }
-    }
-
-    fn row(server: Kind, rounds: &[u64], total: u64, waits: u64) -> Row {
-        let counted = Counted::new(1000, Counts { total, waits }, None);
-        let rounds = rounds.iter().copied().map(window).collect();
-        Row { rounds, counted: Some(counted), ..Row::new(server) }
-    }
-
-    #[test]
-    fn medians_and_ratios_are_those_of_the_rounds() {
-        let mut report =
-            Report::new(Shape { connections: 50, size: 64, pipeline: 1 }, "nothing at all");
-        report.rows.push(row(Kind::RawEpoll, &[100_000, 50_000, 20_000], 2000, 100));
-        report.rows.push(row(Kind::NetprocEpoll, &[40_000], 2000, 100));
-        assert_eq!(
-            report.cells(&report.rows[1]),
-            [
-                "netproc-epoll",
-                "80000",
-                "5.1",
-                "10",
-                "20",
-                "2.50",
-                "2.50–2.50",
-                "1.25",
-                "–",
-                "2.000",
-                "0.100",
-                "–"
-            ]
-        );
-        assert_eq!(report.cells(&report.rows[0])[5..7], ["2.00", "1.00–5.00"]);
-        assert!(report.to_string().contains("medians of 3 interleaved rounds"));
-    }
-
-    #[test]
-    fn promises_hold_up_to_their_bound() {
-        let cases = [
-            (Kind::NetprocUring, 100, 100, false),
-            (Kind::NetprocUring, 101, 101, true),
-            (Kind::NetprocEpoll, 2600, 500, false),
-            (Kind::NetprocEpoll, 2601, 500, true),
-            (Kind::Tokio, 9000, 0, false),
-        ];
-        for (server, total, waits, broken) in cases {
-            let row = row(server, &[1], total, waits);
-            assert_eq!(row.broken_promise().is_some(), broken, "{server} {total} {waits}");
-        }
-    }
+    Ok(all_well)
 }

@@ -38,7 +38,11 @@ const UNSAFE: [(&str, &str); 12] = [
     ("tests/src/child.rs", "forking, and the disposition of SIGPIPE"),
     ("tests/src/seccomp.rs", "filters of system calls"),
     ("tests/tests/process_alloc.rs", "an allocator that counts"),
-    ("benches/src/serve/uring.rs", "a minimal server on the bare ring, to compare with"),
+    ("benches/src/serve/uring/", "a minimal server on the bare ring, to compare with"),
+    (
+        "benches/src/serve/epoll/packets.rs",
+        "lists of packets, for a minimal server to compare with",
+    ),
 ];
 
 /// What each file of Rust is checked for.

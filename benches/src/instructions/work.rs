@@ -161,14 +161,14 @@ pub(super) fn run() -> io::Result<()> {
     let mut echo = Echo::new(1);
     marks.count(Subject::Simulation, || echo.round());
     count_netproc(&mut marks, Subject::Epoll, Backend::Mechanism(Mechanism::Epoll))?;
-    let mut server = epoll::Server::new()?;
-    let clients = Clients::connect(server.listener().local_addr()?, UNITS)?;
+    let (mut server, address) = epoll::Server::echo()?;
+    let clients = Clients::connect(address, UNITS)?;
     server.turn()?; // accepts them
     marks.count_echo(Subject::RawEpoll, clients, |_| turns(UNITS.into(), || server.turn()))?;
     if Backend::available().contains(&Backend::Uring) {
         count_netproc(&mut marks, Subject::Uring, Backend::Uring)?;
-        let mut server = uring::Server::new()?;
-        let clients = Clients::connect(server.listener().local_addr()?, UNITS)?;
+        let (mut server, address) = uring::Server::echo()?;
+        let clients = Clients::connect(address, UNITS)?;
         turns(UNITS.into(), || server.turn())?; // accepts them
         let completions = 2 * usize::from(UNITS);
         marks.count_echo(Subject::RawUring, clients, |_| turns(completions, || server.turn()))?;

@@ -31,7 +31,7 @@ use super::{
     peers::{ACK, BLOCK},
     report::Window,
 };
-use crate::pattern::Pattern;
+use crate::pattern;
 
 /// How long nothing at all may come back.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -100,7 +100,6 @@ struct Connection {
 #[derive(Debug)]
 struct Load {
     job: Job,
-    pattern: Pattern,
     epoll: Epoll,
     connections: Vec<Connection>,
     buffer: Vec<u8>,
@@ -126,8 +125,8 @@ impl Load {
             epoll.add(&stream, EpollEvent::new(interest, index as u64))?;
             connections.push(Connection { stream, tls, asked: 0, wanted: 0, received: 0 });
         }
-        let (pattern, buffer) = (Pattern::new(BULK_LEN), vec![0; BULK_LEN]);
-        Ok(Self { job, pattern, epoll, connections, buffer, count: 0 })
+        let buffer = vec![0; BULK_LEN];
+        Ok(Self { job, epoll, connections, buffer, count: 0 })
     }
 
     fn run(&mut self, until: Until, clock: ClockId) -> io::Result<Window> {
@@ -182,7 +181,7 @@ impl Load {
             while !wire.is_empty() {
                 connection.tls.read_tls(&mut wire)?;
                 connection.tls.process_new_packets().map_err(io::Error::other)?;
-                connection.check(self.job, index, &self.pattern)?;
+                connection.check(self.job, index)?;
             }
             let len = self.job.answer_len() as u64;
             let whole = connection.received / len - before / len;
@@ -208,7 +207,7 @@ impl Load {
             }
             // Each request is written by itself, so it has records of its own.
             let len = self.job.request_len() as u64;
-            let bytes = self.pattern.at(index, connection.asked, len - connection.asked % len);
+            let bytes = pattern::at(index, connection.asked, len - connection.asked % len);
             connection.asked += connection.tls.writer().write(bytes)? as u64;
         }
     }
@@ -216,7 +215,7 @@ impl Load {
 
 impl Connection {
     /// Takes what was decrypted and compares it with what it has to be.
-    fn check(&mut self, job: Job, index: usize, pattern: &Pattern) -> io::Result<()> {
+    fn check(&mut self, job: Job, index: usize) -> io::Result<()> {
         use io::BufRead as _;
         let mut reader = self.tls.reader();
         loop {
@@ -230,7 +229,7 @@ impl Connection {
             let expected = match job.service() {
                 Service::Sink => &[ACK][..],
                 Service::Source => &BLOCK[at..],
-                Service::Echo => pattern.at(index, self.received, bytes.len() as u64),
+                Service::Echo => pattern::at(index, self.received, bytes.len() as u64),
             };
             let len = bytes.len().min(expected.len());
             if bytes[..len] != expected[..len] {

@@ -5,7 +5,7 @@
 //! only `cargo bench` gives, nothing is timed: a short run checks the bytes of every server.
 
 mod job;
-mod keys;
+pub(crate) mod keys;
 mod load;
 mod options;
 mod peers;
@@ -27,7 +27,7 @@ use self::{
     peers::Peer,
     report::{Report, Window},
 };
-use crate::child::{self, Talk};
+use crate::child::{self, PATIENCE, Talk};
 
 /// What `benches/tls.rs` runs.
 #[must_use]
@@ -109,17 +109,17 @@ fn round(keys: &Keys, peer: Peer, job: Job, connections: u32, until: &Until) -> 
         Ok(command)
     };
     let mut server = Talk::start(child("serve")?.args([peer.to_string(), job.to_string()]))?;
-    let port = server.hear()?;
+    let port = server.hear(PATIENCE)?;
     let mut load = child("load")?;
     load.args([job.to_string(), port, server.pid().to_string(), connections.to_string()]);
     let mut load = Talk::start(load.args(match until {
         Until::Elapsed(window) => ["millis".to_owned(), window.as_millis().to_string()],
         Until::Count(count) => ["count".to_owned(), count.to_string()],
     }))?;
-    let line = load.hear()?;
+    let line = load.hear(PATIENCE)?;
     let window = serde_json::from_str(&line);
     let window = window.map_err(|_| io::Error::other(format!("{peer}, {job}: {line}")))?;
-    load.end()?;
-    server.end()?;
+    load.end(PATIENCE)?;
+    server.end(PATIENCE)?;
     Ok(window)
 }

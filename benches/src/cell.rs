@@ -1,0 +1,243 @@
+//! The cells of the report: which service, under which load.
+//!
+//! Invariant: a name is unique, says all of the shape, and stays what it is: reports are compared by it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    job::{Service, Shape},
+    oneway::CHUNK,
+    serve::Kind,
+};
+
+/// One service under one load.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    pub(crate) name: String,
+    pub(crate) service: Service,
+    #[serde(flatten)]
+    pub(crate) shape: Shape,
+}
+
+/// Messages of 64 bytes on 50 connections: what the promises are about.
+pub(crate) const MAIN: &str = "tcp-50x64";
+
+/// So many idle connections there are to be, if descriptors suffice at both ends.
+const IDLE: usize = 100_000;
+/// Descriptors for everything else.
+const DESCRIPTORS_LEFT: u64 = 300;
+
+/// Beside so many idle connections not everything is measured.
+const MANY_IDLE: usize = 50_000;
+
+/// Cells that say most in the shortest time.
+const QUICK: [&str; 7] =
+    [MAIN, "tcp-50x16k", "pipe-50x64x16", "churn-64", "sink-4", "unix-50x64", "udp-16x64x8"];
+
+/// Cells in which instructions are counted.
+const INSTRUCTIONS: [&str; 10] = [
+    MAIN,
+    "tcp-50x16k",
+    "pipe-50x64x16",
+    "churn-64",
+    "sink-4",
+    "unix-50x64",
+    "tls-50x1k",
+    "tls-full-16",
+    "udp-50x64x1",
+    "udp-16x64x8",
+];
+
+impl Cell {
+    pub(crate) fn new(service: Service, shape: Shape) -> Self {
+        let Shape { connections, size, pipeline, idle } = shape;
+        let size = size_text(size);
+        let name = match service {
+            _ if idle > 0 => format!("idle-{idle}"),
+            Service::Tcp if pipeline > 1 => format!("pipe-{connections}x{size}x{pipeline}"),
+            Service::Tcp => format!("tcp-{connections}x{size}"),
+            Service::Churn => format!("churn-{connections}"),
+            Service::Unix => format!("unix-{connections}x{size}"),
+            Service::Tls => format!("tls-{connections}x{size}"),
+            Service::TlsFull => format!("tls-full-{connections}"),
+            Service::TlsResumed => format!("tls-resumed-{connections}"),
+            Service::Udp => format!("udp-{connections}x{size}x{pipeline}"),
+            Service::UdpApart => format!("udp-apart-{connections}x{size}x{pipeline}"),
+            Service::Sink => format!("sink-{connections}"),
+            Service::Source => format!("source-{connections}"),
+        };
+        Self { name, service, shape }
+    }
+
+    /// Every cell of the report, where a process may have so many descriptors.
+    pub(crate) fn all(descriptors: u64) -> Vec<Self> {
+        let idle = descriptors.saturating_sub(DESCRIPTORS_LEFT) / 1000 * 1000;
+        let idle = usize::try_from(idle).map_or(IDLE, |it| it.min(IDLE));
+        let mut cells = Vec::new();
+        for connections in [1, 50, 1000, 10_000] {
+            for size in [64, 1 << 10, 16 << 10, 64 << 10] {
+                cells.push(Self::new(Service::Tcp, Shape::new(connections, size, 1)));
+            }
+        }
+        let others = [
+            (Service::Tcp, Shape::new(50, 64, 16)),
+            (Service::Tcp, Shape::new(50, 1 << 10, 16)),
+            (Service::Churn, Shape::new(64, 64, 1)),
+            // Four blocks are under way on each connection, so that nobody waits for the other's turn.
+            (Service::Sink, Shape::new(4, CHUNK, 64)),
+            (Service::Source, Shape::new(4, CHUNK, 64)),
+            (Service::Unix, Shape::new(50, 64, 1)),
+            (Service::Unix, Shape::new(50, 16 << 10, 1)),
+            (Service::Tls, Shape::new(50, 1 << 10, 1)),
+            (Service::Tls, Shape::new(50, 16 << 10, 1)),
+            (Service::TlsFull, Shape::new(16, 64, 1)),
+            (Service::TlsResumed, Shape::new(16, 64, 1)),
+            (Service::Udp, Shape::new(50, 64, 1)),
+            // No more under way than the buffer of one socket holds, so that none is lost.
+            (Service::Udp, Shape::new(16, 64, 8)),
+            (Service::Udp, Shape::new(8, 1200, 8)),
+            (Service::UdpApart, Shape::new(16, 64, 8)),
+        ];
+        cells.extend(others.map(|(service, shape)| Self::new(service, shape)));
+        if idle > 0 {
+            cells.push(Self::new(Service::Tcp, Shape { idle, ..Shape::new(50, 64, 1) }));
+        }
+        cells
+    }
+
+    /// Those of `kinds` that offer what is asked for here. poll(2), which looks at every descriptor each
+    /// time, would spend a minute on opening so many idle connections.
+    pub(crate) fn servers(&self, kinds: &[Kind]) -> Vec<Kind> {
+        let is_in = |kind: &Kind| {
+            kind.offers(self.service) && (*kind != Kind::NetprocPoll || self.shape.idle < MANY_IDLE)
+        };
+        kinds.iter().copied().filter(is_in).collect()
+    }
+
+    /// How many of so many rounds are run here: opening many idle connections takes seconds.
+    pub(crate) fn rounds(&self, rounds: u32) -> u32 {
+        if self.shape.idle < MANY_IDLE { rounds } else { rounds.min(3) }
+    }
+
+    /// Those that one of `names` is, or is the beginning of up to a dash.
+    pub(crate) fn chosen(names: &[String], quick: bool, descriptors: u64) -> Vec<Self> {
+        let is_asked = |cell: &Self| {
+            if names.is_empty() {
+                !quick || QUICK.contains(&cell.name.as_str())
+            } else {
+                cell.is_any(names)
+            }
+        };
+        Self::all(descriptors).into_iter().filter(is_asked).collect()
+    }
+
+    fn is_any(&self, names: &[String]) -> bool {
+        names.iter().any(|name| {
+            let rest = self.name.strip_prefix(name.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        })
+    }
+
+    /// Whether system calls are counted: of a try they are in one cell; and idle connections make none.
+    pub(crate) fn counts_calls(&self, quick: bool) -> bool {
+        if quick { self.name == MAIN } else { self.shape.idle < MANY_IDLE }
+    }
+
+    /// Whether instructions are counted: only where they say something new, since a server under
+    /// callgrind takes seconds.
+    pub(crate) fn counts_instructions(&self) -> bool {
+        INSTRUCTIONS.contains(&self.name.as_str())
+    }
+
+    /// What is not plain here, such as what counts as a message.
+    pub(crate) const fn remark(&self) -> Option<&'static str> {
+        match self.service {
+            _ if 0 < self.shape.idle && self.shape.idle < IDLE => {
+                Some("fewer than 100,000, since a process may have no more descriptors here")
+            }
+            Service::Churn | Service::TlsFull | Service::TlsResumed => {
+                Some("a message is a connection with all that belongs to it")
+            }
+            Service::Udp | Service::UdpApart => Some("a message is a packet"),
+            Service::Sink | Service::Source => Some("a message is 64 KiB"),
+            Service::Tcp | Service::Unix | Service::Tls => None,
+        }
+    }
+
+    /// What happens in it, in words.
+    pub(crate) fn title(&self) -> String {
+        let Shape { connections, size, pipeline, idle } = self.shape;
+        let size = size_words(size);
+        let many = if connections == 1 {
+            "1 connection".into()
+        } else {
+            format!("{connections} connections")
+        };
+        match self.service {
+            _ if idle > 0 => format!("TCP echo, {many} × {size} beside {idle} idle connections"),
+            Service::Tcp if pipeline > 1 => format!("TCP echo, {many} × {size}, {pipeline} deep"),
+            Service::Tcp => format!("TCP echo, {many} × {size}"),
+            Service::Churn => {
+                format!("connect, one echo of {size}, close; {connections} at a time")
+            }
+            Service::Unix => format!("Unix stream echo, {many} × {size}"),
+            Service::Tls => format!("TLS echo, {many} × {size}"),
+            Service::Udp if pipeline > 1 => {
+                format!("UDP echo, {connections} flows × {size}, {pipeline} deep, in bursts")
+            }
+            Service::Udp => format!("UDP echo, {connections} flows × {size}"),
+            Service::UdpApart => {
+                format!("UDP echo, {connections} flows × {size}, {pipeline} deep, one by one")
+            }
+            Service::TlsFull => {
+                format!("TLS: full handshake, one echo of {size}, close; {connections} at a time")
+            }
+            Service::TlsResumed => {
+                format!(
+                    "TLS: resumed handshake, one echo of {size}, close; {connections} at a time"
+                )
+            }
+            Service::Sink => format!("one way to the server, {many}"),
+            Service::Source => format!("one way from the server, {many}"),
+        }
+    }
+}
+
+fn size_text(size: u64) -> String {
+    if size.is_multiple_of(1024) { format!("{}k", size / 1024) } else { size.to_string() }
+}
+
+fn size_words(size: u64) -> String {
+    if size.is_multiple_of(1024) { format!("{} KiB", size / 1024) } else { format!("{size} B") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_choose_cells_by_whole_parts() {
+        let all = Cell::all(1 << 20);
+        let names: BTreeSet<&str> = all.iter().map(|cell| cell.name.as_str()).collect();
+        assert_eq!(names.len(), all.len());
+        let chosen = |names: &[&str], quick| {
+            let names: Vec<String> = names.iter().map(|&name| name.into()).collect();
+            Cell::chosen(&names, quick, 1 << 20)
+                .into_iter()
+                .map(|cell| cell.name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(&["tcp-50x64"], false), ["tcp-50x64"]);
+        assert_eq!(chosen(&["tcp"], true).len(), 16);
+        assert_eq!(chosen(&["tc"], false), [""; 0]);
+        assert_eq!(chosen(&["idle"], false), ["idle-100000"]);
+        let few = Cell::all(20_000).pop().map(|cell| cell.name);
+        assert_eq!(few.as_deref(), Some("idle-19000"), "both ends need descriptors");
+        assert_eq!(chosen(&[], true).len(), QUICK.len());
+        for name in INSTRUCTIONS {
+            assert!(names.contains(name), "{name}");
+        }
+    }
+}

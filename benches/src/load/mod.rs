@@ -1,0 +1,232 @@
+//! The load generator: a closed loop, so that a slow server is asked for less, not drowned.
+//!
+//! Invariant: every byte that comes back is compared with what was sent; the first wrong one ends
+//! the run with an error. No wait is longer than [`PATIENCE`]. Figures are taken inside the measured
+//! window only; what is under way when it ends is still read and checked.
+
+mod churn;
+mod echo;
+mod meter;
+mod oneway;
+mod packets;
+mod poller;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::socket::{setsockopt, sockopt::IpBindAddressNoPort},
+    time::{ClockId, clock_getcpuclockid},
+    unistd::Pid,
+};
+use serde::{Deserialize, Serialize};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+pub(crate) use self::meter::Window;
+use self::{churn::Churn, echo::Echo, meter::Meter, oneway::OneWay, packets::Packets};
+use crate::{
+    job::{Service, Shape},
+    serve::Place,
+};
+
+/// How long nothing at all may come back.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a load runs before anything is measured.
+const WARM_UP: Duration = Duration::from_millis(100);
+/// How many addresses of this machine connections come from, in turn, so that ports suffice.
+const SOURCES: usize = 250;
+
+/// What a load generator's process is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Orders {
+    pub(crate) place: Place,
+    pub(crate) service: Service,
+    pub(crate) shape: Shape,
+    /// The server's process, whose CPU time and memory are read.
+    pub(crate) server: i32,
+    /// Whether to run a while before anything is measured.
+    pub(crate) warm_up: bool,
+}
+
+/// What is known once the connections are open.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Opened {
+    /// By how many bytes the server's own memory grew with the idle connections.
+    pub(crate) idle_memory: Option<i64>,
+}
+
+/// When the measured window ends.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Until {
+    /// After a while in which nothing is measured.
+    Warm,
+    /// After so many milliseconds, and two rounds of everything under way at least.
+    Millis(u64),
+    Messages(u64),
+    /// When the server has gone away, which is no error then.
+    Gone,
+}
+
+/// A pattern of traffic.
+trait Traffic {
+    /// Opens connections that will stay idle.
+    fn open_idle(&mut self, _count: usize) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "only an echo has idle connections"))
+    }
+
+    /// Starts sending.
+    fn begin(&mut self, meter: &mut Meter) -> io::Result<()>;
+
+    /// Waits for something to happen and deals with it; while the meter is going, each message
+    /// that came back is followed by another.
+    fn turn(&mut self, meter: &mut Meter) -> io::Result<()>;
+}
+
+/// Connections to one server, ready to run.
+pub(crate) struct Load {
+    traffic: Box<dyn Traffic>,
+    meter: Meter,
+    shape: Shape,
+    server: Pid,
+}
+
+impl Load {
+    /// Opens the connections.
+    pub(crate) fn open(orders: &Orders) -> io::Result<(Self, Opened)> {
+        let (place, shape) = (&orders.place, orders.shape);
+        let server = Pid::from_raw(orders.server);
+        let traffic: Box<dyn Traffic> = match orders.service {
+            Service::Tcp | Service::Unix | Service::Tls => {
+                Box::new(Echo::connect(place, orders.service, shape)?)
+            }
+            Service::Churn | Service::TlsFull | Service::TlsResumed => {
+                Box::new(Churn::new(place, orders.service, shape)?)
+            }
+            Service::Udp | Service::UdpApart => {
+                Box::new(Packets::new(place, orders.service, shape)?)
+            }
+            Service::Sink => Box::new(OneWay::connect(place, shape, oneway::Way::Out)?),
+            Service::Source => Box::new(OneWay::connect(place, shape, oneway::Way::In)?),
+        };
+        let mut load = Self { traffic, meter: Meter::new()?, shape, server };
+        if orders.warm_up {
+            load.run(Until::Warm)?;
+        }
+        let mut idle_memory = None;
+        if shape.idle > 0 {
+            let before = own_memory(server)?;
+            load.traffic.open_idle(shape.idle)?;
+            idle_memory = Some(own_memory(server)? - before);
+        }
+        Ok((load, Opened { idle_memory }))
+    }
+
+    /// Runs one window, then reads what is still under way.
+    pub(crate) fn run(&mut self, until: Until) -> io::Result<Window> {
+        let clocks = [clock_getcpuclockid(self.server)?, ClockId::CLOCK_PROCESS_CPUTIME_ID];
+        let cpu = || -> io::Result<[Duration; 2]> {
+            let [server, own] = clocks;
+            Ok([server.now()?.into(), own.now()?.into()])
+        };
+        self.meter.restart();
+        let (start, cpu_before) = (Instant::now(), cpu()?);
+        let driven = self.drive(until, start);
+        let (elapsed, cpu_after) = (start.elapsed(), cpu()?);
+        let used = [0, 1].map(|n| cpu_after[n] - cpu_before[n]);
+        let mut window = self.meter.window(elapsed, used);
+        match driven {
+            Err(err) if matches!(until, Until::Gone) && is_gone(&err) => return Ok(window),
+            driven => driven?,
+        }
+        self.meter.going = false;
+        while self.meter.under_way() > 0 {
+            self.traffic.turn(&mut self.meter)?;
+        }
+        (window.messages_total, window.lost) = (self.meter.messages(), self.meter.lost_so_far());
+        Ok(window)
+    }
+
+    /// Keeps everything going until the window is over.
+    fn drive(&mut self, until: Until, start: Instant) -> io::Result<()> {
+        self.traffic.begin(&mut self.meter)?;
+        let floor = 2 * self.shape.under_way();
+        let done = |meter: &Meter| match until {
+            Until::Warm => start.elapsed() >= WARM_UP,
+            Until::Millis(millis) => {
+                meter.messages() >= floor && start.elapsed() >= Duration::from_millis(millis)
+            }
+            Until::Messages(count) => meter.messages() >= count,
+            Until::Gone => false,
+        };
+        while !done(&self.meter) {
+            self.traffic.turn(&mut self.meter)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether this is what one hears of a server that went away.
+fn is_gone(err: &io::Error) -> bool {
+    matches!(
+        err.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::BrokenPipe
+    )
+}
+
+/// A connecting socket whose calls never wait; `number` chooses the address it comes from.
+fn connect(place: &Place, number: usize) -> io::Result<Socket> {
+    let (socket, to) = match place {
+        Place::Local(path) => {
+            (Socket::new(Domain::UNIX, Type::STREAM, None)?, SockAddr::unix(path)?)
+        }
+        Place::Ip(to) => {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+            socket.set_tcp_nodelay(true)?;
+            // The port is chosen with the peer in view, so that only the pair need be unique.
+            setsockopt(&socket, IpBindAddressNoPort, &true)?;
+            let host = u8::try_from(2 + number % SOURCES).expect("at most 251");
+            let from = Ipv4Addr::new(127, 0, 0, host);
+            socket.bind(&SocketAddr::from((from, 0)).into())?;
+            (socket, (*to).into())
+        }
+    };
+    socket.set_nonblocking(true)?;
+    match socket.connect(&to) {
+        Err(err) if err.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
+        connected => connected.map(|()| socket),
+    }
+}
+
+/// Bytes that belong to a process alone and hold its data: no code, no files.
+fn own_memory(process: Pid) -> io::Result<i64> {
+    let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<i64>().ok());
+    kilobytes.map(|count| count * 1024).ok_or_else(|| io::Error::other("no `Anonymous:` there"))
+}
+
+/// `None` if the call would have to wait, for the other end or for being connected.
+fn unless_waiting(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Err(err)
+            if matches!(err.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) =>
+        {
+            Ok(None)
+        }
+        result => result.map(Some),
+    }
+}
+
+fn wrong_bytes(connection: usize, position: u64, len: usize) -> io::Error {
+    let what = format!("connection {connection}: wrong bytes in the {len} from {position}");
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}

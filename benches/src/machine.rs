@@ -1,0 +1,76 @@
+//! The machine the benches run on, and what they share as programs.
+
+use std::{fmt, fs, io, process::ExitCode, thread, time::SystemTime};
+
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use serde::{Deserialize, Serialize};
+
+/// More descriptors than any load needs at a time.
+const DESCRIPTORS: rlim_t = 1 << 20;
+
+/// What figures depend on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) kernel: String,
+    pub(crate) processor: String,
+    pub(crate) cores: usize,
+    /// Load average at the start: what others did.
+    pub(crate) load: String,
+    pub(crate) date: String,
+}
+
+impl Machine {
+    pub(crate) fn this() -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let processors = read("/proc/cpuinfo");
+        let model = processors.lines().find_map(|line| line.strip_prefix("model name"));
+        let model =
+            model.map_or("unknown processor", |line| line.trim_start_matches([' ', '\t', ':']));
+        Self {
+            kernel: read("/proc/sys/kernel/osrelease").trim().into(),
+            processor: model.into(),
+            cores: thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            load: read("/proc/loadavg").split(' ').next().unwrap_or_default().into(),
+            date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernel, processor, cores, load, date } = self;
+        write!(
+            f,
+            "Linux {kernel}, {processor}, {cores} cores, load average {load} at the start, {date}"
+        )
+    }
+}
+
+/// Lets the children have as many connections as the system allows; returns how many descriptors that is.
+pub(crate) fn raise_descriptor_limit() -> io::Result<rlim_t> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    // Only root may pass the hard limit.
+    let more = DESCRIPTORS.max(hard);
+    if setrlimit(Resource::RLIMIT_NOFILE, more, more).is_ok() {
+        return Ok(more);
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}
+
+/// What a program's result means to its caller.
+pub(crate) fn exit_code(program: &str, ran: io::Result<bool>) -> ExitCode {
+    match ran {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(err) => {
+            complain(program, &err.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "what a program has to say besides its output")]
+pub(crate) fn complain(program: &str, what: &str) {
+    eprintln!("{program}: {what}");
+}

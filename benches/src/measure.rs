@@ -1,0 +1,199 @@
+//! Measures one cell: every server under the same load, in interleaved rounds, in fresh processes.
+//!
+//! Invariant: what goes wrong with one server ends that server's part of the cell alone, and is kept
+//! with it; nothing that was measured is lost, and nothing that was not is made up.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    callgrind,
+    cell::Cell,
+    child::{Loader, OwnCounts, Server},
+    count::{Counter, Counts},
+    job::Service,
+    load::{Until, Window},
+    options::CountWith,
+    serve::Kind,
+};
+
+/// How a cell is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) rounds: u32,
+    /// Length of a window.
+    pub(crate) millis: u64,
+    /// What counts system calls, if anything does.
+    pub(crate) calls: Option<CountWith>,
+    /// Whether to count instructions.
+    pub(crate) instructions: bool,
+}
+
+/// System calls of a window, counted from outside and by the server itself.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    pub(crate) messages: u64,
+    #[serde(flatten)]
+    pub(crate) counts: Counts,
+    /// What the server counted, if it counts.
+    pub(crate) own_total: Option<u64>,
+}
+
+impl Counted {
+    pub(crate) fn new(messages: u64, counts: Counts, own: Option<(OwnCounts, OwnCounts)>) -> Self {
+        Self { messages, counts, own_total: own.map(|(old, new)| new.syscalls - old.syscalls) }
+    }
+}
+
+/// Everything measured of one server in one cell.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) server: Kind,
+    pub(crate) rounds: Vec<Window>,
+    /// By how many bytes its own memory grew with the idle connections, each round.
+    pub(crate) idle_memory: Vec<i64>,
+    pub(crate) counted: Option<Counted>,
+    /// User-space instructions per message.
+    pub(crate) instructions: Option<f64>,
+    /// Why it cannot work here.
+    pub(crate) unavailable: Option<String>,
+    /// What went wrong while it was measured.
+    pub(crate) failed: Option<String>,
+    /// Why something was not counted though it was to be.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Row {
+    pub(crate) const fn new(server: Kind) -> Self {
+        Self {
+            server,
+            rounds: Vec::new(),
+            idle_memory: Vec::new(),
+            counted: None,
+            instructions: None,
+            unavailable: None,
+            failed: None,
+            notes: Vec::new(),
+        }
+    }
+
+    const fn is_over(&self) -> bool {
+        self.unavailable.is_some() || self.failed.is_some()
+    }
+
+    /// Keeps why there is no result.
+    fn settle<T>(&mut self, result: io::Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(err) if err.kind() == io::ErrorKind::Unsupported => {
+                self.unavailable = Some(err.to_string());
+                None
+            }
+            Err(err) => {
+                self.failed = Some(err.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// A cell with what was measured in it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    #[serde(flatten)]
+    pub(crate) cell: Cell,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// Measures `cell` with each of `kinds`.
+pub(crate) fn measure(cell: &Cell, kinds: &[Kind], plan: Plan) -> Measured {
+    let mut rows: Vec<Row> = cell.servers(kinds).into_iter().map(Row::new).collect();
+    if let Some(tool) = plan.calls {
+        for row in &mut rows {
+            match count_calls(row.server, cell, tool) {
+                Err(err) if err.kind() != io::ErrorKind::Unsupported => {
+                    row.notes.push(format!("system calls not counted: {err}"));
+                }
+                counted => row.counted = row.settle(counted),
+            }
+        }
+    }
+    let count = rows.len();
+    for round in 0..cell.rounds(plan.rounds) as usize {
+        for turn in 0..count {
+            // Nobody always comes first.
+            let row = &mut rows[(turn + round) % count];
+            if row.is_over() {
+                continue;
+            }
+            let window = window(row.server, cell, plan.millis);
+            if let Some((window, idle_memory)) = row.settle(window) {
+                row.rounds.push(window);
+                row.idle_memory.extend(idle_memory);
+            }
+        }
+    }
+    if plan.instructions {
+        for row in rows.iter_mut().filter(|row| !row.is_over()) {
+            match callgrind::count(row.server, cell.service, cell.shape) {
+                Ok(count) => row.instructions = Some(count),
+                Err(err) => row.notes.push(format!("instructions not counted: {err}")),
+            }
+        }
+    }
+    Measured { cell: cell.clone(), rows }
+}
+
+/// One window; with idle connections also how much memory they took.
+fn window(kind: Kind, cell: &Cell, millis: u64) -> io::Result<(Window, Option<i64>)> {
+    let server = Server::start(kind, cell.service)?;
+    let mut loader = Loader::start(&server, cell.shape, true)?;
+    let window = loader.run(Until::Millis(millis))?;
+    let idle_memory = loader.opened.idle_memory;
+    loader.end()?;
+    server.end()?;
+    Ok((window, idle_memory))
+}
+
+/// Messages of a window in which system calls are counted: enough to drown what attaching costs.
+fn counted_messages(cell: &Cell) -> u64 {
+    const FEW: u64 = 5000;
+    const BYTES: u64 = 200 << 20;
+    let count = match cell.service {
+        Service::TlsFull | Service::TlsResumed => 1000,
+        Service::Churn => 2 * FEW,
+        Service::Tcp
+        | Service::Unix
+        | Service::Tls
+        | Service::Udp
+        | Service::UdpApart
+        | Service::Sink
+        | Service::Source => (BYTES / cell.shape.size.max(4096)).max(FEW),
+    };
+    count.max(2 * cell.shape.under_way())
+}
+
+/// Counts the system calls of a server while a known number of messages goes through it.
+fn count_calls(kind: Kind, cell: &Cell, tool: CountWith) -> io::Result<Counted> {
+    let mut server = Server::start(kind, cell.service)?;
+    let mut loader = Loader::start(&server, cell.shape, true)?;
+    let before = server.counts()?;
+    let counter = Counter::start(tool, server.pid())?;
+    let window = loader.run(Until::Messages(counted_messages(cell)))?;
+    let counts = counter.finish()?;
+    let after = server.counts()?;
+    loader.end()?;
+    server.end()?;
+    Ok(Counted::new(window.messages_total, counts, before.zip(after)))
+}
+
+/// Lets every server serve a few messages, to check every byte of them; nothing is timed.
+pub(crate) fn smoke(kind: Kind, cell: &Cell, messages: u64) -> io::Result<u64> {
+    let server = Server::start(kind, cell.service)?;
+    let mut loader = Loader::start(&server, cell.shape, false)?;
+    let window = loader.run(Until::Messages(messages))?;
+    loader.end()?;
+    server.end()?;
+    Ok(window.messages_total * cell.shape.size)
+}

@@ -1,0 +1,355 @@
+//! What netproc has to be beside hand-written servers and peers, and whether it is.
+//!
+//! Invariant: a requirement is met when everything measured for it is within its bound; what was to be
+//! measured and could not be is not met, and what was not asked for is not counted.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{
+    figures::NOISE,
+    job::Service,
+    measure::{Measured, Row},
+    serve::Kind,
+    turnover::Turnover,
+};
+
+/// Where a figure has to be.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Bound {
+    /// No dearer than something else, by more than what counts as no difference.
+    const NO_DEARER: Self = Self::AtMost(1.0 / (1.0 - NOISE));
+
+    fn holds(self, found: f64) -> bool {
+        match self {
+            Self::AtMost(most) => found <= most,
+            Self::AtLeast(least) => found >= least,
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, value) = match self {
+            Self::AtMost(most) => ('≤', most),
+            Self::AtLeast(least) => ('≥', least),
+        };
+        if *value < 100.0 { write!(f, "{sign} {value:.2}") } else { write!(f, "{sign} {value:.0}") }
+    }
+}
+
+/// One server in one cell.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct Finding {
+    pub(crate) load: String,
+    pub(crate) server: Kind,
+    /// What it was compared with, if with another server.
+    pub(crate) beside: Option<Kind>,
+    /// `None` if it was to be measured, and one of the two did not run to the end.
+    pub(crate) found: Option<f64>,
+    pub(crate) bound: Bound,
+    pub(crate) is_met: bool,
+}
+
+impl Finding {
+    fn new(load: String, server: Kind, found: Option<f64>, bound: Bound) -> Self {
+        let is_met = found.is_some_and(|found| bound.holds(found));
+        Self { load, server, beside: None, found, bound, is_met }
+    }
+
+    fn beside(self, beside: Kind) -> Self {
+        Self { beside: Some(beside), ..self }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.load, self.server)?;
+        if let Some(other) = self.beside {
+            write!(f, " beside {other}")?;
+        }
+        match self.found {
+            Some(found) if found < 100.0 => write!(f, ": {found:.2}")?,
+            Some(found) => write!(f, ": {found:.0}")?,
+            None => write!(f, ": not measured to the end")?,
+        }
+        write!(f, ", has to be {}", self.bound)
+    }
+}
+
+/// One sentence, with everything that was measured for it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Requirement {
+    pub(crate) what: String,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// What became of a requirement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    Met,
+    /// In so many of all findings.
+    Missed(usize),
+    NotMeasured,
+}
+
+impl Requirement {
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self.findings.iter().filter(|it| !it.is_met).count() {
+            _ if self.findings.is_empty() => Outcome::NotMeasured,
+            0 => Outcome::Met,
+            count => Outcome::Missed(count),
+        }
+    }
+
+    /// What became of it, in words.
+    pub(crate) fn verdict(&self) -> String {
+        let all = self.findings.len();
+        match self.outcome() {
+            Outcome::Met => format!("met ({all} of {all})"),
+            Outcome::Missed(count) => format!("MISSED in {count} of {all}"),
+            Outcome::NotMeasured => "not measured in this run".into(),
+        }
+    }
+}
+
+/// The servers that are compared with one written by hand.
+const BY_HAND: [Kind; 2] = [Kind::NetprocUring, Kind::NetprocEpoll];
+
+/// Everything that was measured, and which server is netproc's own choice here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evidence<'a> {
+    pub(crate) cells: &'a [Measured],
+    pub(crate) turnovers: &'a [Turnover],
+    pub(crate) automatic: Option<Kind>,
+}
+
+impl Evidence<'_> {
+    pub(crate) fn requirements(&self) -> Vec<Requirement> {
+        let chosen = self.automatic.map_or_else(|| "nothing".into(), |kind| kind.to_string());
+        let requirement = |what: String, findings: Vec<Finding>| Requirement { what, findings };
+        let echo =
+            |small| move |cell: &Measured| is_echo(cell) && (cell.cell.shape.size <= 1024) == small;
+        vec![
+            requirement(
+                "Echo over TCP and Unix, messages of up to 1 KiB: CPU per message, by that of the hand-written \
+                 server on the same mechanism"
+                    .into(),
+                self.cpu_by_hand(echo(true), 1.10),
+            ),
+            requirement(
+                "The same, larger messages".into(),
+                self.cpu_by_hand(echo(false), 1.05),
+            ),
+            requirement(
+                "Connections that come and go: CPU of each, by that of the hand-written server".into(),
+                self.cpu_by_hand(|it| it.cell.service == Service::Churn, 1.15),
+            ),
+            requirement(
+                "One way to the server: bytes per second, by those of the hand-written server".into(),
+                self.sink_by_hand(),
+            ),
+            requirement(
+                format!(
+                    "No peer ahead over TCP, Unix and UDP of what netproc chooses here, {chosen}: its CPU per \
+                     message, by that of the cheapest peer"
+                ),
+                self.no_peer_ahead(),
+            ),
+            requirement(
+                format!("UDP in bursts: packets per CPU second of {chosen}, by those of the best peer"),
+                self.bursts(),
+            ),
+            requirement(
+                "TLS: messages per CPU second, by those of tokio-rustls".into(),
+                self.tls(),
+            ),
+            requirement(
+                "Idle connections: bytes of the process's own memory for each".into(),
+                self.idle_memory(),
+            ),
+            requirement(
+                "50 connections of 64 B: system calls per message (epoll: besides waits)".into(),
+                self.system_calls(),
+            ),
+            requirement(
+                "Processes created and ended in turn: CPU of the last 1,000, by that of the first 1,000".into(),
+                self.turnover(),
+            ),
+        ]
+    }
+
+    /// Two servers in each cell that is wanted, compared; nothing where one was not to run.
+    fn compared(
+        &self,
+        is_wanted: impl Fn(&Measured) -> bool,
+        pair: impl Fn(&Measured) -> Vec<(Kind, Kind)>,
+        ratio: impl Fn(&Measured, Kind, Kind) -> Option<f64>,
+        bound: Bound,
+    ) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for cell in self.cells.iter().filter(|cell| is_wanted(cell)) {
+            for (server, other) in pair(cell) {
+                if cell.row(server).is_some() && cell.row(other).is_some() {
+                    let found = ratio(cell, server, other);
+                    let finding = Finding::new(cell.cell.title(), server, found, bound);
+                    findings.push(finding.beside(other));
+                }
+            }
+        }
+        findings
+    }
+
+    fn cpu_by_hand(&self, is_wanted: impl Fn(&Measured) -> bool, most: f64) -> Vec<Finding> {
+        self.compared(is_wanted, by_hand, cpu_ratio, Bound::AtMost(most))
+    }
+
+    fn sink_by_hand(&self) -> Vec<Finding> {
+        let rate = |cell: &Measured, kind| {
+            cell.figures_of(cell.row(kind)?).megabytes_per_second.map(|it| it.median)
+        };
+        let ratio = |cell: &Measured, server, other| Some(rate(cell, server)? / rate(cell, other)?);
+        let is_sink = |it: &Measured| it.cell.service == Service::Sink;
+        self.compared(is_sink, by_hand, ratio, Bound::AtLeast(0.95))
+    }
+
+    /// netproc's own choice beside the peer that costs least.
+    fn best_peer(&self, cell: &Measured) -> Vec<(Kind, Kind)> {
+        let best = cell.cheapest(Kind::is_peer).map(|it| it.server);
+        self.automatic.zip(best).into_iter().collect()
+    }
+
+    fn no_peer_ahead(&self) -> Vec<Finding> {
+        let is_wanted = |it: &Measured| !it.cell.service.is_tls();
+        self.compared(is_wanted, |it| self.best_peer(it), cpu_ratio, Bound::NO_DEARER)
+    }
+
+    fn bursts(&self) -> Vec<Finding> {
+        let is_burst =
+            |it: &Measured| it.cell.service == Service::Udp && it.cell.shape.pipeline > 1;
+        let ratio = |cell: &Measured, server, other| cpu_ratio(cell, other, server);
+        self.compared(is_burst, |it| self.best_peer(it), ratio, Bound::AtLeast(2.0))
+    }
+
+    fn tls(&self) -> Vec<Finding> {
+        let is_wanted = |it: &Measured| it.cell.service.is_tls();
+        let pair = |_: &Measured| BY_HAND.map(|server| (server, Kind::Tokio)).to_vec();
+        let ratio = |cell: &Measured, server, other| cpu_ratio(cell, other, server);
+        self.compared(is_wanted, pair, ratio, Bound::AtLeast(1.0 - NOISE))
+    }
+
+    /// Each of netproc's servers in the cells that are wanted.
+    fn own(
+        &self,
+        is_wanted: impl Fn(&Measured) -> bool,
+        finding: impl Fn(&Measured, &Row) -> Option<Finding>,
+    ) -> Vec<Finding> {
+        let cells = self.cells.iter().filter(|cell| is_wanted(cell));
+        let rows = cells.flat_map(|cell| cell.rows.iter().map(move |row| (cell, row)));
+        let own = rows.filter(|(_, row)| BY_HAND.contains(&row.server));
+        own.filter_map(|(cell, row)| finding(cell, row)).collect()
+    }
+
+    fn idle_memory(&self) -> Vec<Finding> {
+        let finding = |cell: &Measured, row: &Row| {
+            let found = cell.figures_of(row).bytes_per_idle_connection;
+            Some(Finding::new(cell.cell.title(), row.server, found, Bound::AtMost(1024.0)))
+        };
+        self.own(|cell| cell.cell.shape.idle > 0, finding)
+    }
+
+    fn system_calls(&self) -> Vec<Finding> {
+        let finding = |cell: &Measured, row: &Row| {
+            let promise = row.promise()?;
+            let (found, bound) = (Some(promise.found), Bound::AtMost(promise.max));
+            Some(Finding::new(cell.cell.title(), row.server, found, bound))
+        };
+        self.own(|cell| cell.cell.name == crate::cell::MAIN, finding)
+    }
+
+    fn turnover(&self) -> Vec<Finding> {
+        let finding = |it: &Turnover| {
+            let found = it.costs.map(|costs| costs.last / costs.first);
+            let count = it.costs.map_or(0, |costs| costs.processes);
+            Finding::new(format!("{count} processes"), it.server, found, Bound::NO_DEARER)
+        };
+        self.turnovers.iter().map(finding).collect()
+    }
+}
+
+/// Echoes in which all connections are busy.
+fn is_echo(cell: &Measured) -> bool {
+    matches!(cell.cell.service, Service::Tcp | Service::Unix) && cell.cell.shape.idle == 0
+}
+
+fn by_hand(_: &Measured) -> Vec<(Kind, Kind)> {
+    BY_HAND.map(|server| (server, server.raw())).to_vec()
+}
+
+fn cpu_ratio(cell: &Measured, server: Kind, other: Kind) -> Option<f64> {
+    Some(cell.cpu_of(server)? / cell.cpu_of(other)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{turnover::Costs, verdict::tests::measured};
+
+    fn evidence<'a>(cells: &'a [Measured], turnovers: &'a [Turnover]) -> Evidence<'a> {
+        Evidence { cells, turnovers, automatic: Some(Kind::NetprocUring) }
+    }
+
+    fn outcomes(cells: &[Measured], turnovers: &[Turnover]) -> Vec<Outcome> {
+        let requirements = evidence(cells, turnovers).requirements();
+        requirements.iter().map(Requirement::outcome).collect()
+    }
+
+    #[test]
+    fn each_bound_holds_up_to_itself() {
+        let cell = |uring, peer| {
+            [measured(&[
+                (Kind::NetprocUring, &[uring]),
+                (Kind::RawUring, &[1000]),
+                (Kind::Tokio, &[peer]),
+            ])]
+        };
+        let cases = [
+            (1100, 1100, Outcome::Met, Outcome::Met),
+            (1101, 1100, Outcome::Missed(1), Outcome::Met),
+            (1000, 950, Outcome::Met, Outcome::Met),
+            (1000, 949, Outcome::Met, Outcome::Missed(1)),
+        ];
+        for (uring, peer, by_hand, no_peer_ahead) in cases {
+            let found = outcomes(&cell(uring, peer), &[]);
+            assert_eq!((found[0], found[4]), (by_hand, no_peer_ahead), "{uring} {peer}");
+            assert_eq!(found[1], Outcome::NotMeasured, "no large messages");
+        }
+    }
+
+    #[test]
+    fn a_server_that_failed_meets_nothing_and_one_not_asked_for_misses_nothing() {
+        let failed = [measured(&[(Kind::NetprocUring, &[]), (Kind::RawUring, &[1000])])];
+        assert_eq!(outcomes(&failed, &[])[0], Outcome::Missed(1));
+        let alone = [measured(&[(Kind::NetprocUring, &[1000])])];
+        assert_eq!(outcomes(&alone, &[])[0], Outcome::NotMeasured);
+    }
+
+    #[test]
+    fn the_last_processes_cost_what_the_first_did() {
+        let turnover = |last| {
+            let costs =
+                Costs { processes: 1_000_000, first: 100.0, last, median: 90.0, most: 120.0 };
+            Turnover { server: Kind::NetprocEpoll, costs: Some(costs), failed: None }
+        };
+        for (last, expected) in [(105.0, Outcome::Met), (106.0, Outcome::Missed(1))] {
+            assert_eq!(outcomes(&[], &[turnover(last)]).last(), Some(&expected), "{last}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! monoio on io_uring, as its examples are: a task a connection, whose buffer goes into each operation
+//! and comes back from it.
+
+use std::{io, net::SocketAddr};
+
+use monoio::{
+    IoUringDriver, RuntimeBuilder,
+    io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt as _},
+    net::{TcpListener, UnixListener, udp::UdpSocket},
+};
+
+use super::{Place, READ_LEN, Task, announce, bind_udp, listen_tcp, listen_unix};
+use crate::{
+    job::{Part, Transport},
+    oneway::{Owed, Received},
+};
+
+/// A buffer of its own for each connection, as with tokio.
+const BUFFER_LEN: usize = 16 * 1024;
+
+async fn echo(mut stream: impl AsyncReadRent + AsyncWriteRent) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(BUFFER_LEN);
+    loop {
+        let (read, filled) = stream.read(buffer).await;
+        if read? == 0 {
+            return Ok(());
+        }
+        let (written, filled) = stream.write_all(filled).await;
+        written?;
+        buffer = filled;
+    }
+}
+
+async fn sink(mut stream: impl AsyncReadRent + AsyncWriteRent) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(READ_LEN);
+    let mut received = Received::default();
+    loop {
+        let (read, filled) = stream.read(buffer).await;
+        let len = read?;
+        if len == 0 {
+            return Ok(());
+        }
+        if let Some(answer) = received.add(len) {
+            stream.write_all(answer).await.0?;
+        }
+        buffer = filled;
+    }
+}
+
+async fn source(mut stream: impl AsyncReadRent + AsyncWriteRent) -> io::Result<()> {
+    let mut buffer = Vec::with_capacity(64);
+    let mut owed = Owed::default();
+    loop {
+        let (read, filled) = stream.read(buffer).await;
+        let len = read?;
+        if len == 0 {
+            return Ok(());
+        }
+        owed.add(len);
+        while let Some(chunk) = owed.chunk() {
+            stream.write_all(chunk).await.0?;
+            owed.sent(chunk.len());
+        }
+        buffer = filled;
+    }
+}
+
+async fn packets(socket: UdpSocket) -> io::Result<()> {
+    let mut buffer: Vec<u8> = Vec::with_capacity(READ_LEN);
+    loop {
+        let (received, filled): (io::Result<(usize, SocketAddr)>, _) =
+            socket.recv_from(buffer).await;
+        let (_, from) = received?;
+        let (sent, filled) = socket.send_to(filled, from).await;
+        sent?;
+        buffer = filled;
+    }
+}
+
+async fn streams(listener: TcpListener, part: Part) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        match part {
+            Part::Sink => drop(monoio::spawn(sink(stream))),
+            Part::Source => drop(monoio::spawn(source(stream))),
+            Part::Echo => drop(monoio::spawn(echo(stream))),
+        }
+    }
+}
+
+async fn local_streams(listener: UnixListener) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        monoio::spawn(echo(stream));
+    }
+}
+
+pub(super) fn serve(task: &Task) -> io::Result<()> {
+    let mut rt = RuntimeBuilder::<IoUringDriver>::new().build()?;
+    rt.block_on(async {
+        match task.service.transport() {
+            Transport::Udp => {
+                let socket = bind_udp()?;
+                let place = Place::Ip(socket.local_addr()?);
+                let socket = UdpSocket::from_std(socket)?;
+                announce(&place)?;
+                packets(socket).await
+            }
+            Transport::Unix => {
+                let listener = UnixListener::from_std(listen_unix(&task.path)?)?;
+                announce(&Place::Local(task.path.clone()))?;
+                local_streams(listener).await
+            }
+            Transport::Tcp => {
+                let listener = listen_tcp()?;
+                let place = Place::Ip(listener.local_addr()?);
+                let listener = TcpListener::from_std(listener)?;
+                announce(&place)?;
+                streams(listener, task.service.part()).await
+            }
+        }
+    })
+}

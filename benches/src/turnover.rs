@@ -1,0 +1,179 @@
+//! A million processes created and ended in turn: whether the last ones cost what the first ones did.
+//!
+//! A turn is a client of a local server and the process that the server makes of it, both with all that
+//! belongs to a process: name, contact, property list, log, sentinel. One runtime has both ends, in one
+//! child, so that nothing but the library and the kernel's local sockets is in the figures.
+//!
+//! Invariant: each process has ended, and is no longer listed, before the next turn begins.
+
+use std::{
+    cell::Cell,
+    fmt, io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use netproc::{Event, Family, LogEntry, Plist, Process, Runtime, Status};
+use nix::time::ClockId;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    child::Turned,
+    figures::Spread,
+    serve::{Kind, Task},
+};
+
+/// Processes of a block, whose cost is read at once.
+const BLOCK: u64 = 1000;
+/// A client, and what the server makes of it.
+const OF_A_TURN: u64 = 2;
+/// How long the end of a process may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the processes of one runtime cost, in nanoseconds of CPU each.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct Costs {
+    pub(crate) processes: u64,
+    /// The first 1,000, and the last.
+    pub(crate) first: f64,
+    pub(crate) last: f64,
+    /// Over all blocks of 1,000.
+    pub(crate) median: f64,
+    pub(crate) most: f64,
+}
+
+/// What became of it on one backend.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Turnover {
+    pub(crate) server: Kind,
+    pub(crate) costs: Option<Costs>,
+    /// Why there are none.
+    pub(crate) failed: Option<String>,
+}
+
+impl fmt::Display for Turnover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, costs, failed } = self;
+        let Some(Costs { processes, first, last, .. }) = costs else {
+            return write!(f, "{server} FAILED: {}", failed.as_deref().unwrap_or_default());
+        };
+        let [first, last] = [first / 1e3, last / 1e3];
+        write!(
+            f,
+            "{server}: {processes} processes in turn, CPU of each {first:.2} µs at first, {last:.2} at last"
+        )
+    }
+}
+
+/// Measures `processes` of them on each of netproc's backends among `kinds`.
+pub(crate) fn measure(kinds: &[Kind], processes: u64) -> Vec<Turnover> {
+    let own = kinds.iter().copied().filter(|kind| kind.is_netproc());
+    own.map(|server| match Turned::start(server, processes).and_then(Turned::costs) {
+        Ok(costs) => Turnover { server, costs: Some(costs), failed: None },
+        Err(err) => Turnover { server, costs: None, failed: Some(err.to_string()) },
+    })
+    .collect()
+}
+
+/// What the child does.
+pub(crate) fn turn_over(task: &Task, processes: u64) -> io::Result<Costs> {
+    let backend = task.kind.backend().ok_or(io::ErrorKind::Unsupported)?;
+    let rt = Runtime::builder().backend(backend).build().map_err(io::Error::other)?;
+    let heard = Rc::new(Heard::default());
+    let server = server(&rt, task, &heard)?;
+    let mut blocks = Vec::new();
+    let mut done = 0;
+    while done < processes {
+        let before = cpu()?;
+        for _ in 0..BLOCK / OF_A_TURN {
+            turn(&rt, task, &heard)?;
+        }
+        done += BLOCK;
+        #[expect(clippy::cast_precision_loss, reason = "a constant")]
+        blocks.push((cpu()? - before).as_secs_f64() * 1e9 / BLOCK as f64);
+    }
+    if rt.process_list() != [server] {
+        return Err(io::Error::other("processes are left"));
+    }
+    costs(&blocks).ok_or_else(|| io::Error::other("no block was asked for"))
+}
+
+fn costs(blocks: &[f64]) -> Option<Costs> {
+    let spread = Spread::of(blocks.iter().copied())?;
+    Some(Costs {
+        processes: blocks.len() as u64 * BLOCK,
+        first: *blocks.first()?,
+        last: *blocks.last()?,
+        median: spread.median,
+        most: spread.max,
+    })
+}
+
+/// What the callbacks have heard.
+#[derive(Debug, Default)]
+struct Heard {
+    accepted: Cell<u64>,
+    ended: Cell<u64>,
+}
+
+fn increment(count: &Cell<u64>) {
+    count.set(count.get() + 1);
+}
+
+fn server(rt: &Runtime, task: &Task, heard: &Rc<Heard>) -> io::Result<Process> {
+    let (accepts, ends) = (Rc::clone(heard), Rc::clone(heard));
+    let mut plist = Plist::new();
+    plist.put("service", "turnover");
+    let server = rt.server("bench").family(Family::Local).service(task.path.as_path());
+    let server = server.plist(plist).log(move |_, _, entry| {
+        if matches!(entry, LogEntry::Accepted { .. }) {
+            increment(&accepts.accepted);
+        }
+    });
+    let server = server.sentinel(move |_, event| {
+        if matches!(event, Event::Broken { .. }) {
+            increment(&ends.ended);
+        }
+    });
+    server.start().map_err(io::Error::other)
+}
+
+/// Makes a client, ends it when both ends are open, and waits for the end of the other one.
+fn turn(rt: &Runtime, task: &Task, heard: &Heard) -> io::Result<()> {
+    let count = heard.ended.get() + 1;
+    let client = rt.client("client").family(Family::Local).service(task.path.as_path());
+    let client = client.start().map_err(io::Error::other)?;
+    wait(rt, || client.status() == Status::Open && heard.accepted.get() == count)?;
+    client.delete();
+    wait(rt, || heard.ended.get() == count)
+}
+
+/// Lets everything happen until it has come to `is_done`.
+fn wait(rt: &Runtime, is_done: impl Fn() -> bool) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_done() {
+        rt.turn(PATIENCE).map_err(io::Error::other)?;
+        if Instant::now() > deadline {
+            let what = "a process was not heard of";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+        }
+    }
+    Ok(())
+}
+
+fn cpu() -> io::Result<Duration> {
+    Ok(ClockId::CLOCK_PROCESS_CPUTIME_ID.now()?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_and_the_last_block_stand_for_themselves() {
+        let found = costs(&[900.0, 700.0, 1100.0, 800.0]);
+        let expected =
+            Costs { processes: 4000, first: 900.0, last: 800.0, median: 850.0, most: 1100.0 };
+        assert_eq!((found, costs(&[])), (Some(expected), None));
+    }
+}
