@@ -1,6 +1,6 @@
 //! What callgrind counts: the pieces a message passes, the engine over the simulation, and echo servers.
 //!
-//! Invariant: [`mark`] is called before and after what is counted and nowhere else, so that what
+//! Invariant: [`Marks::mark`] is called before and after what is counted and nowhere else, so that what
 //! callgrind dumps at one mark is what ran since the one before. Each subject runs a few times
 //! uncounted first, until its memory has its size.
 
