@@ -7,7 +7,7 @@ use std::{
 };
 
 use netproc::{
-    Event, Family, LogEntry, Payload, Plist, Process, Runtime, SendError, ServerBuilder, Service,
+    Config, Event, Family, LogEntry, Payload, Plist, Process, Runtime, SendError, ServerBuilder, Service,
     TlsIdentity, TlsServer,
 };
 
@@ -17,6 +17,10 @@ use crate::{
     oneway::{Owed, Received},
     tls::keys::Keys,
 };
+
+/// Receive slots of a server that only reads, as long as those of the servers written by hand: larger reads
+/// are worth more than the cache then.
+const BULK_SLOT_LEN: u32 = 256 * 1024;
 
 /// Its own counters, as the parent reads them.
 fn counters(rt: &Runtime) -> String {
@@ -103,7 +107,12 @@ fn tls() -> io::Result<TlsServer> {
 
 pub(super) fn serve(task: &Task) -> io::Result<()> {
     let backend = task.kind.backend().ok_or(io::ErrorKind::Unsupported)?;
-    let rt = Runtime::builder().backend(backend).build().map_err(io::Error::other)?;
+    let mut config = Config::default();
+    if task.service == job::Service::Sink {
+        config.slot_len = BULK_SLOT_LEN;
+    }
+    let rt = Runtime::builder().backend(backend).config(config).build();
+    let rt = rt.map_err(io::Error::other)?;
     let server = rt.server("bench");
     let tcp = || rt.server("bench").nodelay(true);
     let server = match task.service {
