@@ -60,8 +60,8 @@ impl EchoOptions {
 #[command(name = "report")]
 pub(crate) struct ReportOptions {
     /// Write `report.json` and `report.html` to this folder, which is made if need be.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "list")]
+    pub(crate) out: Option<PathBuf>,
     /// Write the table into the README of this repository, between its two marks.
     #[arg(long)]
     pub(crate) readme: bool,

@@ -55,7 +55,8 @@ fn run(options: &ReportOptions) -> io::Result<bool> {
             "no cell has such a name; see --list",
         ));
     }
-    let folder = from_callers_folder(&options.out);
+    let out = options.out.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
+    let folder = from_callers_folder(out);
     let report = if options.again {
         let report = Report::read(&folder)?;
         report.write(&folder)?;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use netproc::{
-    Config, Event, Family, LogEntry, Payload, Plist, Process, Runtime, SendError, ServerBuilder, Service,
-    TlsIdentity, TlsServer,
+    Config, Event, Family, LogEntry, Payload, Plist, Process, Runtime, SendError, ServerBuilder,
+    Service, TlsIdentity, TlsServer,
 };
 
 use super::{BACKLOG, Place, Task, announce_with, say};
