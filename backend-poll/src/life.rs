@@ -71,7 +71,11 @@ fn go_on_ending(id: SockId, sock: &mut Sock, hub: &mut Hub) {
         return;
     }
     let closing = sock.close.is_some();
-    if (sock.fin || closing) && !sock.fin_sent && !sock.broken {
+    if (sock.fin || closing)
+        && !sock.fin_sent
+        && !sock.broken
+        && !(closing && ends_by_closing(sock))
+    {
         sock.fin_sent = true;
         hub.counters.syscalls += 1;
         if sock.class == Class::Pipes {
@@ -94,6 +98,12 @@ fn go_on_ending(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     }
 }
 
+/// Whether the peer's end was read and the descriptor is ours alone: closing it sends our end, and takes
+/// nothing back that came.
+fn ends_by_closing(sock: &Sock) -> bool {
+    sock.eof && !sock.shared && sock.class == Class::Stream
+}
+
 /// Asks for the error the system holds, where no read will bring it: after the peer's end.
 pub(crate) fn late_error(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     sock.error = false;
@@ -113,7 +123,8 @@ pub(crate) fn close(id: SockId, sock: &mut Sock, hub: &mut Hub, how: CloseHow, n
         end(id, sock, hub, None);
         return;
     };
-    if sock.broken || matches!(sock.class, Class::Listener(_)) {
+    let done = ends_by_closing(sock) && sock.out.is_empty() && matches!(sock.phase, Phase::Open);
+    if sock.broken || done || matches!(sock.class, Class::Listener(_)) {
         end(id, sock, hub, None);
         return;
     }

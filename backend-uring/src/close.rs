@@ -32,7 +32,9 @@ impl Sock {
     }
 
     fn flush_within(&mut self, within: Duration, io: &mut Io) {
+        let sent = self.queue.is_empty() && self.output == Output::Idle;
         match self.phase {
+            Phase::Open if sent && self.ends_by_closing() => self.phase = Phase::Ending,
             Phase::Open => self.phase = Phase::Flushing,
             // Nobody would miss a connection that brings nothing.
             Phase::Connecting if self.queue.is_empty() => self.phase = Phase::Ending,
@@ -87,7 +89,7 @@ impl Sock {
         let sent = self.queue.is_empty() && self.output == Output::Idle;
         if self.phase == Phase::Flushing && sent {
             let peer = self.role == Role::Connection
-                && (self.finish == Finish::Done || self.shut_sending(io));
+                && (self.finish == Finish::Done || self.ends_by_closing() || self.shut_sending(io));
             self.phase = if peer { Phase::Discarding } else { Phase::Ending };
         }
         if self.phase == Phase::Discarding && self.eof {
@@ -108,7 +110,7 @@ impl Sock {
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }
-        if self.shut_both(io) {
+        if self.ends_by_closing() && self.in_flight == 0 || self.shut_both(io) {
             return;
         }
         self.cancel_input(io);
@@ -120,6 +122,12 @@ impl Sock {
         if self.dialing.as_ref().is_some_and(|dialing| dialing.state == Dial::InFlight) {
             self.cancel(OpKind::Connect, io);
         }
+    }
+
+    /// Whether the peer's end was read and the descriptor is ours alone: closing it sends our end, and
+    /// takes nothing back that came.
+    fn ends_by_closing(&self) -> bool {
+        self.eof && self.role == Role::Connection && !self.adopted && self.pipes.is_none()
     }
 
     /// Shuts the socket down, which takes effect now, although the ring still holds the file;

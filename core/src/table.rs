@@ -106,9 +106,11 @@ impl Names {
 
 /// `x<7>` as `x` and 7; `None` for what `claim` would not have written.
 fn split_suffix(name: &str) -> Option<(&str, u32)> {
-    let (base, number) = name.strip_suffix('>')?.rsplit_once('<')?;
-    let plain = !number.starts_with('0') && number.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| Some((base, number.parse().ok()?)))?
+    // Digits first: the names of connections end in their port, and no `<` needs be looked for.
+    let rest = name.strip_suffix('>')?;
+    let base = rest.trim_end_matches(|char: char| char.is_ascii_digit());
+    let (base, number) = (base.strip_suffix('<')?, &rest[base.len()..]);
+    (!number.starts_with('0')).then(|| Some((base, number.parse().ok()?)))?
 }
 
 /// The processes in the list, by id and by name.

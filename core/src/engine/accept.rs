@@ -4,7 +4,7 @@
 //! its birth. A server has no more listed connections than its limit. Logging and the sentinel are the
 //! upper layer's.
 
-use std::{fmt::Write as _, rc::Rc, time::Duration};
+use std::{fmt::Write as _, net::SocketAddrV4, rc::Rc, time::Duration};
 
 use super::{Delivery, Engine, Owner, event_len};
 use crate::{
@@ -141,6 +141,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     fn accepted_name(&self, server: &str, from: Option<&Address>) -> String {
         let mut name = String::with_capacity(server.len() + 26);
         let written = match from {
+            Some(Address::V4(address)) => {
+                push_v4(&mut name, server, *address);
+                Ok(())
+            }
             Some(address) if address.family() != Family::Local => {
                 write!(name, "{server} <{}>", address.network_text(false))
             }
@@ -161,5 +165,48 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let count = s.serving.get_or_insert_default().failures.note(self.now, every)?;
         let entry = LogEntry::AcceptFailed { err, count, paused };
         Some(Delivery::Log { server: Rc::clone(server), entry })
+    }
+}
+
+/// Writes `SERVER <127.0.0.1:4711>`, as the formatter would in ten times as many steps: each connection over
+/// IPv4 has such a name.
+fn push_v4(name: &mut String, server: &str, address: SocketAddrV4) {
+    name.push_str(server);
+    let mut before = " <";
+    for octet in address.ip().octets() {
+        name.push_str(before);
+        push_decimal(name, octet.into());
+        before = ".";
+    }
+    name.push(':');
+    push_decimal(name, address.port());
+    name.push('>');
+}
+
+fn push_decimal(text: &mut String, mut number: u16) {
+    let mut digits = [0; 5];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(number % 10).expect("a digit");
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    text.push_str(str::from_utf8(&digits[at..]).expect("digits are text"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_by_hand_is_the_formatters() {
+        for address in ["0.0.0.0:0", "127.0.0.1:4711", "255.255.255.255:65535", "10.200.9.99:100"] {
+            let mut name = String::new();
+            push_v4(&mut name, "srv", address.parse().expect("an address"));
+            assert_eq!(name, format!("srv <{address}>"));
+        }
     }
 }
