@@ -9,7 +9,8 @@ use crate::{
     serve::Kind,
 };
 
-/// What netproc on io_uring promises at most, system calls a message.
+/// What netproc on io_uring promises at most, system calls a message, however small the batches are that a
+/// busy machine makes. What it has to be on a quiet one is less: see `requirement.rs`.
 const URING_TOTAL_MAX: f64 = 0.1;
 /// What netproc on epoll promises at most, system calls a message, waits not counted.
 const EPOLL_WORK_MAX: f64 = 2.1;

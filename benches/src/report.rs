@@ -131,9 +131,12 @@ fn measure(options: &ReportOptions, cells: &[Cell], folder: &Path) -> io::Result
     Ok(report)
 }
 
-/// The command that somebody else would call.
+/// The command that somebody else would call, with a folder of their own.
 fn command() -> String {
-    let asked = env::args().skip(1).filter(|arg| arg != "--bench");
+    let arguments: Vec<_> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let is_folder = |at: usize| at > 0 && arguments[at - 1] == "--out";
+    let asked = arguments.iter().enumerate();
+    let asked = asked.map(|(at, arg)| if is_folder(at) { "DIR".into() } else { arg.clone() });
     let words = ["cargo", "bench", "-p", "netproc-bench"];
     let peers: &[&str] = if cfg!(feature = "peers") { &["--features", "peers"] } else { &[] };
     let words = words.iter().chain(peers).chain(&["--bench", "report", "--"]).copied();
