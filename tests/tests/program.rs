@@ -480,5 +480,9 @@ fn listen_refuses_to_serve_on_sockets_it_was_not_given() {
     Run::of(other).end().check(1, &format!("{none} of the name \"web\""));
     let complaint = "the socket \"web\" on \"\": cannot serve on the socket given: ";
     Run::of(started_with(UnixStream::pair().unwrap().0, "web", &args)).end().check(1, complaint);
+    let packets = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let args = ["listen", "--stdio", "--backend", "poll", "--external", "web"];
+    let complaint = "--stdio needs connections, \"web\" is packets";
+    Run::of(started_with(packets, "web", &args)).end().check(1, complaint);
     assert_eq!(Run::new(&["listen", "--echo"]).end().code, Some(2), "an endpoint is missing");
 }

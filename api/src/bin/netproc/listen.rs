@@ -20,8 +20,8 @@ use std::{
 
 use clap::Args;
 use netproc::{
-    Backend, Coding, ExternalSocket, Input, Limits, LogEntry, Process, Runtime, ServerBuilder,
-    StartError, TrustedProxies,
+    Backend, Coding, ExternalSocket, Input, Kind, Limits, LogEntry, Process, Runtime,
+    ServerBuilder, StartError, TrustedProxies,
 };
 use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
@@ -188,6 +188,9 @@ fn external(
         return Err(format!("this program was started without a socket{of_name}").into());
     }
     let serve = |socket: ExternalSocket| {
+        if kind.first.is_some() && socket.kind == Kind::Datagram {
+            return Err(format!("--stdio needs connections, {:?} is packets", socket.name).into());
+        }
         let server = rt.server("echo").kind(socket.kind).external_socket(&socket.name);
         let what = || format!("the socket {:?} on {}", socket.name, socket.local);
         kind.start(server).map_err(|err| Context::new(what(), err).into())
