@@ -121,12 +121,16 @@ impl Hub {
 pub(crate) struct Batch<'a> {
     queue: &'a mut EventQueue,
     room: u32,
+    /// Bytes of streams after which nobody gets a turn any more.
+    bytes_room: usize,
     untouched: bool,
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(queue: &'a mut EventQueue, events_max: u32) -> Self {
-        Self { queue, room: events_max.max(1), untouched: true }
+    pub(crate) fn new(queue: &'a mut EventQueue, config: &Config) -> Self {
+        let room = config.events_max.max(1);
+        let bytes_room = usize::try_from(config.bytes_max).unwrap_or(usize::MAX).max(1);
+        Self { queue, room, bytes_room, untouched: true }
     }
 
     pub(crate) fn push(&mut self, event: Event) {
@@ -140,12 +144,19 @@ impl<'a> Batch<'a> {
     pub(crate) fn push_data(&mut self, id: SockId, buf: Buf) {
         self.untouched = false;
         self.room = self.room.saturating_sub(1);
+        self.bytes_room = self.bytes_room.saturating_sub(buf.len());
         self.queue.push_data(id, buf, 0);
     }
 
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.room == 0
+    }
+
+    /// Whether nobody gets a turn to read any more.
+    #[inline]
+    pub(crate) fn is_done(&self) -> bool {
+        self.room == 0 || self.bytes_room == 0
     }
 
     pub(crate) fn is_empty(&self) -> bool {

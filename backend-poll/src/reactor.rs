@@ -321,7 +321,7 @@ impl Reactor for PollReactor {
     }
 
     fn poll(&mut self, wait: Wait, out: &mut EventQueue) -> Result<(), SysError> {
-        let mut batch = Batch::new(out, self.hub.config.events_max);
+        let mut batch = Batch::new(out, &self.hub.config);
         self.one_poll(wait, &mut batch)
     }
 

@@ -39,7 +39,7 @@ const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 /// enough, so it is apart from those that may follow.
 #[inline(always)]
 pub(crate) fn read(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
-    if batch.is_full() || read_once(id, sock, hub, batch) {
+    if batch.is_done() || read_once(id, sock, hub, batch) {
         read_on(id, sock, hub, batch);
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn read(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch
 #[inline(never)]
 fn read_on(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
     for _ in 1..hub.config.reads_per_turn {
-        if batch.is_full() {
+        if batch.is_done() {
             break;
         }
         if !read_once(id, sock, hub, batch) {

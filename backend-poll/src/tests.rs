@@ -407,7 +407,7 @@ on_each_mechanism! {
         assert_eq!(new.index(), old.index());
         let all = Ready { readable: true, writable: true, drain: true, error: true };
         let mut events = EventQueue::new();
-        let mut batch = Batch::new(&mut events, 8);
+        let mut batch = Batch::new(&mut events, &Config::default());
         rig.reactor.note_ready(old.0, all, &mut batch);
         rig.reactor.note_ready(Key::new(77, 1), all, &mut batch);
         assert!(batch.is_empty());
@@ -523,6 +523,32 @@ on_each_mechanism! {
                 got += buf.len();
             }
         }
+    }
+
+    fn who_has_brought_enough_bytes_lets_the_others_wait_their_turn(rig, {
+        let mut config = small();
+        (config.bytes_max, config.slots) = (65, 64);
+        config
+    }) {
+        let (_one, mut peer) = rig.pair();
+        let (_other, mut other) = rig.pair();
+        peer.write_all(&[0; 640]).unwrap();
+        other.write_all(&[0; 640]).unwrap();
+        let mut turns: Vec<SockId> = Vec::new();
+        let mut got = 0;
+        while got < 1280 {
+            rig.reactor.poll(Wait::Forever, &mut rig.queue).unwrap();
+            let mut brought = 0;
+            while let Some(event) = rig.queue.pop() {
+                let Event::Data { id, buf, .. } = event else { panic!("{event:?}") };
+                brought += buf.len();
+                turns.push(id);
+            }
+            assert!((1..65 + 64).contains(&brought), "{brought}");
+            got += brought;
+        }
+        turns.dedup();
+        assert!(turns.len() > 4, "neither has the other wait to its end: {turns:?}");
     }
 
     fn the_last_words_keep_to_the_bound_too(rig, {

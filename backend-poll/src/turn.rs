@@ -128,7 +128,7 @@ impl PollReactor {
         let id = SockId(key);
         sock.note(ready);
         // Who has had a turn and could go on has its next in the next poll.
-        let turn = !sock.listed.ready && !batch.is_full();
+        let turn = !sock.listed.ready && !batch.is_done();
         if turn && sock.only_reads() {
             stream::read(id, sock, &mut self.hub, batch);
         } else if sock.has_work() {
@@ -169,7 +169,7 @@ impl PollReactor {
     /// just named.
     fn take_turns(&mut self, batch: &mut Batch<'_>) {
         for _ in 0..self.hub.agenda.ready.len() {
-            if batch.is_full() {
+            if batch.is_done() {
                 break;
             }
             let Some(id) = self.hub.agenda.ready.pop_front() else { break };

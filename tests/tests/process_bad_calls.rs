@@ -40,7 +40,7 @@ conformance!(rows_90_91_options_and_codings_of_a_process_keep_what_was, |rig| {
 #[test]
 fn row_92_sizes_no_reactor_can_have_are_refused_when_it_is_built() {
     type Set = fn(&mut Config);
-    let cases: [(&str, Set); 13] = [
+    let cases: [(&str, Set); 14] = [
         ("slots", |config| config.slots = 0),
         ("slots", |config| config.slots = 1),
         ("slots", |config| config.slots = u16::MAX),
@@ -50,6 +50,7 @@ fn row_92_sizes_no_reactor_can_have_are_refused_when_it_is_built() {
         ("packet_len", |config| config.packet_len = 0),
         ("packet_len", |config| config.packet_len = u32::MAX),
         ("events_max", |config| config.events_max = 0),
+        ("bytes_max", |config| config.bytes_max = 0),
         ("reads_per_turn", |config| config.reads_per_turn = 0),
         ("accepts_per_turn", |config| config.accepts_per_turn = 0),
         ("ring_entries", |config| config.ring_entries = 0),

@@ -16,6 +16,9 @@ pub struct Config {
     pub packet_len: u32,
     /// The most events one `poll` brings, of whatever kind; more wait for the next.
     pub events_max: u32,
+    /// The bytes of streams after which one `poll` reads no more (readiness backend): few enough to
+    /// be in cache still when they are sent on.
+    pub bytes_max: u32,
     /// Reads of one socket before the next gets its turn (readiness backend).
     pub reads_per_turn: u32,
     /// Accepts of one listener before the next gets its turn (readiness backend).
@@ -40,6 +43,7 @@ impl Default for Config {
             packet_slots: 32,
             packet_len: 64 * 1024,
             events_max: 1024,
+            bytes_max: 256 * 1024,
             reads_per_turn: 4,
             accepts_per_turn: 64,
             ring_entries: 256,
@@ -100,6 +104,7 @@ impl Config {
             ("packet_slots", self.packet_slots.into(), 2, 32_768),
             ("packet_len", self.packet_len.into(), 64, 1 << 29),
             ("events_max", self.events_max.into(), 1, ANY),
+            ("bytes_max", self.bytes_max.into(), 1, ANY),
             ("reads_per_turn", self.reads_per_turn.into(), 1, ANY),
             ("accepts_per_turn", self.accepts_per_turn.into(), 1, ANY),
             ("ring_entries", self.ring_entries.into(), 1, 32_768),
