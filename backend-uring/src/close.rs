@@ -17,6 +17,17 @@ use crate::{
 };
 
 impl Sock {
+    /// Sends our end to the peer; returns whether there was a peer to send it to.
+    pub(crate) fn shut_sending(&mut self, io: &mut Io) -> bool {
+        self.finish = Finish::Done;
+        io.counters.syscalls += 1;
+        if let Some(pipes) = &mut self.pipes {
+            pipes.sink = None;
+            return true;
+        }
+        self.fd.shutdown(std::net::Shutdown::Write).is_ok()
+    }
+
     /// Does what the owner asks; a later, harsher way counts.
     pub(crate) fn close(&mut self, how: CloseHow, io: &mut Io) {
         self.muted = true;

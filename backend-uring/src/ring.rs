@@ -35,6 +35,11 @@ const ENTRIES_MIN: u32 = 8;
 const ENTRIES_MAX: u32 = 32_768;
 /// Attempts to make room in a full submission queue before the ring counts as broken.
 const ROOM_ATTEMPTS: u32 = 1000;
+/// From so many sends on, a wait looks past their completions: a timer the kernel has to set costs more
+/// than the calls it saves below.
+const PATIENT_FROM: u32 = 4;
+/// How long it does, should one of them not complete at once.
+const PATIENCE_MICROS: u32 = 20;
 
 /// How long an enter may sleep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +64,10 @@ pub(crate) struct Ring {
     /// What goes to `io_uring_enter` as descriptor, and the flags that go with it.
     enter_fd: RawFd,
     enter_flags: EnterFlags,
+    /// The kernel can wait for several completions for a while, and then be content with one.
+    has_min_wait: bool,
+    /// Sends queued since the last enter, which complete while they are handed over, almost always.
+    sends: u32,
     mark: ForkMark,
     /// Moved out of the shared queue before their time, to make room there.
     reaped: VecDeque<Completion>,
@@ -88,8 +97,10 @@ impl Ring {
             enter_fd = index;
             enter_flags |= EnterFlags::REGISTERED_RING;
         }
+        let has_min_wait = params.is_feature_min_timeout();
         let (reaped, counters) = (VecDeque::new(), RingCounters::default());
-        Ok(Self { uring: ManuallyDrop::new(uring), enter_fd, enter_flags, mark, reaped, counters })
+        let uring = ManuallyDrop::new(uring);
+        Ok(Self { uring, enter_fd, enter_flags, has_min_wait, sends: 0, mark, reaped, counters })
     }
 
     /// Whether this is a forked child, to which the ring does not belong.
@@ -113,6 +124,12 @@ impl Ring {
         // SAFETY: `sqe` makes entries only over descriptors and memory whose owner keeps them
         // until the operation's last completion, see the head of this file.
         unsafe { self.uring.submission().push(entry.entry()) }.is_ok()
+    }
+
+    /// Notes that the entry just queued sends something.
+    #[inline]
+    pub(crate) fn note_send(&mut self) {
+        self.sends += 1;
     }
 
     /// Queues `entry`; when the queue is full, the kernel gets what is there first.
@@ -146,9 +163,15 @@ impl Ring {
             time = Timespec::from(span);
             args = args.timespec(&time);
         }
-        let wanted: libc::c_uint = u32::from(sleep != Sleep::No);
+        let sends = std::mem::take(&mut self.sends);
+        let mut wanted: libc::c_uint = u32::from(sleep != Sleep::No);
+        if wanted > 0 && sends >= PATIENT_FROM && self.has_min_wait {
+            // Else it would end at once, with nothing but what has been sent, and be made again.
+            wanted += sends;
+            args = args.min_wait_usec(PATIENCE_MICROS);
+        }
         let queued = self.uring.submission().len();
-        self.counters.waits += u64::from(wanted);
+        self.counters.waits += u64::from(wanted > 0);
         self.counters.enters += 1;
         // SAFETY: a plain system call; `args` and the time it points to outlive it, and the
         // entries up to the tail are whole, as `push` wrote them.

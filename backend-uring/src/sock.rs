@@ -293,6 +293,7 @@ impl Sock {
             let sqe = sqe::send(self.raw(), chunk, self.token(OpKind::Send));
             if self.submit(io, &sqe) {
                 self.output = Output::Sending(len);
+                io.ring.note_send();
             }
             return;
         }
@@ -474,17 +475,6 @@ impl Sock {
         if self.finish == Finish::Wanted && sent && self.phase == Phase::Open {
             self.shut_sending(io);
         }
-    }
-
-    /// Sends our end to the peer; returns whether there was a peer to send it to.
-    pub(crate) fn shut_sending(&mut self, io: &mut Io) -> bool {
-        self.finish = Finish::Done;
-        io.counters.syscalls += 1;
-        if let Some(pipes) = &mut self.pipes {
-            pipes.sink = None;
-            return true;
-        }
-        self.fd.shutdown(std::net::Shutdown::Write).is_ok()
     }
 
     pub(crate) fn wants_input(&self) -> bool {

@@ -398,3 +398,27 @@ fn queues_too_small_for_the_burst_lose_nothing() {
         assert!(rig.reactor.counters().overflows > 0, "the test is too gentle");
     }
 }
+
+/// A wait looks past the completions of sends, which come at once, but only as far as that.
+#[test]
+fn sends_that_get_stuck_hold_nobody_up() {
+    for mut rig in Rig::both(small(64)) {
+        let stuck: Vec<_> = (0..8).map(|_| rig.accepted()).collect();
+        let (id, mut client) = rig.accepted();
+        rig.settle();
+        client.write_all(b"heard").unwrap();
+        for (id, _) in &stuck {
+            rig.reactor.send(*id, vec![0; 16 << 20].into());
+        }
+        rig.reactor.send(id, "answered".into());
+        assert_eq!(rig.data(), b"heard");
+        let mut answer = [0; 8];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"answered");
+        client.write_all(b"again").unwrap();
+        assert_eq!(rig.data(), b"again");
+        for (id, _) in &stuck {
+            assert!(rig.reactor.queued(*id) > 0, "the test is too gentle");
+        }
+    }
+}
