@@ -164,6 +164,8 @@ impl Traffic for Echo {
         let ready = self.poller.wait()?;
         for &index in &ready {
             self.read(index, meter)?;
+        }
+        for &index in &ready {
             self.write(index)?;
         }
         self.poller.reuse(ready);
