@@ -10,6 +10,7 @@ use std::{fmt, io, str::FromStr};
 use netproc_core::{
     address::Address,
     options::SockOption,
+    outbox::Outbox,
     queue::EventQueue,
     reactor::{
         Caps, CloseHow, Config, Counters, Credentials, Descriptors, OpenSpec, Payload, Reactor,
@@ -311,9 +312,13 @@ impl Reactor for AnyReactor {
         each!(self, r => r.set_reading(id, on));
     }
 
-    #[inline]
     fn send(&mut self, id: SockId, data: Payload) -> u64 {
         each!(self, r => r.send(id, data))
+    }
+
+    #[inline(always)]
+    fn open_outbox(&mut self, id: SockId) -> Option<&mut Outbox> {
+        each!(self, r => r.open_outbox(id))
     }
 
     fn send_to(&mut self, id: SockId, data: Payload, to: &Address) -> u64 {

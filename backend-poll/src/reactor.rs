@@ -12,7 +12,7 @@ use std::{
 use netproc_core::{
     address::{Address, Family},
     options::SockOption,
-    outbox::Queue,
+    outbox::{Outbox, Queue},
     queue::EventQueue,
     reactor::{
         Caps, CloseHow, Config, Counters, Credentials, Descriptors, Kind, Op, OpenSpec, Payload,
@@ -117,7 +117,6 @@ impl PollReactor {
         }
     }
 
-    #[inline(never)]
     fn push_any(&mut self, id: SockId, payload: Payload, to: Option<&Address>) -> u64 {
         let Some(sock) = self.socks.get_mut(id.0) else { return 0 };
         if sock.fin || sock.close.is_some() || matches!(sock.class, Class::Listener(_)) {
@@ -228,18 +227,18 @@ impl Reactor for PollReactor {
         }
     }
 
-    #[inline]
     fn send(&mut self, id: SockId, data: Payload) -> u64 {
-        if let Some(sock) = self.socks.get_mut(id.0)
-            && sock.takes_output()
-            && let Queue::Bytes(outbox) = &mut sock.out
-        {
-            outbox.push(data);
-            let queued = outbox.bytes();
-            self.hub.agenda.dirty(id, sock);
-            return queued;
-        }
         self.push_any(id, data, None)
+    }
+
+    #[inline(always)]
+    fn open_outbox(&mut self, id: SockId) -> Option<&mut Outbox> {
+        let sock = self.socks.get_mut(id.0).filter(|sock| sock.takes_output())?;
+        self.hub.agenda.dirty(id, sock);
+        match &mut sock.out {
+            Queue::Bytes(outbox) => Some(outbox),
+            Queue::Packets(_) => None,
+        }
     }
 
     fn send_to(&mut self, id: SockId, data: Payload, to: &Address) -> u64 {

@@ -9,7 +9,7 @@ use std::{fmt, time::Duration};
 use netproc_core::{
     address::Address,
     options::SockOption,
-    outbox::Queue,
+    outbox::{Outbox, Queue},
     pool::Pool,
     queue::EventQueue,
     reactor::{
@@ -405,10 +405,19 @@ impl Reactor for UringReactor {
         });
     }
 
-    #[inline]
     fn send(&mut self, id: SockId, data: Payload) -> u64 {
         let Some(sock) = self.sockets.get_mut(id.0) else { return 0 };
         sock.send(data, None, &mut self.io)
+    }
+
+    #[inline(always)]
+    fn open_outbox(&mut self, id: SockId) -> Option<&mut Outbox> {
+        let sock = self.sockets.get_mut(id.0).filter(|sock| sock.steady)?;
+        self.io.list(sock);
+        match &mut sock.queue {
+            Queue::Bytes(outbox) => Some(outbox),
+            Queue::Packets(_) => None,
+        }
     }
 
     fn send_to(&mut self, id: SockId, data: Payload, to: &Address) -> u64 {

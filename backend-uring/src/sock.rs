@@ -209,21 +209,7 @@ impl Sock {
     }
 
     /// Queues `payload` unless the sending side is over; returns the bytes that wait.
-    #[inline]
     pub(crate) fn send(&mut self, payload: Payload, to: Option<&Address>, io: &mut Io) -> u64 {
-        if self.steady
-            && let Queue::Bytes(outbox) = &mut self.queue
-        {
-            outbox.push(payload);
-            let queued = outbox.bytes();
-            io.list(self);
-            return queued;
-        }
-        self.send_if_open(payload, to, io)
-    }
-
-    #[inline(never)]
-    fn send_if_open(&mut self, payload: Payload, to: Option<&Address>, io: &mut Io) -> u64 {
         let open = matches!(self.phase, Phase::Connecting | Phase::Open) && !self.muted;
         if self.is_unread() {
             self.drop_payload(&payload);

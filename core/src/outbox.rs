@@ -8,7 +8,6 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use crate::{
     address::Address,
-    pool::Buf,
     reactor::{Kind, Payload},
 };
 
@@ -42,31 +41,31 @@ impl Outbox {
     /// Queues `payload` behind the rest; an empty one is dropped, since a stream cannot carry it.
     ///
     /// A stored receive slot is copied first when slots are scarce.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, payload: Payload) {
+        match payload {
+            // What an echo has: it is moved to its place at once, and nowhere else before.
+            Payload::Buf(buf) if self.first.is_none() && !buf.is_empty() && !buf.is_scarce() => {
+                self.bytes += buf.len() as u64;
+                self.first = Some(Payload::Buf(buf));
+            }
+            payload => self.push_any(payload),
+        }
+    }
+
+    #[inline(never)]
+    fn push_any(&mut self, mut payload: Payload) {
         let len = payload.len();
         if len == 0 {
             return;
         }
         self.bytes += len as u64;
-        if let Payload::Buf(buf) = &payload
-            && buf.is_scarce()
-        {
-            return self.push_spilled(buf);
+        if let Payload::Buf(buf) = &mut payload {
+            buf.spill_if_scarce();
         }
         match &mut self.first {
             first @ None => *first = Some(payload),
             Some(_) => self.rest.push_back(payload),
-        }
-    }
-
-    #[cold]
-    fn push_spilled(&mut self, buf: &Buf) {
-        let mut buf = buf.clone();
-        buf.spill_if_scarce();
-        self.rest.push_back(Payload::Buf(buf));
-        if self.first.is_none() {
-            self.first = self.rest.pop_front();
         }
     }
 
@@ -121,10 +120,25 @@ impl Outbox {
         self.bytes -= sent as u64;
         if self.bytes == 0 && self.rest.is_empty() {
             // All is gone, as almost every time.
-            (self.first, self.offset) = (None, 0);
-            return;
+            self.offset = 0;
+            return self.drop_first();
         }
         self.advance_within(sent);
+    }
+
+    /// Drops the first payload, the one an echo has without a look at what others there are.
+    #[inline(always)]
+    fn drop_first(&mut self) {
+        if matches!(self.first, Some(Payload::Buf(_))) {
+            self.first = None;
+        } else {
+            self.drop_other();
+        }
+    }
+
+    #[inline(never)]
+    fn drop_other(&mut self) {
+        self.first = None;
     }
 
     #[inline(never)]

@@ -71,20 +71,20 @@ impl Inner {
     }
 }
 
-/// What is known of one slot.
+/// What is known of one slot, or of bytes on the heap.
 struct Head {
     /// How many guards it has, plus [`HELD`].
     count: Cell<u32>,
     index: u16,
-    /// What it is a part of.
-    pool: NonNull<Inner>,
+    /// What it is a part of; nothing if it is that of bytes on the heap.
+    pool: Option<NonNull<Inner>>,
 }
 
 impl Head {
     #[inline]
-    fn pool(&self) -> &Inner {
-        // SAFETY: a head is a part of its pool, made with it and gone with it.
-        unsafe { self.pool.as_ref() }
+    fn pool(&self) -> Option<&Inner> {
+        // SAFETY: a head that has a pool is a part of it, made with it and gone with it.
+        self.pool.map(|pool| unsafe { pool.as_ref() })
     }
 
     #[inline]
@@ -95,29 +95,37 @@ impl Head {
     /// Counts one more guard.
     #[inline(always)]
     fn add_guard(&self) {
-        if self.guards() == HELD - 1 {
+        let count = self.count.get().wrapping_add(1);
+        if count & !HELD == 0 {
             // Only guards forgotten by the billion get here; one more would count as none.
             std::process::abort();
         }
-        self.count.set(self.count.get() + 1);
+        self.count.set(count);
     }
 
-    /// Counts a guard out. What it returns may be the last that keeps the pool: it is for the caller
-    /// to drop, when it has let go of this.
-    #[inline(always)]
-    fn drop_guard(&self) -> Option<Rc<Inner>> {
-        self.count.set(self.count.get() - 1);
-        if self.guards() == 0 { self.drop_last_guard() } else { None }
-    }
-
-    #[inline(never)]
-    fn drop_last_guard(&self) -> Option<Rc<Inner>> {
-        let pool = self.pool();
+    /// Counts the last guard of a slot out. What it returns may be the last that keeps the pool: it is
+    /// for the caller to drop, when it has let go of this.
+    fn free(&self, pool: &Inner) -> Option<Rc<Inner>> {
         pool.guarded.set(pool.guarded.get() - 1);
         if self.count.get() == 0 {
             pool.free.borrow_mut().push(self.index);
         }
         if pool.guarded.get() == 0 { pool.kept.take() } else { None }
+    }
+}
+
+/// Bytes on the heap. Their head comes first, so that what points to the one points to the other.
+#[repr(C)]
+struct Lone {
+    head: Head,
+    /// Of a boxed slice.
+    bytes: NonNull<[u8]>,
+}
+
+impl Drop for Lone {
+    fn drop(&mut self) {
+        // SAFETY: the bytes were boxed when this was made, and the last guard over them has gone.
+        drop(unsafe { Box::from_raw(self.bytes.as_ptr()) });
     }
 }
 
@@ -223,7 +231,8 @@ impl Pool {
         // slots, of which this is one.
         let start = unsafe { self.inner.base.add(offset) };
         let head = Link(NonNull::from(head));
-        Some(Slot { pool: Rc::clone(&self.inner), head, index, start, filled: 0 })
+        let len = self.inner.slot_len;
+        Some(Slot { pool: Rc::clone(&self.inner), head, start, len, filled: 0 })
     }
 
     /// How many slots there are.
@@ -267,7 +276,8 @@ impl Pool {
 
 /// The heads of a pool that is being made.
 fn heads(slots: u16, pool: &Weak<Inner>) -> Box<[Head]> {
-    let pool = NonNull::new(pool.as_ptr().cast_mut()).expect("a pool is somewhere");
+    let pool = NonNull::new(pool.as_ptr().cast_mut());
+    debug_assert!(pool.is_some(), "a pool is somewhere");
     (0..slots).map(|index| Head { count: Cell::new(0), index, pool }).collect()
 }
 
@@ -289,8 +299,8 @@ impl fmt::Debug for Pool {
 pub struct Slot {
     pool: Rc<Inner>,
     head: Link,
-    index: u16,
     start: NonNull<u8>,
+    len: u32,
     /// Bytes from the front that guards may cover.
     filled: u32,
 }
@@ -300,14 +310,14 @@ impl Slot {
     #[must_use]
     #[inline]
     pub fn index(&self) -> u16 {
-        self.index
+        self.head.index
     }
 
     /// How many bytes are still to be filled.
     #[must_use]
     #[inline]
     pub fn room(&self) -> u32 {
-        self.pool.slot_len - self.filled
+        self.len - self.filled
     }
 
     /// Starts again at the front if no guard is left; returns whether it did.
@@ -353,8 +363,8 @@ impl Slot {
     #[must_use]
     #[inline]
     pub fn room_ptr(&mut self) -> NonNull<u8> {
-        debug_assert!(self.filled <= self.pool.slot_len, "inside the slot");
-        // SAFETY: `filled` never passes `slot_len`, so the result is inside the slot or one past its
+        debug_assert!(self.filled <= self.len, "inside the slot");
+        // SAFETY: `filled` never passes `len`, so the result is inside the slot or one past its
         // end.
         unsafe { self.start.add(self.filled as usize) }
     }
@@ -391,19 +401,19 @@ impl Slot {
             self.pool.guard_another_slot();
         }
         self.head.add_guard();
-        Buf { mem: Mem::Slot { sole: Cell::new(true), len, head: self.head }, start }
+        Buf { start, head: self.head, len, sole: Cell::new(true) }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.pool.let_go(self.index);
+        self.pool.let_go(self.head.index);
     }
 }
 
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Slot({}, room {})", self.index, self.room())
+        write!(f, "Slot({}, room {})", self.index(), self.room())
     }
 }
 
@@ -416,53 +426,33 @@ impl Deref for Link {
 
     #[inline]
     fn deref(&self) -> &Head {
-        // SAFETY: it points into a pool. A slot that has one of these has an `Rc` of the pool as well;
-        // of guards `kept` is an `Rc` as long as there is one: it lives until the last is counted out.
+        // SAFETY: it points into a pool or to the head of a `Lone`. A slot that has one of these has an
+        // `Rc` of its pool as well; of guards `kept` is an `Rc` as long as there is one, and so is the
+        // `Lone` there: it lives until the last is counted out.
         unsafe { self.0.as_ref() }
     }
 }
 
-/// What keeps the bytes, and how many they are: both variants have that in the same place.
-enum Mem {
-    Slot {
-        /// No other guard covers a byte of these: it was made by a fill and never cloned or sliced.
-        sole: Cell<bool>,
-        len: u32,
-        head: Link,
-    },
-    /// Boxed twice, so that a `Buf`, which moves through every queue, stays three words.
-    Heap { len: u32, bytes: Rc<Box<[u8]>> },
-}
-
-impl Mem {
-    #[inline]
-    const fn len(&self) -> u32 {
-        match self {
-            Self::Slot { len, .. } | Self::Heap { len, .. } => *len,
-        }
-    }
-
-    /// The same memory, for `len` bytes.
-    fn share(&self, len: u32) -> Self {
-        match self {
-            Self::Slot { sole, head, .. } => {
-                sole.set(false);
-                head.add_guard();
-                Self::Slot { sole: Cell::new(false), len, head: *head }
-            }
-            Self::Heap { bytes, .. } => Self::Heap { len, bytes: Rc::clone(bytes) },
-        }
-    }
-}
-
-impl Drop for Mem {
+impl Link {
+    /// Counts a guard out; whoever holds this for it lets go of it.
     #[inline(always)]
-    fn drop(&mut self) {
-        // No system call and no touch of the memory: the number goes back to the pool's list.
-        if let Self::Slot { head, .. } = self {
-            let kept = head.drop_guard();
-            drop(kept);
+    fn drop_guard(self) {
+        self.count.set(self.count.get() - 1);
+        if self.guards() == 0 {
+            self.drop_last_guard();
         }
+    }
+
+    /// No system call and no touch of the memory: the number goes back to the pool's list.
+    #[inline(never)]
+    fn drop_last_guard(self) {
+        if let Some(pool) = self.pool() {
+            let kept = self.free(pool);
+            return drop(kept);
+        }
+        // SAFETY: a head without a pool is the first field of a `Lone` that was boxed, and this pointer
+        // is the box's; the last guard is gone, so nobody else has it.
+        drop(unsafe { Box::from_raw(self.0.cast::<Lone>().as_ptr()) });
     }
 }
 
@@ -481,8 +471,12 @@ impl Drop for Mem {
 /// assert_eq!(line.clone(), line);
 /// ```
 pub struct Buf {
-    mem: Mem,
     start: NonNull<u8>,
+    /// Of what keeps the bytes.
+    head: Link,
+    len: u32,
+    /// No other guard covers a byte of these: it was never cloned or sliced.
+    sole: Cell<bool>,
 }
 
 impl Buf {
@@ -507,7 +501,14 @@ impl Buf {
         let len = self[range.clone()].len() as u32;
         // SAFETY: the indexing above has checked the range against the bytes behind `start`.
         let start = unsafe { self.start.add(range.start) };
-        Self { mem: self.mem.share(len), start }
+        self.share(start, len)
+    }
+
+    /// Another guard over a part of the same memory, which the caller sees to.
+    fn share(&self, start: NonNull<u8>, len: u32) -> Self {
+        self.sole.set(false);
+        self.head.add_guard();
+        Self { start, head: self.head, len, sole: Cell::new(false) }
     }
 
     /// The bytes for change, if no other guard is over any of them: to decrypt in place.
@@ -516,21 +517,13 @@ impl Buf {
     /// its slot; after that, only the last guard of the slot can.
     #[must_use]
     pub fn get_mut(&mut self) -> Option<&mut [u8]> {
-        let (start, len) = (self.start.as_ptr(), self.mem.len() as usize);
-        match &mut self.mem {
-            Mem::Slot { sole, head, .. } if sole.get() || head.guards() == 1 => {
-                // SAFETY: no other guard is over these bytes: there is none of this slot, or each
-                // has what another read brought, since reads never overlap and what would, a clone
-                // or a slice, ends `sole` for both. A `Slot` only writes behind what it has guarded.
-                Some(unsafe { slice::from_raw_parts_mut(start, len) })
-            }
-            Mem::Slot { .. } => None,
-            Mem::Heap { bytes, .. } => {
-                let bytes = Rc::get_mut(bytes)?;
-                let from = start.addr() - bytes.as_ptr().addr();
-                Some(&mut bytes[from..from + len])
-            }
+        if !(self.sole.get() || self.head.guards() == 1) {
+            return None;
         }
+        // SAFETY: no other guard is over these bytes: there is none of this memory, or each has what
+        // another read brought, since reads never overlap and what would, a clone or a slice, ends
+        // `sole` for both. A `Slot` only writes behind what it has guarded.
+        Some(unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len as usize) })
     }
 
     /// Copies to the heap and frees the slot if more than half of the pool's slots are guarded.
@@ -547,14 +540,13 @@ impl Buf {
     /// Whether it would be copied then.
     #[inline]
     pub(crate) fn is_scarce(&self) -> bool {
-        matches!(&self.mem, Mem::Slot { head, .. } if head.pool().is_scarce())
+        self.head.pool().is_some_and(Inner::is_scarce)
     }
 
     #[cold]
     fn spill(&mut self) {
-        if let Mem::Slot { head, .. } = &self.mem {
-            let spilled = &head.pool().spilled;
-            spilled.set(spilled.get() + 1);
+        if let Some(pool) = self.head.pool() {
+            pool.spilled.set(pool.spilled.get() + 1);
         }
         *self = Self::copied(self);
     }
@@ -562,13 +554,20 @@ impl Buf {
     /// Whether the bytes are in a pool slot, not in a copy.
     #[must_use]
     pub fn in_slot(&self) -> bool {
-        matches!(self.mem, Mem::Slot { .. })
+        self.head.pool.is_some()
     }
 }
 
 impl Clone for Buf {
     fn clone(&self) -> Self {
-        Self { mem: self.mem.share(self.mem.len()), start: self.start }
+        self.share(self.start, self.len)
+    }
+}
+
+impl Drop for Buf {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.head.drop_guard();
     }
 }
 
@@ -580,9 +579,10 @@ impl Clone for Buf {
 impl From<Vec<u8>> for Buf {
     fn from(bytes: Vec<u8>) -> Self {
         let len = u32::try_from(bytes.len()).expect("a buffer is shorter than 4 GiB");
-        let bytes = Rc::new(bytes.into_boxed_slice());
-        let start = NonNull::from(&**bytes).cast();
-        Self { mem: Mem::Heap { len, bytes }, start }
+        let bytes = NonNull::from(Box::leak(bytes.into_boxed_slice()));
+        let head = Head { count: Cell::new(1), index: 0, pool: None };
+        let lone = NonNull::from(Box::leak(Box::new(Lone { head, bytes })));
+        Self { start: bytes.cast(), head: Link(lone.cast()), len, sole: Cell::new(true) }
     }
 }
 
@@ -591,9 +591,9 @@ impl Deref for Buf {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        // SAFETY: `mem` keeps the memory alive and `start` and `len` lie inside it; nobody writes
+        // SAFETY: this guard keeps the memory alive and `start` and `len` lie inside it; nobody writes
         // these bytes while a guard exists (`get_mut` needs the only one over them, mutably).
-        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.mem.len() as usize) }
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len as usize) }
     }
 }
 

@@ -48,6 +48,7 @@ pub use self::{
 use crate::{
     address::{Address, Family},
     options::SockOption,
+    outbox::Outbox,
     pool::Buf,
     queue::EventQueue,
     slots::Key,
@@ -577,6 +578,14 @@ pub trait Reactor {
     /// [`close`](Self::close) the bytes are dropped and never counted. On a connected packet socket this queues one
     /// packet, empty or not; on a stream an empty payload is nothing.
     fn send(&mut self, id: SockId, data: Payload) -> u64;
+
+    /// The queue of an open stream, if all that [`send`](Self::send) would do is push to it: whoever asks
+    /// for it does, at once. So the bytes are moved to where they wait and nowhere before. `None` says
+    /// nothing: `send` does the same for every socket.
+    #[inline]
+    fn open_outbox(&mut self, _id: SockId) -> Option<&mut Outbox> {
+        None
+    }
 
     /// Queues one packet, empty or not, for `to`; returns the bytes now waiting.
     fn send_to(&mut self, id: SockId, data: Payload, to: &Address) -> u64;

@@ -71,14 +71,16 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// # Errors
     ///
     /// [`SendError`]; nothing was queued.
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, process: &Shared<H>, data: Payload) -> Result<u64, SendError> {
         let mut p = process.borrow_mut();
         // Almost every time: a stream whose bytes go out as they are, with room in its queue.
         if let Some(sock) = p.plain_sock()
             && p.queued < p.limits.queue_len_max
+            && let Some(outbox) = self.reactor.open_outbox(sock)
         {
-            p.queued = self.reactor.send(sock, data);
+            outbox.push(data);
+            p.queued = outbox.bytes();
             return Ok(self.hold_if_filled(&mut p, sock));
         }
         drop(p);
