@@ -48,8 +48,18 @@ impl Agenda {
     #[inline]
     pub(crate) fn dirty(&mut self, id: SockId, sock: &mut Sock) {
         if !std::mem::replace(&mut sock.listed.dirty, true) {
-            self.dirty.push(id);
+            if self.dirty.len() < self.dirty.capacity() {
+                self.dirty.push(id);
+            } else {
+                self.dirty_one_more(id);
+            }
         }
+    }
+
+    /// Apart, so that the values of its caller need not get out of the way of a call.
+    #[cold]
+    fn dirty_one_more(&mut self, id: SockId) {
+        self.dirty.push(id);
     }
 
     /// Has the socket closed and its end told.

@@ -287,7 +287,7 @@ impl PollReactor {
 }
 
 /// Sends what a socket has queued and does what was to follow.
-#[inline]
+#[inline(always)]
 fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     if sock.can_write && matches!(sock.phase, Phase::Open) {
         match sock.out {

@@ -53,6 +53,11 @@ impl<'a> Batch<'a> {
         self.out.len() >= self.len_max
     }
 
+    /// How many events more make it full.
+    pub(crate) fn room(&self) -> usize {
+        self.len_max.saturating_sub(self.out.len())
+    }
+
     /// Whether the caller has got no event yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.out.len() == self.before

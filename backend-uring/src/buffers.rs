@@ -193,10 +193,25 @@ impl BufferGroup {
         }
     }
 
+    /// Guards what a completion brought into a slot that the kernel goes on to fill. `None` leaves it to
+    /// [`complete`](Self::complete).
+    #[inline(always)]
+    pub(crate) fn complete_part(&mut self, completion: &Completion) -> Option<Buf> {
+        if !(self.incremental && completion.goes_on()) {
+            return None;
+        }
+        let slot = self.slots.get_mut(usize::from(completion.buffer()?))?.as_mut()?;
+        let len = completion.result.unsigned_abs();
+        if len > slot.room() {
+            return None;
+        }
+        // SAFETY: the kernel has completed writing these bytes and goes on behind them, or elsewhere.
+        Some(unsafe { slot.guard(len) })
+    }
+
     /// Guards what a completion brought, and takes the slot back if the kernel is done with it.
     ///
     /// `None` for a completion without a buffer, and for one that names a buffer it cannot mean.
-    #[inline(always)]
     pub(crate) fn complete(&mut self, completion: &Completion) -> Option<Buf> {
         let index = completion.buffer()?;
         let slot = self.slots.get_mut(usize::from(index))?.as_mut()?;
@@ -223,7 +238,6 @@ impl BufferGroup {
     }
 
     /// The kernel is done with a slot: once for all the messages in it.
-    #[inline(never)]
     fn take_back(&mut self, index: u16) {
         self.slots[usize::from(index)] = None;
         self.held -= 1;

@@ -29,18 +29,27 @@ impl Completion {
     }
 
     /// Whether the operation goes on and will complete again.
+    #[inline]
     pub(crate) fn more(&self) -> bool {
         cqueue::more(self.flags)
     }
 
     /// The number of the provided buffer that was filled.
+    #[inline]
     pub(crate) fn buffer(&self) -> Option<u16> {
         cqueue::buffer_select(self.flags)
     }
 
     /// Whether the kernel will go on filling that buffer.
+    #[inline]
     pub(crate) fn buffer_more(&self) -> bool {
         cqueue::buffer_more(self.flags)
+    }
+
+    /// Whether a multishot receive has put bytes into a part of a buffer, and goes on in the same one.
+    #[inline]
+    pub(crate) fn goes_on(&self) -> bool {
+        self.more() && self.buffer().is_some() && self.buffer_more() && self.result > 0
     }
 
     /// The result as a count, or the errno.

@@ -104,7 +104,8 @@ impl Io {
     /// Queues one operation and counts it.
     #[inline]
     pub(crate) fn submit(&mut self, sqe: &Sqe) -> bool {
-        let pushed = self.ring.try_push(sqe) || self.submit_into_full(sqe);
+        // A copy for the rare case, or the entry could not be written straight to its place.
+        let pushed = self.ring.try_push(sqe) || self.submit_into_full(&sqe.clone());
         self.in_flight += u64::from(pushed);
         pushed
     }
@@ -147,8 +148,19 @@ impl Io {
     pub(crate) fn list(&mut self, sock: &mut Sock) {
         if !sock.marked {
             sock.marked = true;
-            self.marked.push(sock.key.index);
+            let index = sock.key.index;
+            if self.marked.len() < self.marked.capacity() {
+                self.marked.push(index);
+            } else {
+                self.list_one_more(index);
+            }
         }
+    }
+
+    /// Apart, so that the values of its caller need not get out of the way of a call.
+    #[cold]
+    fn list_one_more(&mut self, index: u32) {
+        self.marked.push(index);
     }
 
     /// The buffers for `sock`'s input.

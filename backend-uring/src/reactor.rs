@@ -241,40 +241,39 @@ impl UringReactor {
     /// there were.
     pub(crate) fn drain(&mut self, out: &mut Batch<'_>) -> usize {
         let mut count = 0;
-        while !out.is_full()
-            && let Some(completion) = self.io.ring.next()
-        {
-            count += 1;
-            self.complete(completion, out);
+        loop {
+            let (short, other) = self.complete_short(out);
+            count += short;
+            if let Some(completion) = other {
+                count += 1;
+                self.complete(completion, out);
+            } else if short == 0 {
+                return count;
+            }
         }
-        count
     }
 
-    /// Bytes received and bytes sent, which is almost every completion, take the short way.
-    #[inline]
-    fn complete(&mut self, completion: Completion, out: &mut Batch<'_>) {
-        let token = completion.token;
-        let short = token.is(OpKind::Send) || token.is(OpKind::Recv) && completion.more();
-        if short
-            && let Some(sock) = self.sockets.at_mut(token.index())
-            && token.is_of(sock.token)
-        {
+    /// Bytes received by steady streams and bytes sent for them, which is almost every completion, take
+    /// the short way; returns how many did, and the first that cannot. Each brings one event at most.
+    fn complete_short(&mut self, out: &mut Batch<'_>) -> (usize, Option<Completion>) {
+        let Io { ring, streams, counters, in_flight, .. } = &mut self.io;
+        ring.take_short(out.room(), |completion| {
+            let token = completion.token;
             if token.is(OpKind::Recv) {
-                return sock.on_recv(completion, &mut self.io, out);
+                let sock = self.sockets.at_mut(token.index());
+                sock.filter(|sock| token.is_of(sock.token))
+                    .is_some_and(|sock| sock.on_part(completion, streams, counters, out))
+            } else {
+                let sock = self.sockets.at_mut(token.index()).filter(|sock| token == sock.token);
+                let done = sock.is_some_and(|sock| sock.on_all_sent(completion.result, counters));
+                *in_flight -= u64::from(done);
+                done
             }
-            sock.completed(&mut self.io);
-            sock.on_send(completion.result, &mut self.io, out);
-            if sock.is_over() {
-                let key = sock.key;
-                self.settle_if_over(key, out);
-            }
-            return;
-        }
-        self.complete_other(completion, out);
+        })
     }
 
     #[inline(never)]
-    fn complete_other(&mut self, completion: Completion, out: &mut Batch<'_>) {
+    fn complete(&mut self, completion: Completion, out: &mut Batch<'_>) {
         let (token, more) = (completion.token, completion.more());
         let own = matches!(token.kind(), Some(OpKind::Wake | OpKind::Timeout));
         self.io.ended(u64::from(!more), own);
@@ -290,7 +289,7 @@ impl UringReactor {
         let key = sock.key;
         sock.in_flight = sock.in_flight.saturating_sub(u16::from(!more));
         match token.kind() {
-            Some(OpKind::Recv) => sock.on_any_recv(completion, &mut self.io, out),
+            Some(OpKind::Recv) => sock.on_recv(completion, &mut self.io, out),
             Some(OpKind::Send) => sock.on_send(completion.result, &mut self.io, out),
             Some(OpKind::RecvPacket) => sock.on_recv_packet(&completion, &mut self.io, out),
             Some(OpKind::Connect) => sock.on_connect(&completion, &mut self.io, out),

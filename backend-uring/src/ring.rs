@@ -148,6 +148,31 @@ impl Ring {
         Err(io::Error::from_raw_os_error(libc::EBUSY))
     }
 
+    /// Shows `short` at most `max` completions, oldest first, until it has not dealt with one. Returns
+    /// how many it has, and that one. They are taken straight from the shared queue, which has their room
+    /// back when this returns; one that was reaped before is not shown to it.
+    #[inline(always)]
+    pub(crate) fn take_short(
+        &mut self,
+        max: usize,
+        mut short: impl FnMut(&Completion) -> bool,
+    ) -> (usize, Option<Completion>) {
+        if max > 0
+            && let Some(first) = self.reaped.pop_front()
+        {
+            return (0, Some(first));
+        }
+        let mut queue = self.uring.completion();
+        for count in 0..max {
+            let Some(entry) = queue.next() else { return (count, None) };
+            let completion = Completion::new(&entry);
+            if !short(&completion) {
+                return (count, Some(completion));
+            }
+        }
+        (max, None)
+    }
+
     /// Hands the kernel what is queued, runs its deferred work, and sleeps as told unless
     /// completions are there.
     ///

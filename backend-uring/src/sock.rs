@@ -15,13 +15,14 @@ use netproc_core::{
     address::{Address, Family},
     outbox::{Packet, Queue},
     pool::Buf,
-    reactor::{Event, Kind, Op, Payload, Role, SockId, SysError, Tick},
+    reactor::{Counters, Event, Kind, Op, Payload, Role, SockId, SysError, Tick},
     slots::Key,
 };
 use socket2::Socket;
 
 use crate::{
     batch::Batch,
+    buffers::BufferGroup,
     cqe::Completion,
     dial::Dialing,
     io::{Alarm, Io},
@@ -89,7 +90,7 @@ pub(crate) enum Finish {
 /// One entry of the reactor's table.
 pub(crate) struct Sock {
     pub(crate) key: Key,
-    /// What its operations are tokened with, but for the kind.
+    /// What its sends are tokened with, and its other operations but for the kind.
     pub(crate) token: Token,
     /// It was settled as an open stream that receives and is not to end, and nothing of it has changed
     /// since but what is queued: only its output needs a look. Set by `settle`, and taken back by
@@ -201,13 +202,6 @@ impl Sock {
         pushed
     }
 
-    /// One of its operations is over.
-    #[inline]
-    pub(crate) fn completed(&mut self, io: &mut Io) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        io.ended(1, false);
-    }
-
     /// Queues `payload` unless the sending side is over; returns the bytes that wait.
     pub(crate) fn send(&mut self, payload: Payload, to: Option<&Address>, io: &mut Io) -> u64 {
         let open = matches!(self.phase, Phase::Connecting | Phase::Open) && !self.muted;
@@ -266,7 +260,7 @@ impl Sock {
     /// Starts the one send that may be in flight, over as much of the queue as it can take.
     #[inline(always)]
     fn send_more(&mut self, io: &mut Io, out: &mut Batch<'_>) {
-        let sending = matches!(self.phase, Phase::Open | Phase::Flushing);
+        let sending = self.steady || matches!(self.phase, Phase::Open | Phase::Flushing);
         if !sending || self.output != Output::Idle {
             return;
         }
@@ -276,7 +270,7 @@ impl Sock {
         {
             let chunk = &chunk[..chunk.len().min(sqe::SEND_LEN_MAX)];
             let len = chunk.len();
-            let sqe = sqe::send(self.raw(), chunk, self.token(OpKind::Send));
+            let sqe = sqe::send(self.raw(), chunk, self.token);
             if self.submit(io, &sqe) {
                 self.output = Output::Sending(len);
                 io.ring.note_send();
@@ -344,7 +338,23 @@ impl Sock {
         }
     }
 
+    /// A send has come to its end: if it was for a steady stream, nobody watches, and all that was queued
+    /// is gone, that is noted; returns whether it was.
     #[inline(always)]
+    pub(crate) fn on_all_sent(&mut self, result: i32, counters: &mut Counters) -> bool {
+        let Queue::Bytes(outbox) = &mut self.queue else { return false };
+        let Output::Sending(asked) = self.output else { return false };
+        let all = usize::try_from(result) == Ok(asked) && outbox.bytes() == asked as u64;
+        if !(all && self.steady && !self.watched) {
+            return false;
+        }
+        outbox.advance(asked);
+        self.output = Output::Idle;
+        self.in_flight -= 1;
+        counters.sent += asked as u64;
+        true
+    }
+
     pub(crate) fn on_send(&mut self, result: i32, io: &mut Io, out: &mut Batch<'_>) {
         let Output::Sending(asked) = std::mem::replace(&mut self.output, Output::Idle) else {
             return io.mark(self);
@@ -399,7 +409,6 @@ impl Sock {
     }
 
     /// Takes what was sent out of the queue; returns whether nothing is left in it.
-    #[inline(always)]
     pub(crate) fn took(&mut self, count: usize, asked: usize, io: &mut Io) -> bool {
         io.counters.sent += count as u64;
         io.counters.short_sends += u64::from(count < asked);
@@ -565,10 +574,27 @@ impl Sock {
         }
     }
 
-    /// A receive brought something and goes on.
+    /// A receive of a steady stream brought bytes and goes on in the same slot: they are told of. Returns
+    /// whether it was that.
     #[inline(always)]
+    pub(crate) fn on_part(
+        &self,
+        completion: &Completion,
+        streams: &mut BufferGroup,
+        counters: &mut Counters,
+        out: &mut Batch<'_>,
+    ) -> bool {
+        let Some(buf) = self.steady.then(|| streams.complete_part(completion)).flatten() else {
+            return false;
+        };
+        counters.received += buf.len() as u64;
+        out.push_data(self.id(), buf);
+        true
+    }
+
+    /// A receive brought something.
     pub(crate) fn on_recv(&mut self, completion: Completion, io: &mut Io, out: &mut Batch<'_>) {
-        if completion.result <= 0 || self.muted {
+        if completion.result <= 0 || self.muted || !completion.more() {
             return self.on_any_recv(completion, io, out);
         }
         if let Some(buf) = io.streams.complete(&completion) {
@@ -580,15 +606,13 @@ impl Sock {
     }
 
     /// Bytes without the buffer they are in: the stream has a hole.
-    #[cold]
     fn on_hole(&mut self, io: &mut Io) {
         io.mark(self);
         self.fail(Op::Recv, libc::EIO);
     }
 
     /// A receive brought whatever it may be, and perhaps it was its last.
-    #[inline(never)]
-    pub(crate) fn on_any_recv(&mut self, completion: Completion, io: &mut Io, out: &mut Batch<'_>) {
+    fn on_any_recv(&mut self, completion: Completion, io: &mut Io, out: &mut Batch<'_>) {
         io.mark(self);
         if !completion.more() {
             // For whatever reason: end, error, cancel, or the kernel's own choice.

@@ -18,6 +18,7 @@ use crate::{message::Message, packets::PacketHeader, token::Token};
 pub(crate) const SEND_LEN_MAX: usize = 1 << 20;
 
 /// A submission entry over memory that its owner keeps.
+#[derive(Clone)]
 pub(crate) struct Sqe(squeue::Entry);
 
 impl Sqe {

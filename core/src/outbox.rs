@@ -129,8 +129,10 @@ impl Outbox {
     /// Drops the first payload, the one an echo has without a look at what others there are.
     #[inline(always)]
     fn drop_first(&mut self) {
-        if matches!(self.first, Some(Payload::Buf(_))) {
-            self.first = None;
+        if matches!(self.first, Some(Payload::Buf(_)))
+            && let Some(Payload::Buf(buf)) = self.first.take()
+        {
+            drop(buf);
         } else {
             self.drop_other();
         }

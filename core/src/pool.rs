@@ -356,7 +356,7 @@ impl Slot {
         assert!(wrote <= len, "a read of {len} bytes claims {wrote}");
         #[expect(clippy::cast_possible_truncation, reason = "at most `room`, a u32")]
         // SAFETY: `read` wrote into the slice above, inside the room, and its borrow is over.
-        Ok(unsafe { self.guard_at(start, wrote as u32) })
+        Ok(unsafe { self.guard_within(wrote as u32) })
     }
 
     /// Where the room left begins: what a backend tells its kernel.
@@ -383,24 +383,23 @@ impl Slot {
     #[inline(always)]
     pub unsafe fn guard(&mut self, len: u32) -> Buf {
         assert!(len <= self.room(), "{len} bytes do not fit the {} left", self.room());
-        let start = self.room_ptr();
-        // SAFETY: that is where the room begins, it has so many bytes, and the caller has promised the
-        // rest.
-        unsafe { self.guard_at(start, len) }
+        // SAFETY: the room has so many bytes, and the caller has promised the rest.
+        unsafe { self.guard_within(len) }
     }
 
-    /// Guards the next `len` bytes of the room, which begins at `start`.
+    /// Guards the next `len` bytes of the room.
     ///
     /// # Safety
     ///
     /// As for [`guard`](Self::guard), and the room must have so many bytes.
     #[inline(always)]
-    unsafe fn guard_at(&mut self, start: NonNull<u8>, len: u32) -> Buf {
-        self.filled += len;
+    unsafe fn guard_within(&mut self, len: u32) -> Buf {
         if self.head.guards() == 0 {
             self.pool.guard_another_slot();
         }
         self.head.add_guard();
+        let start = self.room_ptr();
+        self.filled += len;
         Buf { start, head: self.head, len, sole: Cell::new(true) }
     }
 }

@@ -91,20 +91,49 @@ impl Ring {
         self.places.get(self.place(0)).filter(|_| self.len > 0)
     }
 
-    /// Takes the bytes out of the first place and passes it; `None` if it has none.
-    #[inline(always)]
-    fn pop_data(&mut self) -> Option<(SockId, Buf, u32)> {
-        let at = self.place(0);
-        let Entry { id, lost, buf } = self.places.get_mut(at)?;
-        let (id, lost, buf) = (*id, *lost, buf.take()?);
-        self.pass_front();
-        Some((id, buf, lost))
-    }
-
     #[inline]
     fn pass_front(&mut self) {
         self.head = self.place(1);
         self.len -= 1;
+    }
+}
+
+/// The oldest event of a queue, which brings bytes of a stream: looked at, and not taken yet.
+#[derive(Debug)]
+pub struct FrontData<'a> {
+    entry: &'a mut Entry,
+    head: &'a mut usize,
+    len: &'a mut usize,
+    /// The head once this was taken.
+    next: usize,
+}
+
+impl FrontData<'_> {
+    /// Whose the bytes are.
+    #[must_use]
+    #[inline]
+    pub const fn id(&self) -> SockId {
+        self.entry.id
+    }
+
+    /// How many there are.
+    #[must_use]
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.entry.buf.as_ref().map_or(0, |buf| buf.len())
+    }
+
+    /// Takes them, and how many more are lost.
+    ///
+    /// # Panics
+    ///
+    /// Never: there are bytes as long as this is.
+    #[inline(always)]
+    pub fn take(self) -> (Buf, u32) {
+        let buf = self.entry.buf.take().expect("looked at before");
+        *self.head = self.next;
+        *self.len -= 1;
+        (buf, self.entry.lost)
     }
 }
 
@@ -141,7 +170,9 @@ impl EventQueue {
 
     /// Takes the oldest event.
     pub fn pop(&mut self) -> Option<Event> {
-        if let Some((id, buf, lost)) = self.order.pop_data() {
+        if let Some(front) = self.front_data() {
+            let id = front.id();
+            let (buf, lost) = front.take();
             return Some(Event::Data { id, buf, lost });
         }
         self.order.front()?;
@@ -149,19 +180,15 @@ impl EventQueue {
         self.others.pop_front()
     }
 
-    /// Whose the oldest event is, if it is an [`Event::Data`], and how many bytes it brings.
+    /// The oldest event, if it is an [`Event::Data`], to look at and to take.
     #[must_use]
-    #[inline]
-    pub fn front_data(&self) -> Option<(SockId, usize)> {
-        // Where there is no event there are no bytes.
-        let front = self.order.places.get(self.order.place(0))?;
-        Some((front.id, front.buf.as_ref()?.len()))
-    }
-
-    /// Takes the oldest event if it is an [`Event::Data`]: its bytes, and how many are lost.
     #[inline(always)]
-    pub fn pop_data(&mut self) -> Option<(Buf, u32)> {
-        self.order.pop_data().map(|(_, buf, lost)| (buf, lost))
+    pub fn front_data(&mut self) -> Option<FrontData<'_>> {
+        let (at, next) = (self.order.place(0), self.order.place(1));
+        let Ring { places, head, len } = &mut self.order;
+        // Where there is no event there are no bytes.
+        let entry = places.get_mut(at).filter(|entry| entry.buf.is_some())?;
+        Some(FrontData { entry, head, len, next })
     }
 
     /// The oldest event where it is, unless that is an [`Event::Data`].
@@ -210,9 +237,10 @@ mod tests {
         for step in 0..30u8 {
             assert_eq!(queue.len(), usize::from(30 - step));
             let bytes = (step % 3 != 0).then_some((id, 1));
-            assert_eq!(queue.front_data(), bytes);
+            assert_eq!(queue.front_data().map(|front| (front.id(), front.bytes())), bytes);
             // Bytes are taken one way and the other.
-            let taken = if step % 2 == 0 { queue.pop_data() } else { None };
+            let front = queue.front_data().filter(|_| step % 2 == 0);
+            let taken = front.map(FrontData::take);
             match taken {
                 Some((buf, lost)) => assert_eq!((buf[0], lost), (step, step.into())),
                 None => match queue.pop() {

@@ -59,8 +59,7 @@ impl Runtime {
         }
         let mut engine = self.engine_mut();
         let next = engine.next_bytes(admit, |p| shared_filter(p));
-        let Some((process, filter)) = next else { return false };
-        let input = engine.take_bytes();
+        let Some((process, input, filter)) = next else { return false };
         drop(engine);
         let process = self.process(process);
         self.inner.inputs.set(self.inner.inputs.get() + 1);

@@ -264,7 +264,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     pub fn poll(&mut self, wait: Wait) -> Result<(), SysError> {
         let wait = if self.asked_for.is_empty() { wait } else { Wait::No };
         let polled = self.reactor.poll(wait, &mut self.queue);
-        self.notices.append(&mut self.asked_for);
+        if !self.asked_for.is_empty() {
+            self.notices.append(&mut self.asked_for);
+        }
         self.now = self.reactor.now();
         polled
     }
@@ -279,8 +281,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Takes the next thing to deliver, of any process, or only of those that `admit` lets pass;
     /// what belongs to the others waits in their inboxes then, and their status with it.
     pub fn next(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
-        if let Some((process, ())) = self.next_bytes(admit, |_| Some(())) {
-            return Some(Delivery::Input { process, input: self.take_bytes() });
+        if let Some((process, input, ())) = self.next_bytes(admit, |_| Some(())) {
+            return Some(Delivery::Input { process, input });
         }
         loop {
             if let Some(notice) = self.next_notice(admit) {
@@ -301,43 +303,31 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     }
 
     /// Whether the next thing to deliver is bytes for an open process that takes them now and as they
-    /// are, as almost every time: whose they are, and what `look` takes from it in passing. The bytes
-    /// are then to be had from [`take_bytes`](Self::take_bytes), at once. Whatever else is the case, if
-    /// only that `look` finds nothing, `None` leaves it to [`next`](Self::next), which would have
-    /// delivered the same.
+    /// are, as almost every time: whose they are, the bytes, and what `look` takes from it in passing.
+    /// Whatever else is the case, if only that `look` finds nothing, `None` leaves it to
+    /// [`next`](Self::next), which would have delivered the same.
     #[inline(always)]
     pub fn next_bytes<T>(
         &mut self,
         admit: Admit<'_, H>,
         look: impl FnOnce(&mut Process<H>) -> Option<T>,
-    ) -> Option<(Shared<H>, T)> {
+    ) -> Option<(Shared<H>, Input, T)> {
         if !(self.notices.is_empty() && self.ready.is_empty()) {
             return None;
         }
-        let (id, len) = self.queue.front_data()?;
-        let Some(Some((socket, Owner::Process(process)))) = self.owners.get(id.index()) else {
-            return None;
-        };
+        let front = self.queue.front_data()?;
+        let owner = self.owners.get(front.id().index());
+        let Some(Some((socket, Owner::Process(process)))) = owner else { return None };
         let mut p = process.borrow_mut();
-        let whole = *socket == id && len <= self.input_len_max;
+        let whole = *socket == front.id() && front.bytes() <= self.input_len_max;
         if !(whole && p.takes_bytes() && admit.is_none_or(|admit| admit(&p, true))) {
             return None;
         }
         let looked = look(&mut p)?;
         p.served += 1;
         drop(p);
-        Some((Rc::clone(process), looked))
-    }
-
-    /// The bytes that [`next_bytes`](Self::next_bytes) has just found.
-    ///
-    /// # Panics
-    ///
-    /// Panics without that.
-    #[inline(always)]
-    pub fn take_bytes(&mut self) -> Input {
-        let (buf, lost) = self.queue.pop_data().expect("looked at before");
-        Input::new(buf, lost)
+        let (buf, lost) = front.take();
+        Some((Rc::clone(process), Input::new(buf, lost), looked))
     }
 
     /// Sorts what the last poll brought, so that it is known who has ended and which packet was
@@ -353,6 +343,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     }
 
     fn next_notice(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
+        if self.notices.is_empty() {
+            return None;
+        }
         let wanted = |delivery: &Delivery<H>| match delivery.process().map(|p| p.borrow()) {
             Some(p) => !p.busy && admit.is_none_or(|admit| admit(&p, false)),
             None => true,

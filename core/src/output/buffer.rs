@@ -12,7 +12,7 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use super::{BufferError, Marker, state::State, table::Table};
+use super::{BufferError, Marker, state::State, table::Shelf};
 use crate::{
     coding::{Text, TextRef},
     value::Object,
@@ -21,7 +21,7 @@ use crate::{
 struct Body {
     serial: u64,
     /// Who holds it under its name. Weak, or the table would hold itself.
-    table: Weak<RefCell<Table>>,
+    table: Weak<Shelf>,
     state: RefCell<State>,
 }
 
@@ -54,12 +54,12 @@ struct Body {
 pub struct Buffer(Rc<Body>);
 
 impl Buffer {
-    pub(super) fn new(serial: u64, name: Rc<str>, table: Weak<RefCell<Table>>) -> Self {
+    pub(super) fn new(serial: u64, name: Rc<str>, table: Weak<Shelf>) -> Self {
         Self(Rc::new(Body { serial, table, state: RefCell::new(State::new(name)) }))
     }
 
     /// Whether `table` made it.
-    pub(super) fn is_of(&self, table: &Rc<RefCell<Table>>) -> bool {
+    pub(super) fn is_of(&self, table: &Rc<Shelf>) -> bool {
         ptr::eq(self.0.table.as_ptr(), Rc::as_ptr(table))
     }
 
@@ -97,7 +97,7 @@ impl Buffer {
             place.forget();
         }
         if let Some(table) = self.0.table.upgrade() {
-            table.borrow_mut().remove(self.0.serial, &name);
+            table.remove(self.0.serial, &name);
         }
     }
 

@@ -4,7 +4,7 @@
 //! them or none. A buffer leaves when it is killed, and knows the table only as long as it lives.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     fmt,
     rc::Rc,
@@ -16,24 +16,31 @@ use super::{Buffer, BufferError};
 const SCRATCH: &str = "*scratch*";
 
 #[derive(Default)]
-pub(super) struct Table {
+struct Table {
     names: HashMap<Rc<str>, Buffer>,
     /// The same by serial number, so in order of creation.
     buffers: BTreeMap<u64, Buffer>,
     created: u64,
-    killed: u64,
     current: Option<Buffer>,
 }
 
-impl Table {
+/// The table, and what is asked of it once per message.
+#[derive(Default)]
+pub(super) struct Shelf {
+    table: RefCell<Table>,
+    killed: Cell<u64>,
+}
+
+impl Shelf {
     /// Forgets the buffer `serial`, which was called `name`.
-    pub(super) fn remove(&mut self, serial: u64, name: &str) {
-        let buffer = self.names.remove(name);
-        self.buffers.remove(&serial);
-        self.killed += 1;
-        if buffer == self.current {
-            self.current = None;
+    pub(super) fn remove(&self, serial: u64, name: &str) {
+        let mut table = self.table.borrow_mut();
+        let buffer = table.names.remove(name);
+        table.buffers.remove(&serial);
+        if buffer == table.current {
+            table.current = None;
         }
+        self.killed.set(self.killed.get() + 1);
     }
 }
 
@@ -57,7 +64,7 @@ impl Table {
 ///
 /// Emacs Lisp manual 28.2, "Buffers".
 #[derive(Clone, Default)]
-pub struct Buffers(Rc<RefCell<Table>>);
+pub struct Buffers(Rc<Shelf>);
 
 impl Buffers {
     /// The live buffer called `name`.
@@ -67,7 +74,7 @@ impl Buffers {
     /// Emacs Lisp manual 28.2, "Buffer Names", `get-buffer`.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Buffer> {
-        self.0.borrow().names.get(name).cloned()
+        self.0.table.borrow().names.get(name).cloned()
     }
 
     /// The live buffer called `name`, made now, and empty, if there is none.
@@ -82,7 +89,7 @@ impl Buffers {
             return buffer;
         }
         let name: Rc<str> = name.into();
-        let mut table = self.0.borrow_mut();
+        let mut table = self.0.table.borrow_mut();
         let serial = table.created;
         table.created += 1;
         let buffer = Buffer::new(serial, Rc::clone(&name), Rc::downgrade(&self.0));
@@ -98,7 +105,7 @@ impl Buffers {
     /// Emacs Lisp manual 28.2, "Buffer List". Differs: Emacs puts first what was shown last.
     #[must_use]
     pub fn list(&self) -> Vec<Buffer> {
-        self.0.borrow().buffers.values().cloned().collect()
+        self.0.table.borrow().buffers.values().cloned().collect()
     }
 
     /// The current buffer: the one set last, if it lives, else one called `*scratch*`, made if need
@@ -124,10 +131,10 @@ impl Buffers {
     /// Emacs Lisp manual 28.2, "Current Buffer". Differs: Emacs goes on with the buffer shown before.
     #[must_use]
     pub fn current(&self) -> Buffer {
-        let current = self.0.borrow().current.clone();
+        let current = self.0.table.borrow().current.clone();
         current.unwrap_or_else(|| {
             let scratch = self.get_or_create(SCRATCH);
-            self.0.borrow_mut().current = Some(scratch.clone());
+            self.0.table.borrow_mut().current = Some(scratch.clone());
             scratch
         })
     }
@@ -151,7 +158,7 @@ impl Buffers {
         if !buffer.is_of(&self.0) {
             return Err(BufferError::Foreign);
         }
-        self.0.borrow_mut().current = Some(buffer.clone());
+        self.0.table.borrow_mut().current = Some(buffer.clone());
         Ok(())
     }
 
@@ -162,7 +169,7 @@ impl Buffers {
     #[must_use]
     #[inline]
     pub fn kill_count(&self) -> u64 {
-        self.0.borrow().killed
+        self.0.killed.get()
     }
 }
 
