@@ -193,7 +193,17 @@ impl Process {
 
     /// What a message costs on its way out, until the kernel gets it, is all in this function.
     fn send_payload(&self, data: Payload) -> Result<u64, SendError> {
-        let sent = self.rt.engine_mut().send(&self.shared, data);
+        let mut engine = self.rt.engine_mut();
+        let (sent, filled) = if let Some(queue) = engine.open_queue(&self.shared) {
+            let (queued, filled) = queue.push(data);
+            (Ok(queued), filled)
+        } else {
+            (engine.send(&self.shared, data), false)
+        };
+        if filled {
+            engine.filled(&self.shared);
+        }
+        drop(engine);
         self.rt.nudge();
         sent
     }

@@ -184,7 +184,7 @@ fn send_failed(id: SockId, sock: &mut Sock, hub: &mut Hub, errno: i32) -> bool {
 }
 
 /// One sending call; returns how much was offered with what the system says.
-#[inline]
+#[inline(always)]
 fn send(socket: &Socket, outbox: &Outbox) -> (usize, Result<usize, i32>) {
     // One payload, which is almost every time, needs no list of them.
     if let Some(chunk) = outbox.sole_chunk() {

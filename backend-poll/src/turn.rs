@@ -17,7 +17,7 @@ use crate::{
     hub::{Batch, Hub},
     life, packets, pipes,
     reactor::PollReactor,
-    selector::{Ready, Selector as _},
+    selector::{OURS, Ready, Selector as _},
     sock::{Class, Phase, Sock},
     stream,
 };
@@ -122,7 +122,7 @@ impl PollReactor {
     #[inline]
     pub(crate) fn note_ready(&mut self, key: Key, ready: Ready, batch: &mut Batch<'_>) {
         let Some(sock) = self.socks.get_mut(key) else {
-            self.hub.counters.stale += 1;
+            self.hub.counters.stale += u64::from(key.index != OURS);
             return;
         };
         let id = SockId(key);

@@ -57,6 +57,8 @@ mod reactor;
 #[cfg(target_os = "linux")]
 mod ring;
 #[cfg(target_os = "linux")]
+mod short;
+#[cfg(target_os = "linux")]
 mod sock;
 #[cfg(target_os = "linux")]
 mod sqe;

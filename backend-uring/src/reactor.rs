@@ -253,25 +253,6 @@ impl UringReactor {
         }
     }
 
-    /// Bytes received by steady streams and bytes sent for them, which is almost every completion, take
-    /// the short way; returns how many did, and the first that cannot. Each brings one event at most.
-    fn complete_short(&mut self, out: &mut Batch<'_>) -> (usize, Option<Completion>) {
-        let Io { ring, streams, counters, in_flight, .. } = &mut self.io;
-        ring.take_short(out.room(), |completion| {
-            let token = completion.token;
-            if token.is(OpKind::Recv) {
-                let sock = self.sockets.at_mut(token.index());
-                sock.filter(|sock| token.is_of(sock.token))
-                    .is_some_and(|sock| sock.on_part(completion, streams, counters, out))
-            } else {
-                let sock = self.sockets.at_mut(token.index()).filter(|sock| token == sock.token);
-                let done = sock.is_some_and(|sock| sock.on_all_sent(completion.result, counters));
-                *in_flight -= u64::from(done);
-                done
-            }
-        })
-    }
-
     #[inline(never)]
     fn complete(&mut self, completion: Completion, out: &mut Batch<'_>) {
         let (token, more) = (completion.token, completion.more());

@@ -15,14 +15,13 @@ use netproc_core::{
     address::{Address, Family},
     outbox::{Packet, Queue},
     pool::Buf,
-    reactor::{Counters, Event, Kind, Op, Payload, Role, SockId, SysError, Tick},
+    reactor::{Event, Kind, Op, Payload, Role, SockId, SysError, Tick},
     slots::Key,
 };
 use socket2::Socket;
 
 use crate::{
     batch::Batch,
-    buffers::BufferGroup,
     cqe::Completion,
     dial::Dialing,
     io::{Alarm, Io},
@@ -338,23 +337,6 @@ impl Sock {
         }
     }
 
-    /// A send has come to its end: if it was for a steady stream, nobody watches, and all that was queued
-    /// is gone, that is noted; returns whether it was.
-    #[inline(always)]
-    pub(crate) fn on_all_sent(&mut self, result: i32, counters: &mut Counters) -> bool {
-        let Queue::Bytes(outbox) = &mut self.queue else { return false };
-        let Output::Sending(asked) = self.output else { return false };
-        let all = usize::try_from(result) == Ok(asked) && outbox.bytes() == asked as u64;
-        if !(all && self.steady && !self.watched) {
-            return false;
-        }
-        outbox.advance(asked);
-        self.output = Output::Idle;
-        self.in_flight -= 1;
-        counters.sent += asked as u64;
-        true
-    }
-
     pub(crate) fn on_send(&mut self, result: i32, io: &mut Io, out: &mut Batch<'_>) {
         let Output::Sending(asked) = std::mem::replace(&mut self.output, Output::Idle) else {
             return io.mark(self);
@@ -572,24 +554,6 @@ impl Sock {
             self.input = Input::Starved;
             io.group(self.takes_packets()).starved.push_back(self.key);
         }
-    }
-
-    /// A receive of a steady stream brought bytes and goes on in the same slot: they are told of. Returns
-    /// whether it was that.
-    #[inline(always)]
-    pub(crate) fn on_part(
-        &self,
-        completion: &Completion,
-        streams: &mut BufferGroup,
-        counters: &mut Counters,
-        out: &mut Batch<'_>,
-    ) -> bool {
-        let Some(buf) = self.steady.then(|| streams.complete_part(completion)).flatten() else {
-            return false;
-        };
-        counters.received += buf.len() as u64;
-        out.push_data(self.id(), buf);
-        true
     }
 
     /// A receive brought something.

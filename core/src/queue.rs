@@ -65,12 +65,15 @@ impl Ring {
     /// The place behind the last, for an event that is filled in.
     #[inline(always)]
     fn add(&mut self) -> &mut Entry {
-        if self.len == self.places.len() {
-            self.grow();
-        }
+        debug_assert!(!self.is_full(), "its caller has made room");
         let at = self.place(self.len);
         self.len += 1;
         &mut self.places[at]
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.len == self.places.len()
     }
 
     #[cold]
@@ -106,6 +109,7 @@ pub struct FrontData<'a> {
     len: &'a mut usize,
     /// The head once this was taken.
     next: usize,
+    bytes: usize,
 }
 
 impl FrontData<'_> {
@@ -119,8 +123,8 @@ impl FrontData<'_> {
     /// How many there are.
     #[must_use]
     #[inline]
-    pub fn bytes(&self) -> usize {
-        self.entry.buf.as_ref().map_or(0, |buf| buf.len())
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Takes them, and how many more are lost.
@@ -151,6 +155,9 @@ impl EventQueue {
             self.push_data(id, buf, lost);
         } else {
             self.others.push_back(event);
+            if self.order.is_full() {
+                self.order.grow();
+            }
             self.order.add();
         }
     }
@@ -158,6 +165,9 @@ impl EventQueue {
     /// Appends one [`Event::Data`].
     #[inline(always)]
     pub fn push_data(&mut self, id: SockId, buf: Buf, lost: u32) {
+        if self.order.is_full() {
+            return self.push_data_and_grow(id, buf, lost);
+        }
         let place = self.order.add();
         (place.id, place.lost) = (id, lost);
         // Asked, so that the compiler need not see to the end of what was there.
@@ -166,6 +176,13 @@ impl EventQueue {
         } else {
             unreachable!("a place behind the last has no bytes");
         }
+    }
+
+    /// Apart, so that what is pushed need not get out of the way of a call.
+    #[cold]
+    fn push_data_and_grow(&mut self, id: SockId, buf: Buf, lost: u32) {
+        self.order.grow();
+        self.push_data(id, buf, lost);
     }
 
     /// Takes the oldest event.
@@ -187,8 +204,9 @@ impl EventQueue {
         let (at, next) = (self.order.place(0), self.order.place(1));
         let Ring { places, head, len } = &mut self.order;
         // Where there is no event there are no bytes.
-        let entry = places.get_mut(at).filter(|entry| entry.buf.is_some())?;
-        Some(FrontData { entry, head, len, next })
+        let entry = places.get_mut(at)?;
+        let bytes = entry.buf.as_ref()?.len();
+        Some(FrontData { entry, head, len, next, bytes })
     }
 
     /// The oldest event where it is, unless that is an [`Event::Data`].

@@ -79,9 +79,8 @@ impl Selector for Epoll {
             EpollTimeout::try_from(millis(timeout)).unwrap_or(EpollTimeout::MAX)
         });
         let count = self.epoll.wait(&mut self.events, timeout)?;
-        for event in &self.events[..count] {
-            found.push(event.data(), ready(event.events()));
-        }
+        let events = &self.events[..count];
+        found.extend(events.iter().map(|event| (event.data(), ready(event.events()))));
         Ok(())
     }
 

@@ -144,9 +144,21 @@ impl Found {
             key => self.sockets.push((Key::from_bits(key), ready)),
         }
     }
+
+    /// The same for many. The waker and the timer have places among the sockets then, as nobody's.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn extend(&mut self, all: impl ExactSizeIterator<Item = (u64, Ready)>) {
+        let woken = &mut self.woken;
+        self.sockets.extend(all.map(|(token, ready)| {
+            *woken |= token == WAKER;
+            (Key::from_bits(token), ready)
+        }));
+    }
 }
 
-/// The waker's token: a key that a table would give out for its last possible index only.
+/// The index of both tokens that follow, as keys: a table would give it out last of all.
+pub(crate) const OURS: u32 = u32::MAX;
+/// The waker's token.
 const WAKER: u64 = u64::MAX;
 /// The timer's token.
 const TIMER: u64 = u64::MAX - (1 << 32);

@@ -27,7 +27,7 @@ use std::{collections::VecDeque, rc::Rc};
 pub use self::{
     connect::Start,
     layer::UpgradeError,
-    output::{FinishError, SendError, SendTextError},
+    output::{FinishError, OpenQueue, SendError, SendTextError},
     peer::{CredentialsError, DatagramAddressError},
     race::NoAttempt,
 };
@@ -355,7 +355,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     }
 
     fn next_stored(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
-        loop {
+        while !self.ready.is_empty() {
             let admitted = |p: &Shared<H>| {
                 let p = p.borrow();
                 let input =
@@ -375,6 +375,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 return delivery;
             }
         }
+        None
     }
 
     /// Takes the oldest event of an inbox, if its process may take it.

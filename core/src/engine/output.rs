@@ -3,7 +3,7 @@
 //! Invariant: what `send` accepts is on its way in order; what it refuses was not touched. The
 //! bytes themselves wait in the reactor.
 
-use std::rc::Rc;
+use std::{cell::RefMut, rc::Rc};
 
 use super::{Delivery, Engine, layer::WIRE_LEN_MAX};
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     coding::{Coding, EncodeError, EncodeReport, TextRef},
     event::{Event, Reason},
     machine::{self, Phase, Status},
+    outbox::Outbox,
     process::{Process, Shared},
     reactor::{CloseHow, Kind, Payload, Reactor, SockId, SysError},
 };
@@ -61,6 +62,25 @@ pub enum FinishError {
     NotOpen(Status),
 }
 
+/// The queue of an open stream, to push to once.
+#[derive(Debug)]
+pub struct OpenQueue<'a, H> {
+    process: RefMut<'a, Process<H>>,
+    outbox: &'a mut Outbox,
+}
+
+impl<H> OpenQueue<'_, H> {
+    /// Queues `data`; returns the bytes that wait, and whether they fill half of what may wait or more:
+    /// [`Engine::filled`] is to hear of that.
+    #[inline(always)]
+    pub fn push(mut self, data: Payload) -> (u64, bool) {
+        self.outbox.push(data);
+        let queued = self.outbox.bytes();
+        self.process.queued = queued;
+        (queued, queued >= self.process.limits.queue_len_max / 2)
+    }
+}
+
 impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Queues `data` for the peer, behind everything before; returns the bytes that wait.
     ///
@@ -71,20 +91,29 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// # Errors
     ///
     /// [`SendError`]; nothing was queued.
-    #[inline(always)]
     pub fn send(&mut self, process: &Shared<H>, data: Payload) -> Result<u64, SendError> {
-        let mut p = process.borrow_mut();
-        // Almost every time: a stream whose bytes go out as they are, with room in its queue.
-        if let Some(sock) = p.plain_sock()
-            && p.queued < p.limits.queue_len_max
-            && let Some(outbox) = self.reactor.open_outbox(sock)
-        {
-            outbox.push(data);
-            p.queued = outbox.bytes();
-            return Ok(self.hold_if_filled(&mut p, sock));
-        }
-        drop(p);
         self.send_within(process, data, true)
+    }
+
+    /// Where [`send`](Self::send) would put what is sent, if that is as almost every time: a stream whose
+    /// bytes go out as they are, with room in its queue. Whoever asks pushes at once: so the bytes are
+    /// moved to where they wait, and nowhere before.
+    #[inline(always)]
+    pub fn open_queue<'a>(&'a mut self, process: &'a Shared<H>) -> Option<OpenQueue<'a, H>> {
+        let process = process.borrow_mut();
+        let sock =
+            process.plain_sock().filter(|_| process.queued < process.limits.queue_len_max)?;
+        let outbox = self.reactor.open_outbox(sock)?;
+        Some(OpenQueue { process, outbox })
+    }
+
+    /// What was pushed has filled the queue of `process`: if its filter runs, its input is held back.
+    #[inline(never)]
+    pub fn filled(&mut self, process: &Shared<H>) {
+        let mut p = process.borrow_mut();
+        if let Some(sock) = p.sock {
+            self.hold(&mut p, sock);
+        }
     }
 
     /// The same for a sender that then waits until nothing is queued: the bound does not hold, since
