@@ -40,8 +40,8 @@ const BOUNDS: [Bound; 6] = [
     Bound { subject: Subject::Outbox, most: 2_660.0, times: None },
     Bound { subject: Subject::Queue, most: 195.0, times: None },
     Bound { subject: Subject::Simulation, most: 8_600.0, times: None },
-    Bound { subject: Subject::Uring, most: 775.0, times: Some((Subject::RawUring, 3.0)) },
-    Bound { subject: Subject::Epoll, most: 740.0, times: Some((Subject::RawEpoll, 3.0)) },
+    Bound { subject: Subject::Uring, most: 640.0, times: Some((Subject::RawUring, 2.0)) },
+    Bound { subject: Subject::Epoll, most: 670.0, times: Some((Subject::RawEpoll, 2.5)) },
 ];
 
 /// What `benches/instructions.rs` runs.
@@ -177,9 +177,9 @@ mod tests {
 
     #[test]
     fn what_costs_too_much_is_named() {
-        let cheap = || Costs::from([(Subject::Epoll, 700.0), (Subject::RawEpoll, 240.0)]);
+        let cheap = || Costs::from([(Subject::Epoll, 640.0), (Subject::RawEpoll, 300.0)]);
         assert_eq!(judge(&cheap()).1, []);
-        for (subject, cost) in [(Subject::Epoll, 741.0), (Subject::RawEpoll, 230.0)] {
+        for (subject, cost) in [(Subject::Epoll, 671.0), (Subject::RawEpoll, 250.0)] {
             let mut costs = cheap();
             costs.insert(subject, cost);
             assert_eq!(judge(&costs).1, [Subject::Epoll]);
