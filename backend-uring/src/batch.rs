@@ -25,7 +25,8 @@ impl<'a> Batch<'a> {
         events_max: usize,
     ) -> Self {
         let before = out.len();
-        while out.len() - before < events_max
+        while !early.is_empty()
+            && out.len() - before < events_max
             && let Some(event) = early.pop()
         {
             out.push(event);

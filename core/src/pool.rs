@@ -37,6 +37,8 @@ struct Inner {
     free: RefCell<Vec<u16>>,
     /// Slots with at least one guard.
     guarded: Cell<u16>,
+    /// More than half of the slots have.
+    scarce: Cell<bool>,
     /// Itself, as long as there is such a slot: so a guard needs not be counted twice, once for its
     /// slot and once for the pool.
     kept: RefCell<Option<Rc<Self>>>,
@@ -45,16 +47,17 @@ struct Inner {
 }
 
 impl Inner {
-    /// Whether more than half of the slots are guarded.
-    #[inline]
-    fn is_scarce(&self) -> bool {
-        usize::from(self.guarded.get()) * 2 > self.heads.len()
+    /// Counts the slots with guards, of which one is more or one less.
+    fn set_guarded(&self, guarded: u16) {
+        self.guarded.set(guarded);
+        self.scarce.set(usize::from(guarded) * 2 > self.heads.len());
     }
 
     /// A slot gets its first guard: once for all the messages that will lie in it.
     #[inline(never)]
     fn guard_another_slot(self: &Rc<Self>) {
-        let before = self.guarded.replace(self.guarded.get() + 1);
+        let before = self.guarded.get();
+        self.set_guarded(before + 1);
         if before == 0 {
             self.kept.replace(Some(Rc::clone(self)));
         }
@@ -106,7 +109,7 @@ impl Head {
     /// Counts the last guard of a slot out. What it returns may be the last that keeps the pool: it is
     /// for the caller to drop, when it has let go of this.
     fn free(&self, pool: &Inner) -> Option<Rc<Inner>> {
-        pool.guarded.set(pool.guarded.get() - 1);
+        pool.set_guarded(pool.guarded.get() - 1);
         if self.count.get() == 0 {
             pool.free.borrow_mut().push(self.index);
         }
@@ -211,6 +214,7 @@ impl Pool {
                 heads: heads(slots, pool),
                 free: RefCell::new((0..slots).rev().collect()),
                 guarded: Cell::new(0),
+                scarce: Cell::new(false),
                 kept: RefCell::new(None),
                 spilled: Cell::new(0),
                 leaked: Cell::new(false),
@@ -539,7 +543,7 @@ impl Buf {
     /// Whether it would be copied then.
     #[inline]
     pub(crate) fn is_scarce(&self) -> bool {
-        self.head.pool().is_some_and(Inner::is_scarce)
+        self.head.pool().is_some_and(|pool| pool.scarce.get())
     }
 
     #[cold]

@@ -109,7 +109,6 @@ pub struct FrontData<'a> {
     len: &'a mut usize,
     /// The head once this was taken.
     next: usize,
-    bytes: usize,
 }
 
 impl FrontData<'_> {
@@ -123,8 +122,8 @@ impl FrontData<'_> {
     /// How many there are.
     #[must_use]
     #[inline]
-    pub const fn bytes(&self) -> usize {
-        self.bytes
+    pub fn bytes(&self) -> usize {
+        self.entry.buf.as_ref().map_or(0, |buf| buf.len())
     }
 
     /// Takes them, and how many more are lost.
@@ -204,9 +203,8 @@ impl EventQueue {
         let (at, next) = (self.order.place(0), self.order.place(1));
         let Ring { places, head, len } = &mut self.order;
         // Where there is no event there are no bytes.
-        let entry = places.get_mut(at)?;
-        let bytes = entry.buf.as_ref()?.len();
-        Some(FrontData { entry, head, len, next, bytes })
+        let entry = places.get_mut(at).filter(|entry| entry.buf.is_some())?;
+        Some(FrontData { entry, head, len, next })
     }
 
     /// The oldest event where it is, unless that is an [`Event::Data`].
