@@ -49,7 +49,10 @@ impl Outbox {
                 self.bytes += buf.len() as u64;
                 self.first = Some(Payload::Buf(buf));
             }
-            payload => self.push_any(payload),
+            payload @ (Payload::Buf(_)
+            | Payload::Owned(_)
+            | Payload::Shared(_)
+            | Payload::Static(_)) => self.push_any(payload),
         }
     }
 
@@ -132,7 +135,7 @@ impl Outbox {
         match self.first.take() {
             Some(Payload::Buf(buf)) => drop(buf),
             // Back to its place, so that nothing here needs to know how to drop it.
-            other => {
+            other @ (Some(Payload::Owned(_) | Payload::Shared(_) | Payload::Static(_)) | None) => {
                 self.first = other;
                 self.drop_other();
             }
