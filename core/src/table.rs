@@ -5,7 +5,7 @@
 //! processes share a base name. No I/O, no state of a process.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     rc::Rc,
 };
 
@@ -51,33 +51,39 @@ pub struct Names {
 impl Names {
     /// Makes `asked` unique, registers it for `owner` and returns it.
     pub fn claim(&mut self, asked: &str, owner: ProcessId) -> Rc<str> {
-        if let Some((taken, _)) = self.owners.get_key_value(asked) {
-            let base = self.suffixes.entry(Rc::clone(taken)).or_default();
-            loop {
-                let name = format!("{asked}<{}>", base.next());
-                if !self.owners.contains_key(&*name) {
-                    return self.take(name.into(), owner);
-                }
+        let base = Rc::from(asked);
+        if self.take(&base, owner) {
+            return base;
+        }
+        loop {
+            let number = self.suffixes.entry(Rc::clone(&base)).or_default().next();
+            let name = Rc::from(format!("{asked}<{number}>"));
+            if self.take(&name, owner) {
+                return name;
             }
         }
-        self.take(asked.into(), owner)
     }
 
-    /// Registers the free name `name`.
-    fn take(&mut self, name: Rc<str>, owner: ProcessId) -> Rc<str> {
+    /// Registers `name` if it is free; returns whether it was.
+    fn take(&mut self, name: &Rc<str>, owner: ProcessId) -> bool {
+        let Entry::Vacant(place) = self.owners.entry(Rc::clone(name)) else { return false };
+        place.insert(owner);
         // Someone who asks for `x<1>` outright takes it from the gaps of `x`.
-        if let Some((base, number)) = split_suffix(&name)
+        if !self.suffixes.is_empty()
+            && let Some((base, number)) = split_suffix(name)
             && let Some(base) = self.suffixes.get_mut(base)
         {
             base.gaps.remove(&number);
         }
-        self.owners.insert(Rc::clone(&name), owner);
-        name
+        true
     }
 
     /// Frees `name`.
     pub fn free(&mut self, name: &str) {
         self.owners.remove(name);
+        if self.suffixes.is_empty() {
+            return;
+        }
         self.forget_if_unused(name);
         if let Some((base, number)) = split_suffix(name)
             && let Some(suffixes) = self.suffixes.get_mut(base)
