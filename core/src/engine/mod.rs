@@ -144,6 +144,8 @@ pub struct Engine<R, H> {
     children: usize,
     /// Connections ever accepted: numbers the names of local ones.
     accepted: u64,
+    /// Where their names are put together.
+    name: String,
     /// The most bytes of a stream that one delivery brings.
     input_len_max: usize,
 }
@@ -169,6 +171,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             looking_up: 0,
             children: 0,
             accepted: 0,
+            name: String::new(),
             input_len_max: usize::MAX,
         }
     }
