@@ -47,7 +47,7 @@ pub enum Role {
 #[derive(Clone, PartialEq)]
 pub struct Contact {
     role: Role,
-    asked: Rc<Plist>,
+    asked: Plist,
     local: Option<Address>,
     remote: Option<Address>,
     credentials: Option<Credentials>,
@@ -72,15 +72,14 @@ impl fmt::Debug for Contact {
 impl Contact {
     /// A contact of the arguments alone.
     #[must_use]
-    pub fn new(role: Role, asked: Plist) -> Self {
-        let asked = Rc::new(asked);
+    pub const fn new(role: Role, asked: Plist) -> Self {
         Self { role, asked, local: None, remote: None, credentials: None, proxied: None }
     }
 
     /// The contact of a connection that the owner of this one has accepted from `remote`.
     #[must_use]
     pub fn accepted(&self, local: Option<Address>, remote: Option<Address>) -> Self {
-        let asked = Rc::clone(&self.asked);
+        let asked = self.asked.clone();
         Self { role: Role::Accepted, asked, local, remote, credentials: None, proxied: None }
     }
 
@@ -111,9 +110,9 @@ impl Contact {
     pub fn set(&mut self, key: &str, value: impl Into<Value>) {
         if self.asked.get(key).is_none() {
             // What the system has said so far keeps its place: the new key comes after that.
-            self.asked = Rc::new(self.plist());
+            self.asked = self.plist();
         }
-        Rc::make_mut(&mut self.asked).put(key, value);
+        self.asked.put(key, value);
     }
 
     pub(crate) const fn set_peer_credentials(&mut self, credentials: Credentials) {
@@ -177,7 +176,7 @@ impl Contact {
     /// The whole list: the arguments in their order, corrected in place, new keys at the end.
     #[must_use]
     pub fn plist(&self) -> Plist {
-        let mut plist = (*self.asked).clone();
+        let mut plist = self.asked.clone();
         for (key, value) in self.corrections() {
             plist.put(key, value);
         }

@@ -8,6 +8,8 @@ use std::{fmt, rc::Rc, str::FromStr};
 use crate::value::ReadError;
 pub use crate::value::Value;
 
+type Entry = (Rc<str>, Value);
+
 /// An ordered list of keys and values.
 ///
 /// # Examples
@@ -29,7 +31,9 @@ pub use crate::value::Value;
 /// Emacs Lisp manual 28.2, "Property Lists".
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Plist {
-    entries: Vec<(Rc<str>, Value)>,
+    /// Shared with its clones until one of them changes, as a connection's with its server's; `None` while
+    /// it is empty.
+    entries: Option<Rc<Vec<Entry>>>,
 }
 
 /// Why something is no property list.
@@ -54,7 +58,7 @@ impl Plist {
     /// Makes an empty list; nothing is allocated.
     #[must_use]
     pub const fn new() -> Self {
-        Self { entries: Vec::new() }
+        Self { entries: None }
     }
 
     /// Makes the list of keys and values in turn.
@@ -75,7 +79,7 @@ impl Plist {
     /// # Ok::<(), PlistError>(())
     /// ```
     pub fn from_values(values: &[Value]) -> Result<Self, PlistError> {
-        let mut plist = Self { entries: Vec::with_capacity(values.len() / 2) };
+        let mut plist = Self::new();
         for pair in values.chunks(2) {
             let Some(key) = pair[0].as_symbol() else {
                 return Err(PlistError::Key(pair[0].to_string()));
@@ -96,16 +100,17 @@ impl Plist {
     /// The value of `key`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.entries.iter().find_map(|(name, value)| (&**name == key).then_some(value))
+        self.iter().find_map(|(name, value)| (name == key).then_some(value))
     }
 
     /// Sets the value of `key`, in place or at the end, and returns the value before.
     pub fn put(&mut self, key: &str, value: impl Into<Value>) -> Option<Value> {
         let value = value.into();
-        match self.entries.iter_mut().find(|(name, _)| &**name == key) {
+        let entries = self.entries_mut();
+        match entries.iter_mut().find(|(name, _)| &**name == key) {
             Some((_, old)) => Some(std::mem::replace(old, value)),
             None => {
-                self.entries.push((key.into(), value));
+                entries.push((key.into(), value));
                 None
             }
         }
@@ -113,24 +118,32 @@ impl Plist {
 
     /// Appends a key and its value, even if the key is there already.
     pub fn push(&mut self, key: &str, value: impl Into<Value>) {
-        self.entries.push((key.into(), value.into()));
+        self.entries_mut().push((key.into(), value.into()));
     }
 
     /// Keys and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.entries.iter().map(|(key, value)| (&**key, value))
+        self.entries().iter().map(|(key, value)| (&**key, value))
     }
 
     /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries().len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries().is_empty()
+    }
+
+    fn entries(&self) -> &[Entry] {
+        self.entries.as_ref().map_or(&[], |entries| entries)
+    }
+
+    fn entries_mut(&mut self) -> &mut Vec<Entry> {
+        Rc::make_mut(self.entries.get_or_insert_default())
     }
 }
 
