@@ -219,6 +219,12 @@ impl Handlers {
         self.shown.as_ref().map_or(Value::Nil, |shown| shown.filter.clone())
     }
 
+    /// Whether that is the default filter, or Emacs's `t`.
+    pub(crate) fn shows_default_filter(&self) -> bool {
+        let shown = self.shown.as_ref().and_then(|shown| shown.filter.as_symbol());
+        matches!(shown, Some("t" | DEFAULT_FILTER))
+    }
+
     /// What is shown for the sentinel.
     pub(crate) fn shown_sentinel(&self) -> Value {
         self.shown.as_ref().map_or(Value::Nil, |shown| shown.sentinel.clone())

@@ -211,8 +211,7 @@ impl Runtime {
     /// as the connection, with the name of the server's buffer in place of the server's own.
     pub(crate) fn give_buffer(&self, server: &Process, process: &Process) {
         let s = server.shared().borrow();
-        let filter = s.handlers.shown_filter();
-        let own = filter == Value::True || filter == Value::symbol(DEFAULT_FILTER);
+        let own = s.handlers.shows_default_filter();
         let named = s.handlers.output.buffer.as_ref().and_then(Buffer::name);
         drop(s);
         let buffer = own.then(|| {
