@@ -51,8 +51,11 @@ impl Sock {
             Phase::Connecting if self.queue.is_empty() => self.phase = Phase::Ending,
             Phase::Connecting | Phase::Flushing | Phase::Discarding | Phase::Ending => {}
         }
+        if self.phase == Phase::Ending {
+            return;
+        }
         let at = io.now().after(within);
-        if self.phase != Phase::Ending && self.deadline.is_none_or(|before| at < before) {
+        if self.deadline.is_none_or(|before| at < before) {
             io.set_timer(self, Alarm::Deadline, Some(at));
         }
     }
