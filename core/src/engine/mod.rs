@@ -288,10 +288,14 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return Some(Delivery::Input { process, input });
         }
         loop {
-            if let Some(notice) = self.next_notice(admit) {
+            if !self.notices.is_empty()
+                && let Some(notice) = self.next_notice(admit)
+            {
                 return Some(notice);
             }
-            if let Some(delivery) = self.next_stored(admit) {
+            if !self.ready.is_empty()
+                && let Some(delivery) = self.next_stored(admit)
+            {
                 return Some(delivery);
             }
             // An event that delivers nothing itself may have left a notice or let input go on.
@@ -345,6 +349,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         woken
     }
 
+    #[inline(never)]
     fn next_notice(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
         if self.notices.is_empty() {
             return None;
@@ -357,6 +362,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         self.notices.remove(at)
     }
 
+    #[inline(never)]
     fn next_stored(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
         while !self.ready.is_empty() {
             let admitted = |p: &Shared<H>| {
