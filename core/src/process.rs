@@ -258,6 +258,7 @@ pub struct Process<H> {
 }
 
 impl<H> Process<H> {
+    #[inline(always)]
     pub(crate) fn new(id: ProcessId, name: Rc<str>, birth: Birth<H>) -> Self {
         Self {
             id,

@@ -136,6 +136,7 @@ impl<P> Default for Table<P> {
 
 impl<P> Table<P> {
     /// Lists the process that `make` builds from its id and its unique name.
+    #[inline]
     pub fn insert(&mut self, asked: &str, make: impl FnOnce(ProcessId, Rc<str>) -> P) -> ProcessId {
         let (names, born) = (&mut self.names, self.born);
         self.born += 1;

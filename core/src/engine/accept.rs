@@ -4,7 +4,7 @@
 //! its birth. A server has no more listed connections than its limit. Logging and the sentinel are the
 //! upper layer's.
 
-use std::{fmt::Write as _, net::SocketAddrV4, rc::Rc, time::Duration};
+use std::{cell::RefCell, fmt::Write as _, net::SocketAddrV4, rc::Rc, time::Duration};
 
 use super::{Delivery, Engine, Owner, event_len};
 use crate::{
@@ -38,7 +38,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let local = self.local_of_accepted(server, id);
         let s = server.borrow();
         let name = self.accepted_name(&s.name, from.as_ref());
-        let birth = Birth {
+        let birth = || Birth {
             kind: s.kind,
             phase: if proxied || s.layers.is_some() { Phase::Connect } else { Phase::Open },
             sock: Some(id),
@@ -52,9 +52,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             half_open: s.half_open,
         };
         let (linger, deaf) = (s.linger, s.deaf);
-        drop(s);
         let waited = self.release(id);
-        let process = self.list_new(&name, birth);
+        let process = self.list_born(&name, birth);
+        drop(s);
         self.name = name;
         self.change_flow(&process, |p| {
             (p.linger, p.deaf) = (linger, deaf);
@@ -113,13 +113,19 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     /// Lists a process and makes it the owner of its socket.
     pub(super) fn list_new(&mut self, name: &str, birth: Birth<H>) -> Shared<H> {
-        let sock = birth.sock;
+        self.list_born(name, || birth)
+    }
+
+    /// The same for one whose birth is told where the process is made, so that nothing of it is moved.
+    #[inline(always)]
+    fn list_born(&mut self, name: &str, birth: impl FnOnce() -> Birth<H>) -> Shared<H> {
         let mut made = None;
         self.table.insert(name, |id, name| {
-            let process = Rc::new(std::cell::RefCell::new(Process::new(id, name, birth)));
+            let process = Rc::new(RefCell::new(Process::new(id, name, birth())));
             made.insert(process).clone()
         });
         let process = made.expect("`insert` calls its builder");
+        let sock = process.borrow().sock;
         if let Some(sock) = sock {
             self.own(sock, Owner::Process(Rc::clone(&process)));
         }

@@ -98,7 +98,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let connecting = p.connecting.take();
         let early = connecting.as_ref().map_or(0, |connecting| connecting.early_len);
         let (id, counted_by) = (p.id, p.counted_by.take());
-        let inbox = std::mem::take(&mut p.inbox);
+        // Almost always it is empty, and then not even moved.
+        let inbox = (!p.inbox.is_empty()).then(|| std::mem::take(&mut p.inbox));
         p.inbox_len = 0;
         let sock = p.sock.take();
         if let Some(sock) = sock {
@@ -139,7 +140,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if std::mem::take(&mut process.borrow_mut().ready) {
             self.ready.retain(|p| !Rc::ptr_eq(p, process));
         }
-        for event in inbox {
+        for event in inbox.into_iter().flatten() {
             if let reactor::Event::Accepted { id, .. } = event {
                 self.drop_unborn(id);
             }
