@@ -17,6 +17,7 @@ use crate::{
 };
 
 impl<R: Reactor, H: Clone> Engine<R, H> {
+    #[inline(never)]
     pub(super) fn handle_accepted(
         &mut self,
         server: &Shared<H>,
@@ -56,15 +57,19 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let process = self.list_born(&name, birth);
         drop(s);
         self.name = name;
-        self.change_flow(&process, |p| {
-            (p.linger, p.deaf) = (linger, deaf);
-            if let Some(Owner::Unborn(waiting)) = waited {
-                // It was not read while it waited; the difference to `wants_reading` turns it on.
-                p.reading = false;
-                p.inbox_len = waiting.events.iter().map(event_len).sum();
-                p.inbox = waiting.events;
-            }
-        });
+        process.borrow_mut().linger = linger;
+        // Else it reads already, as it shall.
+        if deaf || waited.is_some() {
+            self.change_flow(&process, |p| {
+                p.deaf = deaf;
+                if let Some(Owner::Unborn(waiting)) = waited {
+                    // It was not read while it waited; the difference to `wants_reading` turns it on.
+                    p.reading = false;
+                    p.inbox_len = waiting.events.iter().map(event_len).sum();
+                    p.inbox = waiting.events;
+                }
+            });
+        }
         self.count_in(server, &process);
         self.accepted_in_layers(&process, id, proxied);
         Some(Delivery::Accepted { server: Rc::clone(server), process, from })
