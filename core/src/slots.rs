@@ -191,21 +191,6 @@ mod tests {
     }
 
     #[test]
-    fn who_left_last_makes_room_first_however_it_left() {
-        let mut slots = Slots::new();
-        let [a, b, c] = ["a", "b", "c"].map(|value| slots.insert(value));
-        slots.discard(b);
-        assert_eq!(slots.remove(c), Some("c"));
-        slots.discard(c);
-        slots.discard(b);
-        assert_eq!((slots.len(), slots.get(b)), (1, None), "a stale key discards nothing");
-        let indices = ["d", "e", "f"].map(|value| slots.insert(value).index);
-        assert_eq!(indices, [c.index, b.index, 3]);
-        let values: Vec<_> = slots.iter().map(|(key, value)| (key.index, *value)).collect();
-        assert_eq!(values, [(a.index, "a"), (b.index, "e"), (c.index, "d"), (3, "f")]);
-    }
-
-    #[test]
     fn bits_round_trip() {
         for key in [Key::new(0, 1), Key::new(u32::MAX, u32::MAX), Key::new(7, 1 << 31)] {
             assert_eq!(Key::from_bits(key.to_bits()), key);

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use netproc::{Backend, Mechanism, Runtime};
+use netproc::{Backend, Mechanism, Plist, Process, Runtime};
 use netproc_core::{
     outbox::Outbox,
     pool::{Buf, Pool, Slot},
@@ -53,9 +53,13 @@ pub(super) enum Subject {
     RawUring,
     Epoll,
     RawEpoll,
+    UringBegin,
+    UringEnd,
+    EpollBegin,
+    EpollEnd,
 }
 
-const ALL: [Subject; 8] = [
+const ALL: [Subject; 12] = [
     Subject::Pool,
     Subject::Outbox,
     Subject::Queue,
@@ -64,6 +68,10 @@ const ALL: [Subject; 8] = [
     Subject::RawUring,
     Subject::Epoll,
     Subject::RawEpoll,
+    Subject::UringBegin,
+    Subject::UringEnd,
+    Subject::EpollBegin,
+    Subject::EpollEnd,
 ];
 
 impl fmt::Display for Subject {
@@ -77,6 +85,10 @@ impl fmt::Display for Subject {
             Self::RawUring => "io_uring by hand: echo",
             Self::Epoll => "epoll: echo",
             Self::RawEpoll => "epoll by hand: echo",
+            Self::UringBegin => "io_uring: accept, first echo",
+            Self::UringEnd => "io_uring: end of a connection",
+            Self::EpollBegin => "epoll: accept, first echo",
+            Self::EpollEnd => "epoll: end of a connection",
         })
     }
 }
@@ -160,13 +172,16 @@ pub(super) fn run() -> io::Result<()> {
     count_queue(&mut marks);
     let mut echo = Echo::new(1);
     marks.count(Subject::Simulation, || echo.round());
-    count_netproc(&mut marks, Subject::Epoll, Backend::Mechanism(Mechanism::Epoll))?;
+    let epoll = Backend::Mechanism(Mechanism::Epoll);
+    count_netproc(&mut marks, Subject::Epoll, epoll)?;
+    count_lives(&mut marks, [Subject::EpollBegin, Subject::EpollEnd], epoll)?;
     let (mut server, address) = epoll::Server::echo()?;
     let clients = Clients::connect(address, UNITS)?;
     server.turn()?; // accepts them
     marks.count_echo(Subject::RawEpoll, clients, |_| turns(UNITS.into(), || server.turn()))?;
     if Backend::available().contains(&Backend::Uring) {
         count_netproc(&mut marks, Subject::Uring, Backend::Uring)?;
+        count_lives(&mut marks, [Subject::UringBegin, Subject::UringEnd], Backend::Uring)?;
         let (mut server, address) = uring::Server::echo()?;
         let clients = Clients::connect(address, UNITS)?;
         turns(UNITS.into(), || server.turn())?; // accepts them
@@ -206,6 +221,57 @@ fn count_netproc(marks: &mut Marks, subject: Subject, backend: Backend) -> io::R
         left.set(bytes);
         rt.run().map_err(io::Error::other)
     })
+}
+
+/// Counts the beginning and the end of connections that are full processes: with names, contacts, property
+/// lists, a log that hears of each and a sentinel that hears how it ended.
+fn count_lives(marks: &mut Marks, [begin, end]: [Subject; 2], backend: Backend) -> io::Result<()> {
+    let rt = Runtime::builder().backend(backend).build().map_err(io::Error::other)?;
+    // Bytes to echo, or connections to end, before a run is over.
+    let left = Rc::new(Cell::new(0));
+    let (echoed, ended, logged) = (Rc::clone(&left), Rc::clone(&left), Rc::new(Cell::new(0)));
+    let (accepted, mut plist) = (Rc::clone(&logged), Plist::new());
+    plist.put("service", "echo");
+    let server = rt.server("echo").host("127.0.0.1").nodelay(true).backlog(64).plist(plist);
+    let server = server.log(move |_, _, _| accepted.set(accepted.get() + 1));
+    let took = |left: &Cell<usize>, count, process: &Process| {
+        left.set(left.get() - count);
+        if left.get() == 0 {
+            process.runtime().shutdown();
+        }
+    };
+    let server = server.sentinel(move |process, event| {
+        if matches!(event, netproc::Event::Broken { .. }) {
+            took(&ended, 1, process);
+        }
+    });
+    let server = server.filter(move |process, input| {
+        took(&echoed, input.len(), process);
+        process.send(input)
+    });
+    let server = server.start().map_err(io::Error::other)?;
+    let address = server.contact().local().socket_addr();
+    let address = address.ok_or_else(|| io::Error::other("an IP server has an address"))?;
+    for round in 0..WARM + COUNTED {
+        let mut mark = |ran| {
+            if round >= WARM {
+                marks.mark(ran);
+            }
+        };
+        let mut clients = Clients::connect(address, UNITS)?;
+        left.set(clients.send()?);
+        mark(None);
+        rt.run().map_err(io::Error::other)?;
+        mark(Some((begin, UNITS)));
+        clients.receive()?;
+        drop(clients);
+        left.set(UNITS.into());
+        mark(None);
+        rt.run().map_err(io::Error::other)?;
+        mark(Some((end, UNITS)));
+    }
+    assert_eq!(logged.get(), (WARM + COUNTED) * usize::from(UNITS), "each was logged");
+    Ok(())
 }
 
 fn fill(slot: &mut Slot) -> Buf {
