@@ -104,15 +104,17 @@ impl Hub {
     /// Counts bytes that left the queue, for whoever watches.
     #[inline]
     pub(crate) fn note_gone(&mut self, id: SockId, sock: &mut Sock, bytes: usize) {
-        if sock.watched && bytes > 0 {
+        if sock.watched {
             self.note_for_report(id, sock, bytes);
         }
     }
 
     #[inline(never)]
     fn note_for_report(&mut self, id: SockId, sock: &mut Sock, bytes: usize) {
-        sock.sent += bytes as u64;
-        self.agenda.sent(id, sock);
+        if bytes > 0 {
+            sock.sent += bytes as u64;
+            self.agenda.sent(id, sock);
+        }
     }
 }
 
@@ -120,46 +122,50 @@ impl Hub {
 #[derive(Debug)]
 pub(crate) struct Batch<'a> {
     queue: &'a mut EventQueue,
-    room: u32,
-    /// Bytes of streams after which nobody gets a turn any more.
-    bytes_room: usize,
-    untouched: bool,
+    /// How long `queue` was, and how long it may become.
+    before: usize,
+    len_max: usize,
+    /// Bytes of streams there are, and with how many nobody gets a turn any more.
+    bytes: usize,
+    bytes_max: usize,
 }
 
 impl<'a> Batch<'a> {
     pub(crate) fn new(queue: &'a mut EventQueue, config: &Config) -> Self {
-        let room = config.events_max.max(1);
-        let bytes_room = usize::try_from(config.bytes_max).unwrap_or(usize::MAX).max(1);
-        Self { queue, room, bytes_room, untouched: true }
+        let most = |max: u32| usize::try_from(max.max(1)).unwrap_or(usize::MAX);
+        let before = queue.len();
+        let len_max = before.saturating_add(most(config.events_max));
+        Self { queue, before, len_max, bytes: 0, bytes_max: most(config.bytes_max) }
+    }
+
+    /// Gives everybody a turn who is ready, whatever those before have brought.
+    pub(crate) fn take_all_bytes(&mut self) {
+        self.bytes_max = usize::MAX;
     }
 
     pub(crate) fn push(&mut self, event: Event) {
-        self.untouched = false;
-        self.room = self.room.saturating_sub(1);
         self.queue.push(event);
     }
 
     /// Pushes an [`Event::Data`] of a stream.
     #[inline(always)]
     pub(crate) fn push_data(&mut self, id: SockId, buf: Buf) {
-        self.untouched = false;
-        self.room = self.room.saturating_sub(1);
-        self.bytes_room = self.bytes_room.saturating_sub(buf.len());
+        self.bytes += buf.len();
         self.queue.push_data(id, buf, 0);
     }
 
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.room == 0
+        self.queue.len() >= self.len_max
     }
 
-    /// Whether nobody gets a turn to read any more.
+    /// Whether whoever is ready has to wait for the next poll.
     #[inline]
     pub(crate) fn is_done(&self) -> bool {
-        self.room == 0 || self.bytes_room == 0
+        self.is_full() || self.bytes >= self.bytes_max
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.untouched
+        self.queue.len() == self.before
     }
 }

@@ -55,9 +55,10 @@ impl Intake {
             Some(slot) => slot.rewind() || slot.room() >= self.room_wanted,
             None => false,
         };
-        if !fresh {
-            self.take_another();
+        if fresh {
+            return self.slot.as_mut();
         }
+        self.take_another();
         self.slot.as_mut().filter(|slot| slot.room() >= self.room_needed)
     }
 

@@ -182,25 +182,30 @@ impl Sock {
         }
     }
 
-    /// Remembers what the kernel said.
+    /// Remembers what the kernel said; returns whether there is room to write again.
     #[inline]
-    pub(crate) fn note(&mut self, ready: Ready) {
+    pub(crate) fn note(&mut self, ready: Ready) -> bool {
         self.can_read |= ready.readable;
-        // A send refused for the receiver's full queue shows as room to write a moment later, when
-        // the kernel frees its copy: whoever waits for a retry waits for its time.
-        self.can_write |= ready.writable && self.retry_at.is_none();
+        let room = !self.can_write && ready.writable;
+        if room {
+            // A send refused for the receiver's full queue shows as room to write a moment later, when
+            // the kernel frees its copy: whoever waits for a retry waits for its time.
+            self.can_write = self.retry_at.is_none();
+        }
         if ready.drain || ready.error {
             self.drain |= ready.drain;
             self.error |= ready.error;
         }
+        room
     }
 
-    /// Whether all that a turn would do is read into slots: an open stream whose owner listens.
+    /// Whether all that a turn would do is read into slots: an open stream whose owner listens. What it has
+    /// queued waits for room, of which there was no word.
     #[inline]
     pub(crate) fn only_reads(&self) -> bool {
         let open = matches!((&self.phase, self.class), (Phase::Open, Class::Stream));
         let hindered = self.eof | self.listed.starving | !self.reading | !self.can_read;
-        open && !hindered && self.close.is_none() && self.out.is_empty()
+        open && !hindered && self.close.is_none()
     }
 
     /// Whether what is sent now will be: an open stream whose owner may go on.

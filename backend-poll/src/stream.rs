@@ -39,18 +39,25 @@ const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 /// enough, so it is apart from those that may follow.
 #[inline(always)]
 pub(crate) fn read(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
-    if batch.is_done() || read_once(id, sock, hub, batch) {
-        read_on(id, sock, hub, batch);
+    if batch.is_done() || read_once::<false>(id, sock, hub, batch) {
+        read_on::<false>(id, sock, hub, batch);
+    }
+}
+
+/// The same for what may be a pipe.
+pub(crate) fn read_any(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
+    if batch.is_done() || read_once::<true>(id, sock, hub, batch) {
+        read_on::<true>(id, sock, hub, batch);
     }
 }
 
 #[inline(never)]
-fn read_on(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
+fn read_on<const PIPES: bool>(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
     for _ in 1..hub.config.reads_per_turn {
         if batch.is_done() {
             break;
         }
-        if !read_once(id, sock, hub, batch) {
+        if !read_once::<PIPES>(id, sock, hub, batch) {
             return;
         }
     }
@@ -59,14 +66,23 @@ fn read_on(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
 
 /// One read; returns whether there may be more.
 #[inline(always)]
-fn read_once(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) -> bool {
+fn read_once<const PIPES: bool>(
+    id: SockId,
+    sock: &mut Sock,
+    hub: &mut Hub,
+    batch: &mut Batch<'_>,
+) -> bool {
     let Some(slot) = hub.streams.slot() else {
         starve(id, sock, hub);
         return false;
     };
     let room = slot.room() as usize;
     hub.counters.syscalls += 1;
-    let len = match slot.fill(usize::MAX, |room| sock.receive(room)) {
+    let receive = |room: &mut [u8]| match PIPES {
+        true => sock.receive(room),
+        false => receive(&sock.socket, room),
+    };
+    let len = match slot.fill(usize::MAX, receive) {
         Ok(buf) if !buf.is_empty() => {
             let len = buf.len();
             batch.push_data(id, buf);
@@ -78,7 +94,7 @@ fn read_once(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) 
         }
     };
     hub.counters.received += len as u64;
-    if sock.is_wound_up(len) {
+    if PIPES && sock.is_wound_up(len) {
         life::end(id, sock, hub, None);
         return false;
     }
@@ -132,10 +148,26 @@ pub(crate) fn discard(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Ba
     hub.agenda.ready(id, sock);
 }
 
-/// Sends what is queued until the kernel takes no more or the turn is over. One send is almost every
-/// time enough, so it is apart from those that may follow.
+/// Sends what is queued until the kernel takes no more or the turn is over. One payload that goes whole
+/// is almost every time all, so it is apart from everything else.
 #[inline(always)]
 pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
+    let Queue::Bytes(outbox) = &mut sock.out else { return };
+    let sole = outbox.sole_chunk().filter(|chunk| chunk.len() <= GATHER_LEN_MAX);
+    let Some(chunk) = sole else { return send_several(id, sock, hub) };
+    hub.counters.syscalls += 1;
+    let asked = chunk.len();
+    let result = bytes::send(&sock.socket, chunk);
+    if result == Ok(asked) {
+        outbox.pass_sole();
+        hub.note_sent(id, sock, asked);
+    } else if has_sent(id, sock, hub, asked, result) {
+        send_on(id, sock, hub);
+    }
+}
+
+#[inline(never)]
+fn send_several(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     if !sock.out.is_empty() && send_once(id, sock, hub) {
         send_on(id, sock, hub);
     }
@@ -152,11 +184,24 @@ fn send_on(id: SockId, sock: &mut Sock, hub: &mut Hub) {
 }
 
 /// One sending call; returns whether there is more and may be room for it.
-#[inline(always)]
 fn send_once(id: SockId, sock: &mut Sock, hub: &mut Hub) -> bool {
     let Queue::Bytes(outbox) = &mut sock.out else { return false };
     hub.counters.syscalls += 1;
-    let (asked, result) = send(&sock.socket, outbox);
+    let (asked, result) = send_gathered(&sock.socket, outbox);
+    has_sent(id, sock, hub, asked, result.map_err(|err| SysError::new(Op::Send, &err).errno))
+}
+
+/// Sees to what a call that was offered `asked` bytes came to; returns whether there is more and may be
+/// room for it.
+#[inline(never)]
+fn has_sent(
+    id: SockId,
+    sock: &mut Sock,
+    hub: &mut Hub,
+    asked: usize,
+    result: Result<usize, i32>,
+) -> bool {
+    let Queue::Bytes(outbox) = &mut sock.out else { return false };
     let sent = match result {
         Ok(sent) => sent,
         Err(errno) => return send_failed(id, sock, hub, errno),
@@ -184,18 +229,6 @@ fn send_failed(id: SockId, sock: &mut Sock, hub: &mut Hub, errno: i32) -> bool {
 }
 
 /// One sending call; returns how much was offered with what the system says.
-#[inline(always)]
-fn send(socket: &Socket, outbox: &Outbox) -> (usize, Result<usize, i32>) {
-    // One payload, which is almost every time, needs no list of them.
-    if let Some(chunk) = outbox.sole_chunk() {
-        let chunk = &chunk[..chunk.len().min(GATHER_LEN_MAX)];
-        return (chunk.len(), bytes::send(socket, chunk));
-    }
-    let (asked, result) = send_gathered(socket, outbox);
-    (asked, result.map_err(|err| SysError::new(Op::Send, &err).errno))
-}
-
-#[inline(never)]
 fn send_gathered(socket: &Socket, outbox: &Outbox) -> (usize, io::Result<usize>) {
     let mut slices = [IoSlice::new(&[]); GATHER_MAX];
     let (mut count, mut total) = (0, 0);

@@ -549,6 +549,18 @@ on_each_mechanism! {
         }
         turns.dedup();
         assert!(turns.len() > 4, "neither has the other wait to its end: {turns:?}");
+        // Who only looks finds everybody.
+        let pairs: Vec<_> = (0..12).map(|_| rig.pair()).collect();
+        for wait in [Wait::No, Wait::Until(rig.reactor.now())] {
+            pairs.iter().for_each(|(_, peer)| (&*peer).write_all(&[0; 40]).unwrap());
+            rig.reactor.poll(wait, &mut rig.queue).unwrap();
+            let mut brought = 0;
+            while let Some(event) = rig.queue.pop() {
+                let Event::Data { buf, .. } = event else { panic!("{event:?}") };
+                brought += buf.len();
+            }
+            assert_eq!(brought, 12 * 40, "{wait:?}");
+        }
     }
 
     fn the_last_words_keep_to_the_bound_too(rig, {

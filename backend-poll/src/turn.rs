@@ -24,6 +24,9 @@ use crate::{
 
 impl PollReactor {
     pub(crate) fn one_poll(&mut self, wait: Wait, batch: &mut Batch<'_>) -> Result<(), SysError> {
+        if self.only_looks(wait) {
+            batch.take_all_bytes();
+        }
         // What the last batch's callbacks have queued goes out before anything else.
         self.flush_dirty();
         self.tell_pieces(batch);
@@ -39,6 +42,15 @@ impl PollReactor {
         self.tell_sent(batch);
         self.close_ended(batch);
         Ok(())
+    }
+
+    /// Whether this poll shall find what is there by now, and waits for nothing.
+    fn only_looks(&self, wait: Wait) -> bool {
+        match wait {
+            Wait::No => true,
+            Wait::Until(at) => at <= self.hub.now(),
+            Wait::Forever => false,
+        }
     }
 
     /// Sends what was queued since the last time, a turn for each socket.
@@ -126,10 +138,10 @@ impl PollReactor {
             return;
         };
         let id = SockId(key);
-        sock.note(ready);
+        let room = sock.note(ready);
         // Who has had a turn and could go on has its next in the next poll.
         let turn = !sock.listed.ready && !batch.is_done();
-        if turn && sock.only_reads() {
+        if turn && !room && sock.only_reads() {
             stream::read(id, sock, &mut self.hub, batch);
         } else if sock.has_work() {
             if turn {
@@ -203,7 +215,7 @@ impl PollReactor {
                 Class::Stream | Class::Records | Class::Pipes if sock.discards() => {
                     stream::discard(id, sock, hub, batch);
                 }
-                Class::Stream | Class::Pipes => stream::read(id, sock, hub, batch),
+                Class::Stream | Class::Pipes => stream::read_any(id, sock, hub, batch),
                 Class::Records | Class::Packets => packets::read(id, sock, hub, batch),
             }
         } else if sock.error && sock.eof && !matches!(sock.phase, Phase::Ended) {
@@ -286,9 +298,19 @@ impl PollReactor {
     }
 }
 
-/// Sends what a socket has queued and does what was to follow.
+/// Sends what a socket has queued and does what was to follow: of an open stream whose owner goes on, which
+/// is almost every one, nothing.
 #[inline(always)]
 fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
+    if sock.can_write && sock.takes_output() {
+        stream::flush(id, sock, hub);
+    } else {
+        flush_any(id, sock, hub);
+    }
+}
+
+#[inline(never)]
+fn flush_any(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     if sock.can_write && matches!(sock.phase, Phase::Open) {
         match sock.out {
             Queue::Bytes(_) if sock.class == Class::Pipes => pipes::flush(id, sock, hub),

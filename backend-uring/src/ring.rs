@@ -40,6 +40,9 @@ const ROOM_ATTEMPTS: u32 = 1000;
 const PATIENT_FROM: u32 = 4;
 /// How long it does, should one of them not complete at once.
 const PATIENCE_MICROS: u32 = 20;
+/// Longer than anybody waits: without an end of its own, or with one past what the kernel can count to, a
+/// wait would be over when patience is.
+const FAR: Duration = Duration::from_secs(1 << 25);
 
 /// How long an enter may sleep.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -183,17 +186,25 @@ impl Ring {
     /// The ring is unusable.
     pub(crate) fn enter(&mut self, sleep: Sleep) -> io::Result<()> {
         let mut args = SubmitArgs::new();
-        let time;
-        if let Sleep::For(span) = sleep {
-            time = Timespec::from(span);
-            args = args.timespec(&time);
-        }
-        let sends = std::mem::take(&mut self.sends);
         let mut wanted: libc::c_uint = u32::from(sleep != Sleep::No);
-        if wanted > 0 && sends >= PATIENT_FROM && self.has_min_wait {
+        let sends = std::mem::take(&mut self.sends);
+        let patient = wanted > 0 && sends >= PATIENT_FROM && self.has_min_wait;
+        if patient {
             // Else it would end at once, with nothing but what has been sent, and be made again.
             wanted += sends;
             args = args.min_wait_usec(PATIENCE_MICROS);
+        }
+        let time;
+        match sleep {
+            Sleep::For(span) => {
+                time = Timespec::from(span.min(FAR));
+                args = args.timespec(&time);
+            }
+            Sleep::Forever if patient => {
+                time = Timespec::from(FAR);
+                args = args.timespec(&time);
+            }
+            Sleep::Forever | Sleep::No => {}
         }
         let queued = self.uring.submission().len();
         self.counters.waits += u64::from(wanted > 0);

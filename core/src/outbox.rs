@@ -119,7 +119,9 @@ impl Outbox {
     /// Panics when more is forgotten than waits: a kernel cannot send what was not queued.
     #[inline(always)]
     pub fn advance(&mut self, sent: usize) {
-        assert!(sent as u64 <= self.bytes, "{sent} bytes sent of {} queued", self.bytes);
+        if sent as u64 > self.bytes {
+            oversent(sent, self.bytes);
+        }
         self.bytes -= sent as u64;
         if self.bytes == 0 && self.rest.is_empty() {
             // All is gone, as almost every time.
@@ -127,6 +129,14 @@ impl Outbox {
             return self.drop_first();
         }
         self.advance_within(sent);
+    }
+
+    /// Forgets all that waits, which is what [`sole_chunk`](Self::sole_chunk) gave and has gone whole.
+    #[inline(always)]
+    pub fn pass_sole(&mut self) {
+        debug_assert!(self.sole_chunk().is_some(), "one payload and no other");
+        (self.bytes, self.offset) = (0, 0);
+        self.drop_first();
     }
 
     /// Drops the first payload, the one an echo has without a look at what others there are.
@@ -168,6 +178,13 @@ impl Outbox {
         self.offset = 0;
         std::mem::take(&mut self.bytes)
     }
+}
+
+/// Apart, and with numbers instead of references to them, which would have to lie in memory.
+#[cold]
+#[inline(never)]
+fn oversent(sent: usize, queued: u64) -> ! {
+    panic!("{sent} bytes sent of {queued} queued")
 }
 
 /// One packet on its way out.

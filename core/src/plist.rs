@@ -118,7 +118,9 @@ impl Plist {
 
     /// Appends a key and its value, even if the key is there already.
     pub fn push(&mut self, key: &str, value: impl Into<Value>) {
-        self.entries_mut().push((key.into(), value.into()));
+        // Before the list is touched, since it runs what its user wrote.
+        let entry = (key.into(), value.into());
+        self.entries_mut().push(entry);
     }
 
     /// Keys and values in order.

@@ -280,8 +280,8 @@ impl Pool {
 
 /// The heads of a pool that is being made.
 fn heads(slots: u16, pool: &Weak<Inner>) -> Box<[Head]> {
-    let pool = NonNull::new(pool.as_ptr().cast_mut());
-    debug_assert!(pool.is_some(), "a pool is somewhere");
+    let pool = NonNull::new(pool.as_ptr().cast_mut()).expect("a pool is somewhere");
+    let pool = Some(pool);
     (0..slots).map(|index| Head { count: Cell::new(0), index, pool }).collect()
 }
 
@@ -357,7 +357,9 @@ impl Slot {
         // unique `Slot` is the only other way to it; the memory was zeroed when it was allocated.
         let room = unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) };
         let wrote = read(room)?;
-        assert!(wrote <= len, "a read of {len} bytes claims {wrote}");
+        if wrote > len {
+            overfilled(wrote, len);
+        }
         #[expect(clippy::cast_possible_truncation, reason = "at most `room`, a u32")]
         // SAFETY: `read` wrote into the slice above, inside the room, and its borrow is over.
         Ok(unsafe { self.guard_within(wrote as u32) })
@@ -386,7 +388,9 @@ impl Slot {
     #[must_use]
     #[inline(always)]
     pub unsafe fn guard(&mut self, len: u32) -> Buf {
-        assert!(len <= self.room(), "{len} bytes do not fit the {} left", self.room());
+        if len > self.room() {
+            overfilled(len as usize, self.room() as usize);
+        }
         // SAFETY: the room has so many bytes, and the caller has promised the rest.
         unsafe { self.guard_within(len) }
     }
@@ -406,6 +410,13 @@ impl Slot {
         self.filled += len;
         Buf { start, head: self.head, len, sole: Cell::new(true) }
     }
+}
+
+/// Apart, and with numbers instead of references to them, which would have to lie in memory.
+#[cold]
+#[inline(never)]
+fn overfilled(claimed: usize, room: usize) -> ! {
+    panic!("a read claims {claimed} bytes where there was room for {room}")
 }
 
 impl Drop for Slot {

@@ -326,7 +326,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let owner = self.owners.get(front.id().index());
         let Some(Some((socket, Owner::Process(process)))) = owner else { return None };
         let mut p = process.borrow_mut();
-        let whole = *socket == front.id() && front.bytes() <= self.input_len_max;
+        // Whoever is there has that index: whether it is the same tenant, its generation tells.
+        let same = socket.0.generation == front.id().0.generation;
+        let whole = same && front.bytes() <= self.input_len_max;
         if !(whole && p.takes_bytes() && admit.is_none_or(|admit| admit(&p, true))) {
             return None;
         }

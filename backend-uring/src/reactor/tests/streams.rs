@@ -6,6 +6,8 @@ use std::{
     thread,
 };
 
+use netproc_core::reactor::{Tick, Wake as _};
+
 use super::*;
 
 fn small(slots: u16) -> Config {
@@ -419,6 +421,30 @@ fn sends_that_get_stuck_hold_nobody_up() {
         assert_eq!(rig.data(), b"again");
         for (id, _) in &stuck {
             assert!(rig.reactor.queued(*id) > 0, "the test is too gentle");
+        }
+    }
+}
+
+#[test]
+fn patience_with_stuck_sends_ends_no_wait() {
+    for mut rig in Rig::both(small(64)) {
+        for wait in [Wait::Forever, Wait::Until(Tick(u64::MAX))] {
+            let stuck: Vec<_> = (0..8).map(|_| rig.accepted()).collect();
+            rig.settle();
+            for (id, _) in &stuck {
+                rig.reactor.send(*id, vec![0; 16 << 20].into());
+            }
+            let waker = rig.reactor.waker();
+            let waking = thread::spawn(move || {
+                // They are being sent, and longer than patience lasts.
+                let peers = stuck.iter().map(|(_, peer)| peer);
+                peers.for_each(|mut peer| peer.read_exact(&mut [0; 100_000]).unwrap());
+                waker.wake();
+                stuck
+            });
+            rig.reactor.poll(wait, &mut rig.queue).unwrap();
+            assert!(matches!(rig.queue.pop(), Some(Event::Woken)), "{wait:?}");
+            waking.join().unwrap();
         }
     }
 }
