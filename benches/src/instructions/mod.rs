@@ -182,9 +182,9 @@ mod tests {
 
     #[test]
     fn what_costs_too_much_is_named() {
-        let cheap = || Costs::from([(Subject::Epoll, 640.0), (Subject::RawEpoll, 300.0)]);
+        let cheap = || Costs::from([(Subject::Epoll, 590.0), (Subject::RawEpoll, 300.0)]);
         assert_eq!(judge(&cheap()).1, []);
-        for (subject, cost) in [(Subject::Epoll, 661.0), (Subject::RawEpoll, 250.0)] {
+        for (subject, cost) in [(Subject::Epoll, 601.0), (Subject::RawEpoll, 195.0)] {
             let mut costs = cheap();
             costs.insert(subject, cost);
             assert_eq!(judge(&costs).1, [Subject::Epoll]);
