@@ -197,6 +197,19 @@ impl EventQueue {
     }
 
     /// The oldest event, if it is an [`Event::Data`], to look at and to take.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc_core::{pool::Buf, queue::EventQueue, reactor::SockId, slots::Key};
+    ///
+    /// let mut queue = EventQueue::new();
+    /// queue.push_data(SockId(Key::new(0, 1)), Buf::copied(b"hello"), 0);
+    /// let front = queue.front_data().unwrap();
+    /// assert_eq!(front.bytes(), 5);
+    /// assert_eq!(&front.take().0[..], b"hello");
+    /// assert!(queue.front_data().is_none());
+    /// ```
     #[must_use]
     #[inline(always)]
     pub fn front_data(&mut self) -> Option<FrontData<'_>> {
