@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    figures::NOISE,
+    figures::{NOISE, as_f64},
     job::Service,
     measure::{Measured, Row},
     serve::Kind,
@@ -272,8 +272,15 @@ impl Evidence<'_> {
 
     fn system_calls(&self) -> Vec<Finding> {
         let finding = |cell: &Measured, row: &Row| {
-            let found = row.promise()?.found;
-            let most = if row.server == Kind::NetprocUring { CALLS_URING } else { CALLS_EPOLL };
+            let counted = row.counted?;
+            let (calls, most) = if row.server == Kind::NetprocUring {
+                (counted.counts.total, CALLS_URING)
+            } else if row.server == Kind::NetprocEpoll {
+                (counted.counts.total - counted.counts.waits, CALLS_EPOLL)
+            } else {
+                return None;
+            };
+            let found = as_f64(calls) / as_f64(counted.messages);
             // A call at the edge of the window belongs to no message of it.
             let found = (found * 100.0).round() / 100.0;
             Some(Finding::new(cell.cell.title(), row.server, Some(found), Bound::AtMost(most)))
