@@ -314,7 +314,7 @@ fn cpu_ratio(cell: &Measured, server: Kind, other: Kind) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{turnover::Costs, verdict::tests::measured};
+    use crate::{count::Counts, measure::Counted, turnover::Costs, verdict::tests::measured};
 
     fn evidence<'a>(cells: &'a [Measured], turnovers: &'a [Turnover]) -> Evidence<'a> {
         Evidence { cells, turnovers, automatic: Some(Kind::NetprocUring) }
@@ -353,6 +353,24 @@ mod tests {
         assert_eq!(outcomes(&failed, &[])[0], Outcome::Missed(1));
         let alone = [measured(&[(Kind::NetprocUring, &[1000])])];
         assert_eq!(outcomes(&alone, &[])[0], Outcome::NotMeasured);
+    }
+
+    #[test]
+    fn io_uring_is_judged_with_its_waits_and_epoll_without() {
+        let cases = [
+            (Kind::NetprocUring, 60, 60, Outcome::Met),
+            (Kind::NetprocUring, 70, 70, Outcome::Missed(1)),
+            (Kind::NetprocEpoll, 2500, 500, Outcome::Met),
+            (Kind::NetprocEpoll, 2500, 450, Outcome::Missed(1)),
+        ];
+        for (server, total, waits, expected) in cases {
+            let mut cell = measured(&[(server, &[1000])]);
+            cell.cell.name = crate::cell::MAIN.into();
+            cell.rows[0].counted = Some(Counted::new(1000, Counts { total, waits }, None));
+            let requirements = evidence(&[cell], &[]).requirements();
+            let calls = requirements.iter().find(|it| it.what.contains("system calls"));
+            assert_eq!(calls.map(Requirement::outcome), Some(expected), "{server} {total}");
+        }
     }
 
     #[test]
