@@ -353,9 +353,6 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     #[inline(never)]
     fn next_notice(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
-        if self.notices.is_empty() {
-            return None;
-        }
         let wanted = |delivery: &Delivery<H>| match delivery.process().map(|p| p.borrow()) {
             Some(p) => !p.busy && admit.is_none_or(|admit| admit(&p, false)),
             None => true,
@@ -366,7 +363,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     #[inline(never)]
     fn next_stored(&mut self, admit: Admit<'_, H>) -> Option<Delivery<H>> {
-        while !self.ready.is_empty() {
+        loop {
             let admitted = |p: &Shared<H>| {
                 let p = p.borrow();
                 let input =
@@ -386,7 +383,6 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 return delivery;
             }
         }
-        None
     }
 
     /// Takes the oldest event of an inbox, if its process may take it.
