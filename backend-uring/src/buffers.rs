@@ -2,8 +2,8 @@
 //!
 //! Invariant: a slot in `slots` is the kernel's to write until the completion that says it is done
 //! with it; what was completed is behind a guard and never written again. The kernel has few slots at
-//! a time, the most recently freed first, so that its working set stays in cache; it gets more only
-//! when receives found none.
+//! a time, the most recently freed first, so that its working set stays in cache: who finds none waits
+//! for a turn, which costs less than memory that has left the cache.
 
 #![expect(unsafe_code, reason = "shares slots and a ring of entries with the kernel")]
 
@@ -24,12 +24,12 @@ use netproc_core::{
 use crate::{cqe::Completion, ring::Ring};
 
 const PAGE: usize = 4096;
-/// Slots the kernel starts with where it fills each in parts.
-const START_INCREMENTAL: u16 = 4;
-/// Slots the kernel starts with where each receive takes one whole: fewer starve small messages.
-const START_CLASSIC: u16 = 64;
-/// Refills without a starved receive after which the kernel gets half as many slots.
-const CALM: u32 = 1024;
+/// What the kernel has to fill at a time: with what is being sent it fits a cache of the second level.
+const WORKING_SET: u32 = 256 * 1024;
+/// The fewest slots of it where the kernel fills each in parts.
+const LENT_INCREMENTAL: u32 = 4;
+/// The fewest where each receive takes one whole: with less, small messages find none.
+const LENT_CLASSIC: u32 = 64;
 
 /// The ring's memory, shared with the kernel while registered.
 struct Entries {
@@ -91,8 +91,6 @@ pub(crate) struct BufferGroup {
     held: u16,
     /// How many slots the kernel shall have.
     target: u16,
-    hungry: bool,
-    calm: u32,
     /// Who has input and waits for a slot, oldest first, each once.
     pub(crate) starved: VecDeque<Key>,
 }
@@ -113,6 +111,8 @@ impl BufferGroup {
         // SAFETY: the entries are zeroed memory of `count` entries, page-aligned, and stay until
         // `unregister` succeeds or for ever.
         unsafe { ring.submitter().register_buf_ring_with_flags(address, count, id, flags) }?;
+        let least = if incremental { LENT_INCREMENTAL } else { LENT_CLASSIC };
+        let target = (WORKING_SET / pool.slot_len()).max(least);
         let mut group = Self {
             id,
             incremental,
@@ -121,20 +121,12 @@ impl BufferGroup {
             tail: 0,
             slots: (0..pool.slots()).map(|_| None).collect(),
             held: 0,
-            target: 0,
-            hungry: false,
-            calm: 0,
+            target: u16::try_from(target).unwrap_or(u16::MAX).min(pool.slots()),
             starved: VecDeque::new(),
             pool,
         };
-        group.target = group.start();
         group.refill();
         Ok(group)
-    }
-
-    fn start(&self) -> u16 {
-        let start = if self.incremental { START_INCREMENTAL } else { START_CLASSIC };
-        start.min(self.pool.slots())
     }
 
     pub(crate) fn id(&self) -> u16 {
@@ -150,11 +142,6 @@ impl BufferGroup {
         self.held
     }
 
-    /// Notes that a receive found no slot: the kernel gets more of them.
-    pub(crate) fn starve(&mut self) {
-        self.hungry = true;
-    }
-
     /// Whether someone waits for a slot while the kernel has one.
     pub(crate) fn has_turns(&self) -> bool {
         self.held > 0 && !self.starved.is_empty()
@@ -162,7 +149,6 @@ impl BufferGroup {
 
     /// Gives the kernel free slots up to its share: at the start of a poll, with one tail store.
     pub(crate) fn refill(&mut self) {
-        self.adapt();
         let Some(entries) = &mut self.entries else { return };
         let before = self.tail;
         while self.held < self.target
@@ -176,20 +162,6 @@ impl BufferGroup {
         }
         if self.tail != before {
             entries.publish(self.tail);
-        }
-    }
-
-    fn adapt(&mut self) {
-        if self.hungry {
-            self.hungry = false;
-            self.calm = 0;
-            self.target = self.target.saturating_mul(2).min(self.pool.slots());
-        } else if self.target > self.start() {
-            self.calm += 1;
-            if self.calm > CALM {
-                self.calm = 0;
-                self.target = (self.target / 2).max(self.start());
-            }
         }
     }
 

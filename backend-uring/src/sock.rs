@@ -60,7 +60,7 @@ pub(crate) enum Input {
     Polling,
     /// Whichever it was, it has been cancelled and has not completed yet.
     Cancelling,
-    /// Has input and waits for its turn at a buffer, in its group's queue, wanted or not.
+    /// Waits for its turn at a buffer, in its group's queue, wanted or not.
     Starved,
     /// A listener waits for a descriptor, on a timer.
     Resting,
@@ -483,7 +483,7 @@ impl Sock {
         let fills = self.role != Role::Listener;
         if !self.cautious && fills && io.group(self.takes_packets()).held() == 0 {
             // The kernel would refuse it at once, whether there is input or not.
-            self.starve(io);
+            return self.starve(io);
         }
         if self.cautious {
             let sqe = sqe::poll_in(fd, false, self.token(OpKind::Readable));
@@ -511,12 +511,12 @@ impl Sock {
         }
     }
 
-    /// A receive found no slot. Only who has input shall wait for one: an idle socket would take a
-    /// turn and nothing would come of it, while those behind it have bytes.
+    /// A receive finds no slot: it waits for its turn at one. Whoever turns out to have no input then
+    /// waits for that with the kernel, as any other, and takes no slot from those behind it.
     fn starve(&mut self, io: &mut Io) {
-        self.cautious = true;
         io.counters.starved += 1;
-        io.group(self.takes_packets()).starve();
+        self.input = Input::Starved;
+        io.group(self.takes_packets()).starved.push_back(self.key);
     }
 
     fn input_op(&self) -> OpKind {
@@ -550,10 +550,6 @@ impl Sock {
             return;
         }
         self.cautious = false;
-        if self.role != Role::Listener {
-            self.input = Input::Starved;
-            io.group(self.takes_packets()).starved.push_back(self.key);
-        }
     }
 
     /// A receive brought something.
