@@ -6,9 +6,9 @@
 //! * a wait with a timeout of its own, completions that are never dropped, internal polling.
 //!
 //! What it uses where the kernel has it: deferred task work for a single issuer (6.1), incremental
-//! buffers (6.12), a registered ring descriptor, waits that do not count as I/O wait. Where io_uring
-//! is missing, forbidden or half forbidden, `UringReactor::new` says which step was refused; a
-//! caller takes the readiness reactor then.
+//! buffers and waits with patience for several completions (6.12), a registered ring descriptor, waits
+//! that do not count as I/O wait. Where io_uring is missing, forbidden or half forbidden,
+//! `UringReactor::new` says which step was refused; a caller takes the readiness reactor then.
 //!
 //! One `io_uring_enter` per `poll` submits all that was queued since the last and waits for the
 //! next batch. Receive memory is the pool of `netproc-core`, lent to the kernel a few slots at a
@@ -48,6 +48,8 @@ mod listener;
 mod message;
 #[cfg(target_os = "linux")]
 mod packets;
+#[cfg(target_os = "linux")]
+mod patience;
 #[cfg(target_os = "linux")]
 mod pipes;
 #[cfg(target_os = "linux")]

@@ -23,7 +23,13 @@ use io_uring::{
 };
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags};
 
-use crate::{cqe::Completion, error::SetupError, sqe::Sqe, token::OpKind};
+use crate::{
+    cqe::Completion,
+    error::SetupError,
+    patience::{PATIENCE_MICROS, Patience},
+    sqe::Sqe,
+    token::OpKind,
+};
 
 /// `IORING_REGISTER_RING_FDS` and its opposite; io-uring keeps the index to itself.
 const REGISTER_RING_FDS: libc::c_uint = 20;
@@ -35,11 +41,6 @@ const ENTRIES_MIN: u32 = 8;
 const ENTRIES_MAX: u32 = 32_768;
 /// Attempts to make room in a full submission queue before the ring counts as broken.
 const ROOM_ATTEMPTS: u32 = 1000;
-/// From so many sends on, a wait looks past their completions: a timer the kernel has to set costs more
-/// than the calls it saves below.
-const PATIENT_FROM: u32 = 4;
-/// How long it does, should one of them not complete at once.
-const PATIENCE_MICROS: u32 = 20;
 /// Longer than anybody waits: without an end of its own, or with one past what the kernel can count to, a
 /// wait would be over when patience is.
 const FAR: Duration = Duration::from_secs(1 << 25);
@@ -69,8 +70,9 @@ pub(crate) struct Ring {
     enter_flags: EnterFlags,
     /// The kernel can wait for several completions for a while, and then be content with one.
     has_min_wait: bool,
-    /// Sends queued since the last enter, which complete while they are handed over, almost always.
+    /// Sends queued since the last enter.
     sends: u32,
+    patience: Patience,
     mark: ForkMark,
     /// Moved out of the shared queue before their time, to make room there.
     reaped: VecDeque<Completion>,
@@ -103,7 +105,18 @@ impl Ring {
         let has_min_wait = params.is_feature_min_timeout();
         let (reaped, counters) = (VecDeque::new(), RingCounters::default());
         let uring = ManuallyDrop::new(uring);
-        Ok(Self { uring, enter_fd, enter_flags, has_min_wait, sends: 0, mark, reaped, counters })
+        let (sends, patience) = (0, Patience::new());
+        Ok(Self {
+            uring,
+            enter_fd,
+            enter_flags,
+            has_min_wait,
+            sends,
+            patience,
+            mark,
+            reaped,
+            counters,
+        })
     }
 
     /// Whether this is a forked child, to which the ring does not belong.
@@ -186,12 +199,11 @@ impl Ring {
     /// The ring is unusable.
     pub(crate) fn enter(&mut self, sleep: Sleep) -> io::Result<()> {
         let mut args = SubmitArgs::new();
-        let mut wanted: libc::c_uint = u32::from(sleep != Sleep::No);
         let sends = std::mem::take(&mut self.sends);
-        let patient = wanted > 0 && sends >= PATIENT_FROM && self.has_min_wait;
-        if patient {
-            // Else it would end at once, with nothing but what has been sent, and be made again.
-            wanted += sends;
+        let waits = sleep != Sleep::No;
+        let learns = waits && self.has_min_wait;
+        let wanted = if learns { self.patience.wanted(sends) } else { u32::from(waits) };
+        if wanted > 1 {
             args = args.min_wait_usec(PATIENCE_MICROS);
         }
         let time;
@@ -200,14 +212,14 @@ impl Ring {
                 time = Timespec::from(span.min(FAR));
                 args = args.timespec(&time);
             }
-            Sleep::Forever if patient => {
+            Sleep::Forever if wanted > 1 => {
                 time = Timespec::from(FAR);
                 args = args.timespec(&time);
             }
             Sleep::Forever | Sleep::No => {}
         }
         let queued = self.uring.submission().len();
-        self.counters.waits += u64::from(wanted > 0);
+        self.counters.waits += u64::from(waits);
         self.counters.enters += 1;
         // SAFETY: a plain system call; `args` and the time it points to outlive it, and the
         // entries up to the tail are whole, as `push` wrote them.
@@ -225,6 +237,10 @@ impl Ring {
         let failed = (result < 0).then(io::Error::last_os_error);
         if self.uring.submission().cq_overflow() {
             self.counters.overflows += 1;
+        }
+        if learns {
+            let completions = u32::try_from(self.uring.completion().len()).unwrap_or(u32::MAX);
+            self.patience.learn(completions.saturating_sub(sends));
         }
         let Some(err) = failed else { return Ok(()) };
         match err.raw_os_error() {
