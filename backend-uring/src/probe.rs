@@ -94,7 +94,7 @@ fn open(what: &'static str) -> impl FnOnce(io::Error) -> SetupError {
 
 impl Trial {
     fn new(entries: u32) -> Result<Self, SetupError> {
-        let ring = Ring::new(entries)?;
+        let ring = Ring::new(entries, Duration::ZERO)?;
         Ok(Self { ring, until: Instant::now() + PROBE_TIME, in_flight: 0, groups: Vec::new() })
     }
 

@@ -86,7 +86,7 @@ impl UringReactor {
     ///
     /// [`SetupError`] naming the step that failed; nothing stays behind.
     pub fn with_features(config: Config, features: Features) -> Result<Self, SetupError> {
-        let ring = Ring::new(config.ring_entries)?;
+        let ring = Ring::new(config.ring_entries, config.patience)?;
         let waker =
             UringWaker::new().map_err(|source| SetupError::Open { what: "an eventfd", source })?;
         let pool = Pool::new(config.slots, config.slot_len)?;

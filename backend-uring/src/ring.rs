@@ -23,13 +23,7 @@ use io_uring::{
 };
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags};
 
-use crate::{
-    cqe::Completion,
-    error::SetupError,
-    patience::{PATIENCE_MICROS, Patience},
-    sqe::Sqe,
-    token::OpKind,
-};
+use crate::{cqe::Completion, error::SetupError, patience::Patience, sqe::Sqe, token::OpKind};
 
 /// `IORING_REGISTER_RING_FDS` and its opposite; io-uring keeps the index to itself.
 const REGISTER_RING_FDS: libc::c_uint = 20;
@@ -68,8 +62,6 @@ pub(crate) struct Ring {
     /// What goes to `io_uring_enter` as descriptor, and the flags that go with it.
     enter_fd: RawFd,
     enter_flags: EnterFlags,
-    /// The kernel can wait for several completions for a while, and then be content with one.
-    has_min_wait: bool,
     /// Sends queued since the last enter.
     sends: u32,
     patience: Patience,
@@ -80,8 +72,9 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Sets a ring up with the best flags the kernel takes and as many entries as memory allows.
-    pub(crate) fn new(entries: u32) -> Result<Self, SetupError> {
+    /// Sets a ring up with the best flags the kernel takes and as many entries as memory allows, whose
+    /// waits look for more than one completion for as long as `patience`.
+    pub(crate) fn new(entries: u32, patience: Duration) -> Result<Self, SetupError> {
         let mark = ForkMark::new().map_err(SetupError::ForkMark)?;
         let uring = build(entries).map_err(SetupError::Setup)?;
         let params = uring.params();
@@ -102,21 +95,12 @@ impl Ring {
             enter_fd = index;
             enter_flags |= EnterFlags::REGISTERED_RING;
         }
-        let has_min_wait = params.is_feature_min_timeout();
+        // Older kernels cannot wait for several completions for a while, and then be content with one.
+        let patience = if params.is_feature_min_timeout() { patience } else { Duration::ZERO };
         let (reaped, counters) = (VecDeque::new(), RingCounters::default());
         let uring = ManuallyDrop::new(uring);
-        let (sends, patience) = (0, Patience::new());
-        Ok(Self {
-            uring,
-            enter_fd,
-            enter_flags,
-            has_min_wait,
-            sends,
-            patience,
-            mark,
-            reaped,
-            counters,
-        })
+        let (sends, patience) = (0, Patience::new(patience));
+        Ok(Self { uring, enter_fd, enter_flags, sends, patience, mark, reaped, counters })
     }
 
     /// Whether this is a forked child, to which the ring does not belong.
@@ -201,14 +185,13 @@ impl Ring {
         let mut args = SubmitArgs::new();
         let sends = std::mem::take(&mut self.sends);
         let waits = sleep != Sleep::No;
-        let learns = waits && self.has_min_wait;
-        let wanted = if learns { self.patience.wanted(sends) } else { u32::from(waits) };
-        if wanted > 1 {
-            args = args.min_wait_usec(PATIENCE_MICROS);
-        }
+        let wanted = if waits { self.patience.wanted(sends) } else { 0 };
+        let mut patience = self.patience.micros();
         let time;
         match sleep {
             Sleep::For(span) => {
+                // The kernel would look at the end only when patience is over.
+                patience = patience.min(u32::try_from(span.as_micros()).unwrap_or(u32::MAX));
                 time = Timespec::from(span.min(FAR));
                 args = args.timespec(&time);
             }
@@ -217,6 +200,9 @@ impl Ring {
                 args = args.timespec(&time);
             }
             Sleep::Forever | Sleep::No => {}
+        }
+        if wanted > 1 {
+            args = args.min_wait_usec(patience);
         }
         let queued = self.uring.submission().len();
         self.counters.waits += u64::from(waits);
@@ -238,7 +224,7 @@ impl Ring {
         if self.uring.submission().cq_overflow() {
             self.counters.overflows += 1;
         }
-        if learns {
+        if waits {
             let completions = u32::try_from(self.uring.completion().len()).unwrap_or(u32::MAX);
             self.patience.learn(completions.saturating_sub(sends));
         }

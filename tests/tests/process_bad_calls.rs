@@ -40,7 +40,7 @@ conformance!(rows_90_91_options_and_codings_of_a_process_keep_what_was, |rig| {
 #[test]
 fn row_92_sizes_no_reactor_can_have_are_refused_when_it_is_built() {
     type Set = fn(&mut Config);
-    let cases: [(&str, Set); 14] = [
+    let cases: [(&str, Set); 15] = [
         ("slots", |config| config.slots = 0),
         ("slots", |config| config.slots = 1),
         ("slots", |config| config.slots = u16::MAX),
@@ -55,6 +55,7 @@ fn row_92_sizes_no_reactor_can_have_are_refused_when_it_is_built() {
         ("accepts_per_turn", |config| config.accepts_per_turn = 0),
         ("ring_entries", |config| config.ring_entries = 0),
         ("ring_entries", |config| config.ring_entries = 1 << 31),
+        ("patience", |config| config.patience = Duration::from_micros(1_000_001)),
     ];
     for (field, set) in cases {
         let mut config = Config::default();

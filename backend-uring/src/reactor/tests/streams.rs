@@ -448,3 +448,30 @@ fn patience_with_stuck_sends_ends_no_wait() {
         }
     }
 }
+
+/// A wait looks for as many as have come before, but is content with one, and with none at its end.
+#[test]
+fn a_crowd_that_does_not_come_again_holds_nobody_up() {
+    let mut config = small(64);
+    config.patience = Duration::from_millis(20);
+    for mut rig in Rig::both(config) {
+        let peers: Vec<_> = (0..40).map(|_| rig.accepted()).collect();
+        rig.settle();
+        for _ in 0..100 {
+            for (_, peer) in &peers {
+                (&*peer).write_all(b"x").unwrap();
+            }
+            for _ in &peers {
+                assert_eq!(rig.data(), b"x");
+            }
+        }
+        let at = rig.reactor.now().after(Duration::from_millis(1));
+        rig.reactor.poll(Wait::Until(at), &mut rig.queue).unwrap();
+        assert!(rig.queue.is_empty() && rig.reactor.now() >= at);
+        for wait in [Wait::Forever, Wait::Until(Tick(u64::MAX))] {
+            (&peers[0].1).write_all(b"alone").unwrap();
+            rig.reactor.poll(wait, &mut rig.queue).unwrap();
+            assert_eq!(rig.data(), b"alone");
+        }
+    }
+}
