@@ -91,7 +91,7 @@ pub(crate) struct BufferGroup {
     held: u16,
     /// How many slots the kernel shall have.
     target: u16,
-    /// Who has input and waits for a slot, oldest first, each once.
+    /// Who waits for a slot, oldest first, each once.
     pub(crate) starved: VecDeque<Key>,
 }
 

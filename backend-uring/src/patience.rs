@@ -1,6 +1,6 @@
 //! For how many completions a wait is: one where messages come singly, several where they come in crowds.
 //!
-//! Invariant: nobody waits for others longer than [`Patience::micros`], and not at all where waiting has
+//! Invariant: nobody waits for others longer than `Patience::micros`, and not at all where waiting has
 //! brought no crowd, until it is tried again after a pause that doubles each time. Only who has come
 //! while the wait was young waits: a message for an idle reactor ends it at once.
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 const SENDS_MIN: u32 = 4;
 /// The fewest that are worth waiting for.
 const CROWD_MIN: u32 = 4;
-/// The most: more makes a call no cheaper.
+/// The most: so many share the cost of one call.
 const CROWD_MAX: u32 = 32;
 /// Waits until one is patient again: at first, and at most.
 const PAUSES: (u32, u32) = (16, 1024);
@@ -31,12 +31,12 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(limit: Duration) -> Self {
-        let micros = u32::try_from(limit.as_micros()).unwrap_or(u32::MAX);
-        Self { micros, crowd: 1, rest: 0, pause: PAUSES.0 }
+        Self { micros: micros(limit), crowd: 1, rest: 0, pause: PAUSES.0 }
     }
 
-    pub(crate) const fn micros(&self) -> u32 {
-        self.micros
+    /// How long to be patient in a wait of at most `span`.
+    pub(crate) fn micros_within(&self, span: Duration) -> u32 {
+        self.micros.min(micros(span))
     }
 
     /// For how many completions to wait, where `sends` complete while they are handed over, almost
@@ -65,6 +65,10 @@ impl Patience {
             self.pause = (self.pause * 2).min(PAUSES.1);
         }
     }
+}
+
+fn micros(span: Duration) -> u32 {
+    u32::try_from(span.as_micros()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

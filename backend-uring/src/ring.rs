@@ -186,23 +186,20 @@ impl Ring {
         let sends = std::mem::take(&mut self.sends);
         let waits = sleep != Sleep::No;
         let wanted = if waits { self.patience.wanted(sends) } else { 0 };
-        let mut patience = self.patience.micros();
+        // Patience needs an end behind it.
+        let span = match sleep {
+            Sleep::For(span) => Some(span.min(FAR)),
+            Sleep::Forever if wanted > 1 => Some(FAR),
+            Sleep::Forever | Sleep::No => None,
+        };
         let time;
-        match sleep {
-            Sleep::For(span) => {
-                // The kernel would look at the end only when patience is over.
-                patience = patience.min(u32::try_from(span.as_micros()).unwrap_or(u32::MAX));
-                time = Timespec::from(span.min(FAR));
-                args = args.timespec(&time);
+        if let Some(span) = span {
+            time = Timespec::from(span);
+            args = args.timespec(&time);
+            if wanted > 1 {
+                // The kernel looks at the end only when patience is over.
+                args = args.min_wait_usec(self.patience.micros_within(span));
             }
-            Sleep::Forever if wanted > 1 => {
-                time = Timespec::from(FAR);
-                args = args.timespec(&time);
-            }
-            Sleep::Forever | Sleep::No => {}
-        }
-        if wanted > 1 {
-            args = args.min_wait_usec(patience);
         }
         let queued = self.uring.submission().len();
         self.counters.waits += u64::from(waits);

@@ -546,10 +546,9 @@ impl Sock {
         let cancelled = self.input == Input::Cancelling;
         self.input = Input::Idle;
         io.mark(self);
-        if cancelled {
-            return;
+        if !cancelled {
+            self.cautious = false;
         }
-        self.cautious = false;
     }
 
     /// A receive brought something.
