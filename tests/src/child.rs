@@ -233,15 +233,18 @@ pub fn die_of_sigpipe() -> io::Result<()> {
     Ok(())
 }
 
-/// Has the system forget this process's children as soon as they end, told to nobody.
+/// Has this process ignore these signals. With SIGCHLD among them, the system forgets its children as
+/// soon as they end, told to nobody.
 ///
 /// # Errors
 ///
 /// What the system says.
 #[expect(unsafe_code, reason = "only sigaction sets that")]
-pub fn ignore_sigchld() -> io::Result<()> {
-    // SAFETY: no handler is installed, so no code of ours ever runs in a signal's context.
-    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigIgn) }?;
+pub fn ignore_signals(signals: &[Signal]) -> io::Result<()> {
+    for &signal in signals {
+        // SAFETY: no handler is installed, so no code of ours ever runs in a signal's context.
+        unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) }?;
+    }
     Ok(())
 }
 

@@ -16,18 +16,26 @@ use netproc::{
 };
 use netproc_tests::{
     child::{
-        allow_all_descriptors, allow_descriptors, descriptors, die_of_sigpipe, ignore_sigchld,
+        allow_all_descriptors, allow_descriptors, descriptors, die_of_sigpipe, ignore_signals,
     },
     conformance,
     rig::{PATIENCE, Rig},
 };
-use nix::{errno::Errno, sys::signal, unistd::Pid};
+use nix::{
+    errno::Errno,
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
 
 /// A child of a shell's that logs all it is told.
 fn sh(rig: &Rig, script: &str) -> SpawnBuilder {
+    program(rig, "sh").args(["-c", script])
+}
+
+/// Another program that does.
+fn program(rig: &Rig, program: &str) -> SpawnBuilder {
     let log = &rig.log;
-    let shell = rig.rt.spawn_process("p", "sh").args(["-c", script]);
-    shell.filter(log.filter()).sentinel(log.sentinel())
+    rig.rt.spawn_process("p", program).filter(log.filter()).sentinel(log.sentinel())
 }
 
 /// Whether the system has forgotten a process; one that nobody has waited for is still there.
@@ -305,8 +313,28 @@ conformance!(alone on (poll epoll uring): a_program_that_dies_of_sigpipe_does_no
     Ok(())
 });
 
+#[cfg(target_os = "linux")]
+conformance!(alone on (poll epoll uring): children_obey_what_this_program_ignores, |rig| {
+    // As those of an Emacs 28.2 started by `sh -c "trap '' HUP INT QUIT TERM CHLD; exec emacs --batch …"`,
+    // on pipes and on a terminal.
+    use Signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    let ignored = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD];
+    ignore_signals(&ignored)?;
+    for connection_type in [ConnectionType::Pipe, ConnectionType::Pty] {
+        let child = program(rig, "grep").args(["SigIgn", "/proc/self/status"]);
+        let child = child.connection_type(connection_type).start()?;
+        rig.until("its end", || !child.is_live());
+        let line = String::from_utf8(rig.log.bytes_of(&child))?;
+        let mask = line.trim().strip_prefix("SigIgn:").ok_or("no mask")?;
+        let mask = u64::from_str_radix(mask.trim(), 16)?;
+        let still = ignored.into_iter().filter(|&it| mask & (1 << (it as i32 - 1)) != 0);
+        assert_eq!(still.collect::<Vec<_>>(), [SIGHUP], "{connection_type:?}");
+    }
+    Ok(())
+});
+
 conformance!(alone on (poll epoll uring): where_nobody_is_told_how_a_child_ended_that_is_said, |rig| {
-    ignore_sigchld()?;
+    ignore_signals(&[Signal::SIGCHLD])?;
     let child = sh(rig, "echo a; exit 3").start()?;
     rig.until_line(&child, "exited with unknown status (exit)");
     assert_eq!(rig.log.bytes_of(&child), b"a\n");

@@ -1,4 +1,4 @@
-//! The three calls for children that no library makes safe: what runs between fork and exec, taking a
+//! The calls for children that no library makes safe: what runs between fork and exec, taking a
 //! terminal, and signals by number.
 //!
 //! Invariant: what runs in the forked child makes system calls and nothing else: no memory, no lock, no
@@ -13,17 +13,30 @@ use std::{io, os::unix::process::CommandExt as _, process::Command};
 
 use nix::{errno::Errno, libc};
 
-/// Has the child of `command` lead a session of its own, as Emacs's do: no terminal of ours reaches it,
-/// and it leads a group, so that those it starts are signalled with it. With `terminal`, its standard
-/// input is one and becomes that of the session.
+/// What a child obeys even where this program was started to ignore it, as one in the background of a
+/// script is: it could not be interrupted otherwise, and a shell could not wait for its own children.
+/// SIGHUP is left as it is, since whoever has it ignored means the children too.
+const OBEYED: [libc::c_int; 4] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGCHLD];
+
+/// Has the child of `command` lead a session of its own and obey signals, as Emacs's do: no terminal of
+/// ours reaches it, and it leads a group, so that those it starts are signalled with it. With `terminal`,
+/// its standard input is one and becomes that of the session.
 pub(crate) fn own_session(command: &mut Command, terminal: bool) {
     let prepare = move || -> io::Result<()> {
         nix::unistd::setsid()?;
+        OBEYED.into_iter().try_for_each(obey)?;
         if terminal { take_terminal() } else { Ok(()) }
     };
-    // SAFETY: in the forked child `prepare` makes two system calls, both async-signal-safe, and on failure
+    // SAFETY: in the forked child `prepare` makes system calls only, all async-signal-safe, and on failure
     // an `io::Error` of a number, which takes no memory; it touches nothing another thread could have held.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// Gives a signal its default effect.
+fn obey(signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: no handler is installed, so no code of ours ever runs in a signal's context.
+    let before = unsafe { libc::signal(signal, libc::SIG_DFL) };
+    if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Makes the terminal at standard input that of this session.
