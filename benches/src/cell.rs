@@ -27,6 +27,9 @@ const IDLE: usize = 100_000;
 /// Descriptors for everything else.
 const DESCRIPTORS_LEFT: u64 = 300;
 
+/// With so many connections in use a round takes seconds.
+pub(crate) const MANY_ACTIVE: usize = 10_000;
+
 /// Beside so many idle connections not everything is measured.
 const MANY_IDLE: usize = 50_000;
 
@@ -114,9 +117,20 @@ impl Cell {
         kinds.iter().copied().filter(is_in).collect()
     }
 
-    /// How many of so many rounds are run here: opening many idle connections takes seconds.
+    /// How many of so many rounds are run here: those of many connections take seconds.
     pub(crate) fn rounds(&self, rounds: u32) -> u32 {
-        if self.shape.idle < MANY_IDLE { rounds } else { rounds.min(3) }
+        if self.shape.idle >= MANY_IDLE {
+            rounds.min(3)
+        } else if self.shape.connections >= MANY_ACTIVE {
+            rounds.min(15)
+        } else {
+            rounds
+        }
+    }
+
+    /// How many servers, with their connections, are there at a time: the idle ones take memory.
+    pub(crate) const fn servers_at_a_time(&self) -> usize {
+        if self.shape.idle > 0 { 1 } else { usize::MAX }
     }
 
     /// Those that one of `names` is, or is the beginning of up to a dash.

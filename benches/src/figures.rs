@@ -1,5 +1,9 @@
 //! Figures out of what was measured: medians over the rounds, and how far the rounds are apart.
 //!
+//! The pace of a machine that is shared changes from one second to the next, by more than the servers
+//! differ. A round is shorter than that, so what all servers took for it tells its pace, and every time is
+//! given as it would have been at that of the middle round.
+//!
 //! Invariant: ratios are of medians over the same interleaved rounds; a difference under
 //! [`NOISE`] is none.
 
@@ -68,25 +72,60 @@ pub(crate) struct Figures {
     pub(crate) lost: u64,
 }
 
-impl Row {
-    fn spread(&self, figure: impl Fn(&Window) -> f64) -> Option<Spread> {
-        Spread::of(self.rounds.iter().map(figure))
+impl Window {
+    /// Microseconds of the server's CPU per message.
+    fn cpu(&self) -> f64 {
+        as_f64(self.server_cpu) / 1e3 / as_f64(self.messages_total)
     }
 
-    /// Microseconds of the server's CPU per message.
-    pub(crate) fn cpu(&self) -> Option<Spread> {
-        self.spread(|it| as_f64(it.server_cpu) / 1e3 / as_f64(it.messages))
+    /// The same with every time this many times as short.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times of a bench")]
+    fn at_pace(self, pace: f64) -> Self {
+        let scaled = |nanos: u64| (as_f64(nanos) / pace).round() as u64;
+        Self {
+            elapsed: scaled(self.elapsed),
+            elapsed_total: scaled(self.elapsed_total),
+            p50: scaled(self.p50),
+            p99: scaled(self.p99),
+            p999: scaled(self.p999),
+            server_cpu: scaled(self.server_cpu),
+            load_cpu: scaled(self.load_cpu),
+            ..self
+        }
     }
 }
 
 impl Measured {
+    /// How long a message took all servers in each round, in the mean, by what it took in the middle one; 1
+    /// where servers that can be compared did not take turns.
+    fn paces(&self) -> Vec<f64> {
+        let count = self.rows.iter().map(|row| row.rounds.len()).max().unwrap_or(0);
+        let whole = || self.rows.iter().filter(|row| row.rounds.len() == count);
+        let servers = whole().count();
+        if servers < 2 || self.cell.servers_at_a_time() < servers {
+            return vec![1.0; count];
+        }
+        // The geometric mean, to which each server contributes alike, however dear it is.
+        let mean = |round: usize| {
+            whole().map(|row| row.rounds[round].cpu().ln()).sum::<f64>() / as_f64(servers as u64)
+        };
+        let means: Vec<f64> = (0..count).map(mean).collect();
+        let middle = Spread::of(means.iter().copied()).map_or(0.0, |it| it.median);
+        means.iter().map(|mean| (mean - middle).exp()).collect()
+    }
+
+    /// The rounds of a row, each as it would have been at the middle one's pace.
+    fn rounds(&self, row: &Row) -> Vec<Window> {
+        row.rounds.iter().zip(self.paces()).map(|(round, pace)| round.at_pace(pace)).collect()
+    }
+
     pub(crate) fn row(&self, server: Kind) -> Option<&Row> {
         self.rows.iter().find(|row| row.server == server)
     }
 
     /// The median of a server's CPU per message.
     pub(crate) fn cpu_of(&self, server: Kind) -> Option<f64> {
-        Some(self.row(server)?.cpu()?.median)
+        Some(Spread::of(self.rounds(self.row(server)?).iter().map(Window::cpu))?.median)
     }
 
     /// One figure each, for every server that ran.
@@ -96,23 +135,25 @@ impl Measured {
 
     pub(crate) fn figures_of(&self, row: &Row) -> Figures {
         let size = as_f64(self.cell.shape.size);
+        let rounds = self.rounds(row);
+        let spread = |figure: &dyn Fn(&Window) -> f64| Spread::of(rounds.iter().map(figure));
         let rate = |it: &Window| as_f64(it.messages) * 1e9 / as_f64(it.elapsed);
         let busy = |cpu: fn(&Window) -> u64| {
-            Some(row.spread(|it| as_f64(cpu(it)) / as_f64(it.elapsed))?.median)
+            Some(spread(&|it| as_f64(cpu(it)) / as_f64(it.elapsed_total))?.median)
         };
         let calls = |count: u64, messages: u64| as_f64(count) / as_f64(messages);
         let counted = row.counted;
         let idle = as_f64(self.cell.shape.idle as u64);
         #[expect(clippy::cast_precision_loss, reason = "memory of a bench")]
         let memory = Spread::of(row.idle_memory.iter().map(|&bytes| bytes as f64 / idle));
-        let cpu = row.cpu();
+        let cpu = spread(&Window::cpu);
         Figures {
             server: row.server,
-            messages_per_second: row.spread(rate),
-            megabytes_per_second: row.spread(|it| rate(it) * size / 1e6),
-            p50_us: row.spread(|it| as_f64(it.p50) / 1e3),
-            p99_us: row.spread(|it| as_f64(it.p99) / 1e3),
-            p999_us: row.spread(|it| as_f64(it.p999) / 1e3),
+            messages_per_second: spread(&rate),
+            megabytes_per_second: spread(&|it| rate(it) * size / 1e6),
+            p50_us: spread(&|it| as_f64(it.p50) / 1e3),
+            p99_us: spread(&|it| as_f64(it.p99) / 1e3),
+            p999_us: spread(&|it| as_f64(it.p999) / 1e3),
             server_cpu_us_per_message: cpu,
             cpu_by_raw: cpu.zip(self.cpu_of(row.server.raw())).map(|(cpu, raw)| cpu.median / raw),
             server_busy: busy(|it| it.server_cpu),
@@ -124,5 +165,48 @@ impl Measured {
             bytes_per_idle_connection: memory.map(|memory| memory.median),
             lost: row.rounds.iter().map(|it| it.lost).sum(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::tests::measured;
+
+    #[test]
+    fn the_pace_of_a_round_is_taken_out() {
+        let cell = measured(&[
+            (Kind::NetprocUring, &[1100, 2200, 4400]),
+            (Kind::RawUring, &[1000, 2000, 4000]),
+        ]);
+        let figures = cell.figures();
+        let cpu = |at: usize| figures[at].server_cpu_us_per_message;
+        assert_eq!(cpu(0), Some(Spread { median: 2.2, min: 2.2, max: 2.2 }));
+        assert_eq!(cpu(1), Some(Spread { median: 2.0, min: 2.0, max: 2.0 }));
+        assert_eq!(figures[0].cpu_by_raw, Some(2.2 / 2.0));
+        let rate = figures[0].messages_per_second.expect("measured");
+        assert!(
+            rate.min < rate.median && rate.median < rate.max,
+            "its CPU says more than the clock"
+        );
+    }
+
+    #[test]
+    fn who_ran_alone_or_not_to_the_end_sets_no_pace() {
+        let alone = measured(&[(Kind::NetprocUring, &[1000, 3000, 2000])]);
+        let cpu = |cell: &Measured| cell.figures()[0].server_cpu_us_per_message;
+        assert_eq!(cpu(&alone), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
+        let ended = measured(&[
+            (Kind::NetprocUring, &[1000, 3000, 2000]),
+            (Kind::RawUring, &[1000]),
+            (Kind::Mio, &[]),
+        ]);
+        assert_eq!(cpu(&ended), cpu(&alone));
+        let mut apart = measured(&[
+            (Kind::NetprocUring, &[1000, 3000, 2000]),
+            (Kind::RawUring, &[1000, 3000, 2000]),
+        ]);
+        apart.cell.shape.idle = 1000;
+        assert_eq!(cpu(&apart), cpu(&alone));
     }
 }

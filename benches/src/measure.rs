@@ -1,9 +1,13 @@
-//! Measures one cell: every server under the same load, in interleaved rounds, in fresh processes.
+//! Measures one cell: every server under the same load, in interleaved rounds, in several sets of processes.
+//!
+//! The windows are short and in turn, since a machine's pace changes within a second, and who is compared
+//! has to have had the same; the processes are replaced, since some have more luck with their memory than
+//! others for as long as they live.
 //!
 //! Invariant: what goes wrong with one server ends that server's part of the cell alone, and is kept
 //! with it; nothing that was measured is lost, and nothing that was not is made up.
 
-use std::io;
+use std::{io, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +21,9 @@ use crate::{
     options::CountWith,
     serve::Kind,
 };
+
+/// In so many sets of processes the rounds of a cell run.
+const LIVES: u32 = 5;
 
 /// How a cell is measured.
 #[derive(Clone, Copy, Debug)]
@@ -119,19 +126,12 @@ pub(crate) fn measure(cell: &Cell, kinds: &[Kind], plan: Plan) -> Measured {
             }
         }
     }
-    let count = rows.len();
-    for round in 0..cell.rounds(plan.rounds) as usize {
-        for turn in 0..count {
-            // Nobody always comes first.
-            let row = &mut rows[(turn + round) % count];
-            if row.is_over() {
-                continue;
-            }
-            let window = window(row.server, cell, plan.millis);
-            if let Some((window, idle_memory)) = row.settle(window) {
-                row.rounds.push(window);
-                row.idle_memory.extend(idle_memory);
-            }
+    let rounds = cell.rounds(plan.rounds);
+    let lives = rounds.min(LIVES);
+    for life in 0..lives {
+        let (first, end) = (rounds * life / lives, rounds * (life + 1) / lives);
+        for set in rows.chunks_mut(cell.servers_at_a_time()) {
+            live(set, cell, first..end, plan.millis);
         }
     }
     if plan.instructions {
@@ -145,21 +145,43 @@ pub(crate) fn measure(cell: &Cell, kinds: &[Kind], plan: Plan) -> Measured {
     Measured { cell: cell.clone(), rows }
 }
 
-/// One window; with idle connections also how much memory they took.
-fn window(kind: Kind, cell: &Cell, millis: u64) -> io::Result<(Window, Option<i64>)> {
+/// Runs these rounds in one set of processes: a window of each server in turn, while the others wait.
+fn live(rows: &mut [Row], cell: &Cell, rounds: Range<u32>, millis: u64) {
+    let start = |row: &mut Row| {
+        let pair = (!row.is_over()).then(|| start(row.server, cell))?;
+        let pair = row.settle(pair)?;
+        row.idle_memory.extend(pair.1.opened.idle_memory);
+        Some(pair)
+    };
+    let mut pairs: Vec<_> = rows.iter_mut().map(start).collect();
+    let count = rows.len();
+    for round in rounds {
+        for turn in 0..count {
+            // Nobody always comes first.
+            let at = (turn + round as usize) % count;
+            let Some((_, loader)) = &mut pairs[at] else { continue };
+            match rows[at].settle(loader.run(Until::Millis(millis))) {
+                Some(window) => rows[at].rounds.push(window),
+                None => pairs[at] = None,
+            }
+        }
+    }
+    for (row, pair) in rows.iter_mut().zip(pairs) {
+        let Some((server, loader)) = pair else { continue };
+        row.settle(loader.end().and_then(|()| server.end()));
+    }
+}
+
+/// A server and its load generator, warm.
+fn start(kind: Kind, cell: &Cell) -> io::Result<(Server, Loader)> {
     let server = Server::start(kind, cell.service)?;
-    let mut loader = Loader::start(&server, cell.shape, true)?;
-    let window = loader.run(Until::Millis(millis))?;
-    let idle_memory = loader.opened.idle_memory;
-    loader.end()?;
-    server.end()?;
-    Ok((window, idle_memory))
+    let loader = Loader::start(&server, cell.shape, true)?;
+    Ok((server, loader))
 }
 
 /// Messages of a window in which system calls are counted: enough to drown what attaching costs.
 fn counted_messages(cell: &Cell) -> u64 {
     const FEW: u64 = 5000;
-    const BYTES: u64 = 80 << 20;
     let count = match cell.service {
         Service::TlsFull | Service::TlsResumed => 1000,
         Service::Churn => 2 * FEW,
@@ -169,7 +191,7 @@ fn counted_messages(cell: &Cell) -> u64 {
         | Service::Udp
         | Service::UdpApart
         | Service::Sink
-        | Service::Source => (BYTES / cell.shape.size.max(4096)).max(FEW),
+        | Service::Source => FEW,
     };
     count.max(2 * cell.shape.under_way())
 }

@@ -34,10 +34,10 @@ pub(crate) struct EchoOptions {
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
     /// Rounds; each runs every server once.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
     /// Seconds of a measured window.
-    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
+    #[arg(long, default_value_t = 0.05, value_parser = seconds)]
     pub(crate) seconds: f64,
     #[command(flatten)]
     pub(crate) common: Common,
@@ -77,10 +77,10 @@ pub(crate) struct ReportOptions {
     /// Few cells, one round, short windows, no instructions: a try.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Rounds; each runs every server once. Default 5, or 1 with `--quick`.
+    /// Rounds; each runs every server once. Default 40, or 1 with `--quick`.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: Option<u32>,
-    /// Seconds of a measured window. Default 0.25, or 0.1 with `--quick`.
+    /// Seconds of a measured window. Default 0.05, or 0.1 with `--quick`.
     #[arg(long, value_parser = seconds)]
     pub(crate) seconds: Option<f64>,
     #[command(flatten)]

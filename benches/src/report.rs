@@ -87,7 +87,7 @@ fn list(cells: &[Cell]) -> io::Result<()> {
 
 /// Measures every cell and writes the report after each, so that an end half-way loses nothing.
 fn measure(options: &ReportOptions, cells: &[Cell], folder: &Path) -> io::Result<Report> {
-    let (rounds, seconds) = if options.quick { (1, 0.1) } else { (5, 0.25) };
+    let (rounds, seconds) = if options.quick { (1, 0.1) } else { (40, 0.05) };
     let (rounds, seconds) = (options.rounds.unwrap_or(rounds), options.seconds.unwrap_or(seconds));
     let calls = count::choose(options.common.count);
     let can_count = callgrind::can_count();

@@ -8,8 +8,9 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
+    cell::{self, Cell},
     figures::{NOISE, as_f64},
-    job::Service,
+    job::{Service, Shape},
     measure::{Measured, Row},
     serve::Kind,
     turnover::Turnover,
@@ -140,12 +141,16 @@ impl Evidence<'_> {
     pub(crate) fn requirements(&self) -> Vec<Requirement> {
         let chosen = self.automatic.map_or_else(|| "nothing".into(), |kind| kind.to_string());
         let requirement = |what: String, findings: Vec<Finding>| Requirement { what, findings };
-        let echo =
-            |small| move |cell: &Measured| is_echo(cell) && (cell.cell.shape.size <= 1024) == small;
+        let echo = |small| {
+            move |it: &Measured| {
+                let Shape { connections, size, .. } = it.cell.shape;
+                is_echo(it) && (50..=1000).contains(&connections) && (size <= 1024) == small
+            }
+        };
         vec![
             requirement(
-                "Echo over TCP and Unix, messages of up to 1 KiB: CPU per message, by that of the hand-written \
-                 server on the same mechanism"
+                "Echo over TCP and Unix, 50 and 1,000 connections, messages of up to 1 KiB: CPU per message, by \
+                 that of the hand-written server on the same mechanism"
                     .into(),
                 self.cpu_by_hand(echo(true), 1.10),
             ),
@@ -179,6 +184,15 @@ impl Evidence<'_> {
             requirement(
                 "Idle connections: bytes of the process's own memory for each".into(),
                 self.idle_memory(),
+            ),
+            requirement(
+                "50 connections of 64 B beside idle ones: CPU per message, by that without these".into(),
+                self.idle_cpu(),
+            ),
+            requirement(
+                "From 50 to 10,000 connections: how CPU per message rises, by how the hand-written server's does"
+                    .into(),
+                self.growth(),
             ),
             requirement(
                 "50 connections of 64 B: system calls per message (epoll: besides waits)".into(),
@@ -270,6 +284,34 @@ impl Evidence<'_> {
         self.own(|cell| cell.cell.shape.idle > 0, finding)
     }
 
+    /// The cell of this name, if it was measured.
+    fn cell(&self, name: &str) -> Option<&Measured> {
+        self.cells.iter().find(|it| it.cell.name == name)
+    }
+
+    fn idle_cpu(&self) -> Vec<Finding> {
+        let finding = |cell: &Measured, row: &Row| {
+            let without = self.cell(cell::MAIN)?;
+            without.row(row.server)?;
+            let cpu = cell.cpu_of(row.server).zip(without.cpu_of(row.server));
+            let found = cpu.map(|(with, without)| with / without);
+            Some(Finding::new(cell.cell.title(), row.server, found, Bound::AtMost(1.2)))
+        };
+        self.own(|cell| cell.cell.shape.idle > 0, finding)
+    }
+
+    fn growth(&self) -> Vec<Finding> {
+        let finding = |cell: &Measured, row: &Row| {
+            let shape = Shape { connections: 50, ..cell.cell.shape };
+            let few = self.cell(&Cell::new(Service::Tcp, shape).name)?;
+            let ratio = |cell: &Measured| cpu_ratio(cell, row.server, row.server.raw());
+            let found = ratio(cell).zip(ratio(few)).map(|(many, few)| many / few);
+            Some(Finding::new(cell.cell.title(), row.server, found, Bound::AtMost(1.1)))
+        };
+        let is_many = |it: &Measured| is_echo(it) && it.cell.shape.connections >= cell::MANY_ACTIVE;
+        self.own(is_many, finding)
+    }
+
     fn system_calls(&self) -> Vec<Finding> {
         let finding = |cell: &Measured, row: &Row| {
             let counted = row.counted?;
@@ -285,7 +327,7 @@ impl Evidence<'_> {
             let found = (found * 100.0).round() / 100.0;
             Some(Finding::new(cell.cell.title(), row.server, Some(found), Bound::AtMost(most)))
         };
-        self.own(|cell| cell.cell.name == crate::cell::MAIN, finding)
+        self.own(|cell| cell.cell.name == cell::MAIN, finding)
     }
 
     fn turnover(&self) -> Vec<Finding> {
@@ -356,6 +398,31 @@ mod tests {
     }
 
     #[test]
+    fn a_rise_is_judged_by_that_of_the_hand_written_server() {
+        let cell = |connections, idle, uring, raw| {
+            let mut it = measured(&[(Kind::NetprocUring, &[uring]), (Kind::RawUring, &[raw])]);
+            it.cell = Cell::new(Service::Tcp, Shape { idle, ..Shape::new(connections, 64, 1) });
+            it
+        };
+        let cases = [
+            (2200, 1200, Outcome::Met, Outcome::Met),
+            (2210, 1200, Outcome::Missed(1), Outcome::Met),
+            (2200, 1210, Outcome::Met, Outcome::Missed(1)),
+        ];
+        for (many, idle, growth, beside_idle) in cases {
+            let cells =
+                [cell(50, 0, 1000, 1000), cell(10_000, 0, many, 2000), cell(50, 1000, idle, 1000)];
+            let requirements = evidence(&cells, &[]).requirements();
+            let outcome = |part: &str| {
+                let found = requirements.iter().find(|it| it.what.contains(part));
+                found.map(Requirement::outcome)
+            };
+            assert_eq!(outcome("rises"), Some(growth), "{many}");
+            assert_eq!(outcome("beside idle ones"), Some(beside_idle), "{idle}");
+        }
+    }
+
+    #[test]
     fn io_uring_is_judged_with_its_waits_and_epoll_without() {
         let cases = [
             (Kind::NetprocUring, 60, 60, Outcome::Met),
@@ -365,7 +432,7 @@ mod tests {
         ];
         for (server, total, waits, expected) in cases {
             let mut cell = measured(&[(server, &[1000])]);
-            cell.cell.name = crate::cell::MAIN.into();
+            cell.cell.name = cell::MAIN.into();
             cell.rows[0].counted = Some(Counted::new(1000, Counts { total, waits }, None));
             let requirements = evidence(&[cell], &[]).requirements();
             let calls = requirements.iter().find(|it| it.what.contains("system calls"));

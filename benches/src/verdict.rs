@@ -108,6 +108,7 @@ pub(crate) mod tests {
             messages: 1000,
             messages_total: 1000,
             elapsed: 10_000_000,
+            elapsed_total: 10_000_000,
             p50: 10_000,
             p99: 20_000,
             p999: 30_000,

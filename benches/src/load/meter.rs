@@ -21,12 +21,14 @@ pub(crate) struct Window {
     /// Datagrams that never came back.
     pub(crate) lost: u64,
     pub(crate) elapsed: u64,
+    /// That, and until the last of all was read.
+    pub(crate) elapsed_total: u64,
     pub(crate) p50: u64,
     pub(crate) p99: u64,
     pub(crate) p999: u64,
-    /// CPU time of the server, user and system.
+    /// CPU time of the server, user and system, for all messages.
     pub(crate) server_cpu: u64,
-    /// CPU time of the load generator.
+    /// CPU time of the load generator, for all messages.
     pub(crate) load_cpu: u64,
 }
 
@@ -58,10 +60,6 @@ impl Meter {
         self.under_way
     }
 
-    pub(super) const fn lost_so_far(&self) -> u64 {
-        self.lost
-    }
-
     /// Messages were sent.
     pub(super) const fn sent(&mut self, messages: u64) {
         self.under_way += messages;
@@ -80,22 +78,32 @@ impl Meter {
         self.under_way -= messages;
     }
 
-    /// What was measured until now; `cpu` is that of the server and our own.
-    pub(super) fn window(
-        &self,
-        elapsed: Duration,
-        [server_cpu, load_cpu]: [Duration; 2],
-    ) -> Window {
+    /// What a window measured that ends now.
+    pub(super) fn window(&self, elapsed: Duration) -> Window {
         Window {
             messages: self.messages,
-            messages_total: self.messages,
-            lost: self.lost,
             elapsed: nanos(elapsed),
             p50: self.latency.value_at_quantile(0.5),
             p99: self.latency.value_at_quantile(0.99),
             p999: self.latency.value_at_quantile(0.999),
+            ..Window::default()
+        }
+    }
+
+    /// That, with everything until now; `cpu` is that of the server and our own.
+    pub(super) fn whole(
+        &self,
+        window: Window,
+        elapsed: Duration,
+        [server_cpu, load_cpu]: [Duration; 2],
+    ) -> Window {
+        Window {
+            messages_total: self.messages,
+            lost: self.lost,
+            elapsed_total: nanos(elapsed),
             server_cpu: nanos(server_cpu),
             load_cpu: nanos(load_cpu),
+            ..window
         }
     }
 }

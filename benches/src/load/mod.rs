@@ -1,8 +1,9 @@
 //! The load generator: a closed loop, so that a slow server is asked for less, not drowned.
 //!
 //! Invariant: every byte that comes back is compared with what was sent; the first wrong one ends
-//! the run with an error. No wait is longer than [`PATIENCE`]. Figures are taken inside the measured
-//! window only; what is under way when it ends is still read and checked.
+//! the run with an error. No wait is longer than [`PATIENCE`]. Rates and latencies are taken inside the
+//! measured window only; what is under way when it ends is still read and checked, and counts for the CPU
+//! of a message, which would else be that of more messages than came back.
 
 mod churn;
 mod echo;
@@ -135,21 +136,25 @@ impl Load {
             Ok([server.now()?.into(), own.now()?.into()])
         };
         self.meter.restart();
-        let (start, cpu_before) = (Instant::now(), cpu()?);
+        let (start, before) = (Instant::now(), cpu()?);
         let driven = self.drive(until, start);
-        let (elapsed, cpu_after) = (start.elapsed(), cpu()?);
-        let used = [0, 1].map(|n| cpu_after[n] - cpu_before[n]);
-        let mut window = self.meter.window(elapsed, used);
-        match driven {
-            Err(err) if matches!(until, Until::Gone) && is_gone(&err) => return Ok(window),
-            driven => driven?,
-        }
+        let window = self.meter.window(start.elapsed());
         self.meter.going = false;
+        match driven.and_then(|()| self.finish()) {
+            Err(err) if matches!(until, Until::Gone) && is_gone(&err) => {}
+            finished => finished?,
+        }
+        let after = cpu()?;
+        let used = [0, 1].map(|n| after[n] - before[n]);
+        Ok(self.meter.whole(window, start.elapsed(), used))
+    }
+
+    /// Reads what is still under way.
+    fn finish(&mut self) -> io::Result<()> {
         while self.meter.under_way() > 0 {
             self.traffic.turn(&mut self.meter)?;
         }
-        (window.messages_total, window.lost) = (self.meter.messages(), self.meter.lost_so_far());
-        Ok(window)
+        Ok(())
     }
 
     /// Keeps everything going until the window is over.

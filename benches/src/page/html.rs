@@ -62,8 +62,10 @@ fn about(report: &Report) -> Markup {
         p {
             "Made by " code { (report.command) } ". Each server is a process pinned to one core, the load generator "
             "one on the other, over loopback; every byte that comes back is checked. Figures are medians of "
-            (report.rounds) " rounds of " (report.seconds) " s, in which the servers take turns; the range is that "
-            "of the rounds. System calls are counted by " (report.counted_by) " and user-space instructions by "
+            (report.rounds) " rounds of " (report.seconds) " s, in which the servers take turns, all there at a time, "
+            "in several sets of processes; the range is that of the rounds. The pace of a machine changes from one "
+            "second to the next, for all servers alike: what all of them took for a round tells its pace, and times "
+            "are given as they would have been at that of the middle round. System calls are counted by " (report.counted_by) " and user-space instructions by "
             "callgrind, in rounds of their own."
         }
         p {

@@ -42,7 +42,7 @@ fn write_all(report: &Report, text: &mut String) -> std::fmt::Result {
     writeln!(
         text,
         "Linux {}, {} cores of {}, {}; server and load generator on a core each, over loopback; medians of {} \
-         interleaved rounds of {} s. Repeat it with\n`{}`.\n",
+         interleaved rounds of {} s, each at the pace of the middle one. Repeat it with\n`{}`.\n",
         machine.kernel,
         machine.cores,
         machine.processor,
