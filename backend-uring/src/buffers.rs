@@ -25,9 +25,9 @@ use crate::{cqe::Completion, ring::Ring};
 
 const PAGE: usize = 4096;
 /// What the kernel has to fill at a time: with what is being sent it fits a cache of the second level.
-const WORKING_SET: u32 = 256 * 1024;
+const WORKING_SET: u32 = 192 * 1024;
 /// The fewest slots of it where the kernel fills each in parts.
-const LENT_INCREMENTAL: u32 = 4;
+const LENT_INCREMENTAL: u32 = 3;
 /// The fewest where each receive takes one whole: with less, small messages find none.
 const LENT_CLASSIC: u32 = 64;
 
@@ -77,6 +77,52 @@ impl Drop for Entries {
     }
 }
 
+/// How many of those who wait for a slot get a turn in a poll: as many as the slots are likely to hold
+/// messages. More would find none and be tried again in vain, fewer leave the slots to those who have not
+/// waited.
+#[derive(Default)]
+struct Turns {
+    likely: u16,
+    given: u16,
+    in_vain: u16,
+    /// Polls until one more is tried.
+    rest: u8,
+    /// Which poll this is, so that who had a turn in it can be told; zero before the first.
+    number: u32,
+}
+
+impl Turns {
+    /// Polls after a turn in vain in which no more are tried.
+    const REST: u8 = 16;
+
+    /// Learns from the poll before and begins another, in which the kernel has so many slots.
+    fn begin(&mut self, slots: u16) -> u16 {
+        if self.in_vain > 0 {
+            self.likely = self.likely.midpoint(self.given.saturating_sub(self.in_vain));
+            self.rest = Self::REST;
+        } else if self.given >= self.likely {
+            match self.rest.checked_sub(1) {
+                Some(rest) => self.rest = rest,
+                None => self.likely = self.likely.saturating_add(1),
+            }
+        }
+        (self.given, self.in_vain, self.number) = (0, 0, self.number.wrapping_add(1));
+        if slots == 0 {
+            return 0;
+        }
+        // A slot holds one at least.
+        self.likely = self.likely.max(slots);
+        self.likely
+    }
+
+    /// Whether who finds no slot had a turn in this poll; counts it then.
+    fn was_in_vain(&mut self, turn: u32) -> bool {
+        let in_vain = self.given > self.in_vain && turn == self.number;
+        self.in_vain += u16::from(in_vain);
+        in_vain
+    }
+}
+
 /// One group of provided buffers.
 pub(crate) struct BufferGroup {
     id: u16,
@@ -92,7 +138,8 @@ pub(crate) struct BufferGroup {
     /// How many slots the kernel shall have.
     target: u16,
     /// Who waits for a slot, oldest first, each once.
-    pub(crate) starved: VecDeque<Key>,
+    starved: VecDeque<Key>,
+    turns: Turns,
 }
 
 impl BufferGroup {
@@ -123,6 +170,7 @@ impl BufferGroup {
             held: 0,
             target: u16::try_from(target).unwrap_or(u16::MAX).min(pool.slots()),
             starved: VecDeque::new(),
+            turns: Turns::default(),
             pool,
         };
         group.refill();
@@ -137,14 +185,46 @@ impl BufferGroup {
         &self.pool
     }
 
-    /// How many slots the kernel has.
-    pub(crate) fn held(&self) -> u16 {
-        self.held
-    }
-
     /// Whether someone waits for a slot while the kernel has one.
     pub(crate) fn has_turns(&self) -> bool {
         self.held > 0 && !self.starved.is_empty()
+    }
+
+    /// Puts somebody on the list of those who wait for a slot; `turn` is what its last turn was stamped with.
+    /// Whose turn was in vain just now stays the first.
+    pub(crate) fn starve(&mut self, key: Key, turn: u32) {
+        if self.turns.was_in_vain(turn) {
+            self.starved.push_front(key);
+        } else {
+            self.starved.push_back(key);
+        }
+    }
+
+    /// Whether who wants a slot has to wait for a turn.
+    pub(crate) fn has_line(&self) -> bool {
+        self.held == 0 || !self.starved.is_empty()
+    }
+
+    /// Whether what somebody's last turn was stamped with is of this poll.
+    pub(crate) fn is_turn(&self, turn: u32) -> bool {
+        turn == self.turns.number && turn != 0
+    }
+
+    /// Begins a poll: returns how many turns to give in it.
+    pub(crate) fn begin_turns(&mut self) -> u16 {
+        let likely = self.turns.begin(self.held);
+        // Where each receive takes a whole slot there is nothing to learn.
+        if self.incremental { likely } else { self.held }
+    }
+
+    /// The one whose turn it is, if any, with what to stamp it with if it takes it.
+    pub(crate) fn next_turn(&mut self) -> Option<(Key, u32)> {
+        Some((self.starved.pop_front()?, self.turns.number))
+    }
+
+    /// A turn was taken.
+    pub(crate) fn note_turn(&mut self) {
+        self.turns.given += 1;
     }
 
     /// Gives the kernel free slots up to its share: at the start of a poll, with one tail store.
@@ -231,5 +311,62 @@ impl BufferGroup {
             // The kernel may still write both; never freed.
             Box::leak(Box::new(entries));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives so many turns in a poll of which so many find room, and begins the next.
+    fn poll(turns: &mut Turns, slots: u16, room: u16) -> u16 {
+        for _ in 0..turns.likely {
+            turns.given += 1;
+        }
+        for _ in room..turns.likely {
+            assert!(turns.was_in_vain(turns.number));
+        }
+        turns.begin(slots)
+    }
+
+    #[test]
+    fn turns_become_as_many_as_there_is_room_for() {
+        let mut turns = Turns::default();
+        assert_eq!(turns.begin(3), 3, "a slot holds one at least");
+        for room in [12, 3, 40] {
+            let mut in_vain = 0;
+            for _ in 0..100 {
+                poll(&mut turns, 3, room);
+            }
+            for _ in 0..170 {
+                in_vain += turns.likely.saturating_sub(room);
+                let likely = poll(&mut turns, 3, room);
+                assert!((room..=room + 1).contains(&likely), "{likely} of {room}");
+            }
+            assert!((5..=20).contains(&in_vain), "one more is tried now and then: {in_vain}");
+        }
+    }
+
+    #[test]
+    fn nobody_has_a_turn_where_there_is_no_slot_and_it_is_no_lesson() {
+        let mut turns = Turns::default();
+        turns.begin(3);
+        for _ in 0..50 {
+            poll(&mut turns, 3, 12);
+        }
+        let before = turns.likely;
+        assert_eq!((turns.begin(0), turns.likely), (0, before));
+    }
+
+    #[test]
+    fn only_who_had_a_turn_in_this_poll_had_it_in_vain() {
+        let mut turns = Turns::default();
+        assert!(!turns.was_in_vain(0), "nobody has had one");
+        turns.begin(3);
+        let now = turns.number;
+        turns.given = 1;
+        assert!(!turns.was_in_vain(now.wrapping_sub(1)));
+        assert!(turns.was_in_vain(now));
+        assert!(!turns.was_in_vain(now), "no more than were given");
     }
 }

@@ -186,8 +186,8 @@ impl UringReactor {
         }
     }
 
-    /// Gives the kernel free slots, and the sockets with input that wait for one their turn: at most
-    /// as many as there are slots, the longest waiting first.
+    /// Gives the kernel free slots, and the sockets with input that wait for one their turn, the longest
+    /// waiting first.
     fn feed(&mut self) {
         for packets in [false, true] {
             if packets && self.io.packets.is_none() {
@@ -195,17 +195,20 @@ impl UringReactor {
             }
             let group = self.io.group(packets);
             group.refill();
-            let mut turns = group.held();
+            let mut turns = group.begin_turns();
             while turns > 0
-                && let Some(key) = self.io.group(packets).starved.pop_front()
+                && let Some((key, turn)) = self.io.group(packets).next_turn()
             {
                 let fed = self.with(key, |sock, io| {
                     debug_assert_eq!(sock.input, Input::Starved, "on the list as long as this");
-                    sock.input = Input::Idle;
+                    (sock.input, sock.turn) = (Input::Idle, turn);
                     io.mark(sock);
                     sock.wants_input()
                 });
-                turns -= u16::from(fed == Some(true));
+                if fed == Some(true) {
+                    self.io.group(packets).note_turn();
+                    turns -= 1;
+                }
             }
         }
     }

@@ -128,6 +128,8 @@ pub(crate) struct Sock {
     pub(crate) watched: bool,
     /// Packets put behind others since the last wait, because their destination had no room.
     deferred: usize,
+    /// The last poll in which it had a turn at a slot.
+    pub(crate) turn: u32,
     /// Operations in the kernel or on their way there.
     pub(crate) in_flight: u16,
     /// Bytes sent since the last report, if watched.
@@ -166,6 +168,7 @@ impl Sock {
             marked: false,
             watched: false,
             deferred: 0,
+            turn: 0,
             in_flight: 0,
             sent: 0,
             cause: None,
@@ -480,9 +483,11 @@ impl Sock {
 
     fn arm_input(&mut self, io: &mut Io) {
         let fd = self.raw();
+        let takes_packets = self.takes_packets();
         let fills = self.role != Role::Listener;
-        if !self.cautious && fills && io.group(self.takes_packets()).held() == 0 {
-            // The kernel would refuse it at once, whether there is input or not.
+        let in_turn = fills && io.group(takes_packets).is_turn(self.turn);
+        if !self.cautious && fills && !in_turn && io.group(takes_packets).has_line() {
+            // The kernel would refuse it at once, or give it what others have waited for.
             return self.starve(io);
         }
         if self.cautious {
@@ -493,7 +498,6 @@ impl Sock {
             return;
         }
         let token = self.token(self.input_op());
-        let takes_packets = self.takes_packets();
         let sqe = if self.role == Role::Listener {
             sqe::accept(fd, token)
         } else {
@@ -503,6 +507,8 @@ impl Sock {
                     sqe::recv_packets(fd, own.header(self.udp), id, token)
                 }
                 _ if self.pipes.is_some() => sqe::read(fd, id, token),
+                // Going on, it would find no slot the next time, which costs more than a turn.
+                _ if in_turn => sqe::recv_once(fd, id, token),
                 _ => sqe::recv(fd, id, token),
             }
         };
@@ -516,7 +522,7 @@ impl Sock {
     fn starve(&mut self, io: &mut Io) {
         io.counters.starved += 1;
         self.input = Input::Starved;
-        io.group(self.takes_packets()).starved.push_back(self.key);
+        io.group(self.takes_packets()).starve(self.key, self.turn);
     }
 
     fn input_op(&self) -> OpKind {

@@ -45,6 +45,13 @@ pub(crate) fn recv(fd: RawFd, group: u16, token: Token) -> Sqe {
     entry(opcode::RecvMulti::new(Fd(fd), group).build(), token)
 }
 
+/// What there is on a stream, or what comes next, once: as much as one slot of the group takes.
+pub(crate) fn recv_once(fd: RawFd, group: u16, token: Token) -> Sqe {
+    // As for `read`.
+    let recv = opcode::Recv::new(Fd(fd), std::ptr::null_mut(), 0).buf_group(group).build();
+    entry(recv.flags(squeue::Flags::BUFFER_SELECT), token)
+}
+
 /// Of a pipe or a terminal, once: as much as one slot of the group takes.
 pub(crate) fn read(fd: RawFd, group: u16, token: Token) -> Sqe {
     // The length is the slot's, the memory is chosen when there is something to read.
