@@ -122,7 +122,7 @@ impl Cell {
         if self.shape.idle >= MANY_IDLE {
             rounds.min(3)
         } else if self.shape.connections >= MANY_ACTIVE {
-            rounds.min(15)
+            rounds.min(10)
         } else {
             rounds
         }
