@@ -68,7 +68,23 @@ fn write_all(report: &Report, text: &mut String) -> std::fmt::Result {
         writeln!(text, "\n{}", details(report, main))?;
     }
     writeln!(text, "\nWhat netproc has to be, and whether it was in this run:\n")?;
-    report.requirements().iter().try_for_each(|it| requirement(text, it))
+    report.requirements().iter().try_for_each(|it| requirement(text, it))?;
+    readiness(text, &report.cells)
+}
+
+/// Where what is chosen first is not the cheapest of netproc's backends.
+fn readiness(text: &mut String, cells: &[Measured]) -> std::fmt::Result {
+    let both: Vec<_> = cells.iter().filter(|it| it.cpu_of(Kind::NetprocUring).is_some()).collect();
+    let wins: Vec<_> = both.iter().filter_map(|it| Some((it, it.readiness_wins()?))).collect();
+    if wins.is_empty() {
+        return writeln!(text, "\nNowhere was readiness cheaper than io_uring.");
+    }
+    writeln!(text, "\nReadiness was cheaper than io_uring in {} of {} loads:\n", wins.len(), both.len())?;
+    wins.iter().try_for_each(|(cell, cost)| {
+        let uring = number(cell.cpu_of(Kind::NetprocUring), 2);
+        let title = cell.cell.title();
+        writeln!(text, "* {title}: {} {:.2} µs, netproc-uring {uring} µs", cost.server, cost.cpu)
+    })
 }
 
 /// A line for a requirement, and one for each time it is missed.
@@ -129,6 +145,25 @@ fn details(report: &Report, cell: &Measured) -> String {
 mod tests {
     use super::*;
     use crate::verdict::tests::measured;
+
+    #[test]
+    fn where_readiness_is_cheaper_is_told() {
+        let told = |epoll| {
+            let cells = [
+                measured(&[(Kind::NetprocUring, &[4000]), (Kind::NetprocEpoll, &[epoll])]),
+                measured(&[(Kind::NetprocEpoll, &[1000])]),
+            ];
+            let mut text = String::new();
+            readiness(&mut text, &cells).unwrap();
+            text
+        };
+        assert_eq!(
+            told(3700),
+            "\nReadiness was cheaper than io_uring in 1 of 1 loads:\n\n\
+             * TCP echo, 50 connections × 64 B: netproc-epoll 3.70 µs, netproc-uring 4.00 µs\n"
+        );
+        assert_eq!(told(3900), "\nNowhere was readiness cheaper than io_uring.\n");
+    }
 
     #[test]
     fn the_least_of_a_row_is_bold_and_whatever_equals_it() {
