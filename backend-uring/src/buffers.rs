@@ -25,9 +25,9 @@ use crate::{cqe::Completion, ring::Ring};
 
 const PAGE: usize = 4096;
 /// What the kernel has to fill at a time: with what is being sent it fits a cache of the second level.
-const WORKING_SET: u32 = 192 * 1024;
+const WORKING_SET: u32 = 256 * 1024;
 /// The fewest slots of it where the kernel fills each in parts.
-const LENT_INCREMENTAL: u32 = 3;
+const LENT_INCREMENTAL: u32 = 4;
 /// The fewest where each receive takes one whole: with less, small messages find none.
 const LENT_CLASSIC: u32 = 64;
 

@@ -79,7 +79,12 @@ fn readiness(text: &mut String, cells: &[Measured]) -> std::fmt::Result {
     if wins.is_empty() {
         return writeln!(text, "\nNowhere was readiness cheaper than io_uring.");
     }
-    writeln!(text, "\nReadiness was cheaper than io_uring in {} of {} loads:\n", wins.len(), both.len())?;
+    writeln!(
+        text,
+        "\nReadiness was cheaper than io_uring in {} of {} loads:\n",
+        wins.len(),
+        both.len()
+    )?;
     wins.iter().try_for_each(|(cell, cost)| {
         let uring = number(cell.cpu_of(Kind::NetprocUring), 2);
         let title = cell.cell.title();
