@@ -100,7 +100,11 @@ impl Measured {
     /// where servers that can be compared did not take turns.
     fn paces(&self) -> Vec<f64> {
         let count = self.rows.iter().map(|row| row.rounds.len()).max().unwrap_or(0);
-        let whole = || self.rows.iter().filter(|row| row.rounds.len() == count);
+        let is_whole = |row: &&Row| {
+            // A window without a message, or without CPU, says nothing of the pace.
+            row.rounds.len() == count && row.rounds.iter().all(|it| it.cpu().is_normal())
+        };
+        let whole = || self.rows.iter().filter(is_whole);
         let servers = whole().count();
         if servers < 2 || self.cell.servers_at_a_time() < servers {
             return vec![1.0; count];
@@ -199,6 +203,7 @@ mod tests {
         let ended = measured(&[
             (Kind::NetprocUring, &[1000, 3000, 2000]),
             (Kind::RawUring, &[1000]),
+            (Kind::RawEpoll, &[1000, 0, 2000]),
             (Kind::Mio, &[]),
         ]);
         assert_eq!(cpu(&ended), cpu(&alone));
