@@ -29,13 +29,9 @@ use nix::{
 
 /// A child of a shell's that logs all it is told.
 fn sh(rig: &Rig, script: &str) -> SpawnBuilder {
-    program(rig, "sh").args(["-c", script])
-}
-
-/// Another program that does.
-fn program(rig: &Rig, program: &str) -> SpawnBuilder {
     let log = &rig.log;
-    rig.rt.spawn_process("p", program).filter(log.filter()).sentinel(log.sentinel())
+    let shell = rig.rt.spawn_process("p", "sh").args(["-c", script]);
+    shell.filter(log.filter()).sentinel(log.sentinel())
 }
 
 /// Whether the system has forgotten a process; one that nobody has waited for is still there.
@@ -321,8 +317,9 @@ conformance!(alone on (poll epoll uring): children_obey_what_this_program_ignore
     let ignored = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD];
     ignore_signals(&ignored)?;
     for connection_type in [ConnectionType::Pipe, ConnectionType::Pty] {
-        let child = program(rig, "grep").args(["SigIgn", "/proc/self/status"]);
-        let child = child.connection_type(connection_type).start()?;
+        // No shell: it might change what its own children are given.
+        let child = rig.rt.spawn_process("p", "grep").args(["SigIgn", "/proc/self/status"]);
+        let child = child.filter(rig.log.filter()).connection_type(connection_type).start()?;
         rig.until("its end", || !child.is_live());
         let line = String::from_utf8(rig.log.bytes_of(&child))?;
         let mask = line.trim().strip_prefix("SigIgn:").ok_or("no mask")?;

@@ -151,9 +151,9 @@ impl SpawnBuilder {
     ///
     /// Blocks until it was found and runs, which takes no longer than the system needs. It leads a session of
     /// its own, without the terminal of this program; it blocks no signal, and ignores those that this program
-    /// does, but for SIGINT, SIGQUIT, SIGTERM, SIGCHLD and SIGPIPE; of our descriptors it has those meant for it, and others only if they are not
-    /// close-on-exec, which all of this library's are. With [`stop`](Self::stop) it is stopped as soon as it runs, and may have
-    /// done something by then.
+    /// does, but for SIGINT, SIGQUIT, SIGTERM, SIGCHLD and SIGPIPE; of our descriptors it has those meant for
+    /// it, and others only if they are not close-on-exec, which all of this library's are. With
+    /// [`stop`](Self::stop) it is stopped as soon as it runs, and may have done something by then.
     ///
     /// # Errors
     ///

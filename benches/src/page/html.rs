@@ -65,8 +65,8 @@ fn about(report: &Report) -> Markup {
             (report.rounds) " rounds of " (report.seconds) " s, in which the servers take turns, all there at a time, "
             "in several sets of processes; the range is that of the rounds. The pace of a machine changes from one "
             "second to the next, for all servers alike: what all of them took for a round tells its pace, and times "
-            "are given as they would have been at that of the middle round. System calls are counted by " (report.counted_by) " and user-space instructions by "
-            "callgrind, in rounds of their own."
+            "are given as they would have been at that of the middle round. System calls are counted by "
+            (report.counted_by) " and user-space instructions by callgrind, in rounds of their own."
         }
         p {
             "The figure to trust is the server's CPU per message: messages per second swing with the machine, and say "
