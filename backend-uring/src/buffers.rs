@@ -190,6 +190,11 @@ impl BufferGroup {
         self.held > 0 && !self.starved.is_empty()
     }
 
+    /// Whether a slot that comes free would be of use.
+    pub(crate) fn is_short(&self) -> bool {
+        self.held < self.target || !self.starved.is_empty()
+    }
+
     /// Puts somebody on the list of those who wait for a slot; `turn` is what its last turn was stamped with.
     /// Whose turn was in vain just now stays the first.
     pub(crate) fn starve(&mut self, key: Key, turn: u32) {

@@ -129,7 +129,8 @@ impl Sock {
         }
         self.cancel_input(io);
         match self.output {
-            Output::Idle | Output::Waiting => {}
+            // A quiet send has been done, or failed, since it was handed over.
+            Output::Idle | Output::Waiting | Output::Quiet(_) => {}
             Output::Sending(_) => self.cancel(OpKind::Send, io),
             Output::Polling => self.cancel(OpKind::Writable, io),
         }

@@ -131,6 +131,7 @@ impl Descriptors for UringReactor {
         self.prepare(&mut Batch::new(&mut EventQueue::new(), &mut early, 0));
         self.early = early;
         self.disarm()?;
+        self.end_quiet_sends();
         let waiting = !self.early.is_empty() || self.has_work();
         let event = self.foreign_event().map_err(|err| SysError::new(Op::Wait, &err))?;
         event.clear();

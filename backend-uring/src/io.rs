@@ -20,6 +20,7 @@ use netproc_core::{
 use crate::{
     buffers::BufferGroup,
     packets::{HEADER_LEN, PacketHeader},
+    quiet::QuietSends,
     ring::Ring,
     sock::Sock,
     sqe::Sqe,
@@ -61,6 +62,7 @@ pub(crate) struct Io {
     pub(crate) marked: Vec<u32>,
     /// Listeners that wait for a descriptor to come free, each once.
     pub(crate) resting: Vec<Key>,
+    pub(crate) quiet: QuietSends,
     /// Watched sockets that sent something in this poll.
     pub(crate) reporting: Vec<Key>,
     pub(crate) timers: BTreeSet<(Tick, Key, Alarm)>,
@@ -77,7 +79,7 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    pub(crate) fn new(ring: Ring, streams: BufferGroup, config: Config) -> Self {
+    pub(crate) fn new(ring: Ring, streams: BufferGroup, quiet: bool, config: Config) -> Self {
         Self {
             ring,
             streams,
@@ -85,6 +87,7 @@ impl Io {
             config,
             marked: Vec::new(),
             resting: Vec::new(),
+            quiet: QuietSends::new(quiet),
             reporting: Vec::new(),
             timers: BTreeSet::new(),
             in_flight: 0,

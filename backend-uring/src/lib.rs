@@ -55,6 +55,8 @@ mod pipes;
 #[cfg(target_os = "linux")]
 mod probe;
 #[cfg(target_os = "linux")]
+mod quiet;
+#[cfg(target_os = "linux")]
 mod reactor;
 #[cfg(target_os = "linux")]
 mod ring;

@@ -5,7 +5,7 @@
 //! completions each, and the bytes compared.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::{
         fd::AsRawFd as _,
         unix::net::{UnixListener, UnixStream},
@@ -31,12 +31,15 @@ use crate::{
 const PROBE_ENTRIES: u32 = 8;
 const PROBE_SLOT_LEN: u32 = 64;
 const PROBE_TIME: Duration = Duration::from_secs(1);
+/// More than the smallest send buffer takes, and there however long the kernel may look at it.
+static QUIET_BYTES: [u8; 32 * 1024] = [7; 32 * 1024];
 const NOBODY: Key = Key::new(0, 1);
 
 /// What this kernel was seen to do; made by [`probe`] only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Features {
     incremental: bool,
+    quiet: bool,
 }
 
 impl Features {
@@ -46,10 +49,22 @@ impl Features {
         self.incremental
     }
 
+    /// Whether a send that is done at once needs no completion.
+    #[must_use]
+    pub const fn quiet(self) -> bool {
+        self.quiet
+    }
+
     /// The same kernel, used without incremental buffers.
     #[must_use]
     pub const fn without_incremental(self) -> Self {
-        Self { incremental: false }
+        Self { incremental: false, ..self }
+    }
+
+    /// The same kernel, used with a completion for every send.
+    #[must_use]
+    pub const fn without_quiet(self) -> Self {
+        Self { quiet: false, ..self }
     }
 }
 
@@ -73,8 +88,10 @@ pub fn probe(config: &Config) -> Result<Features, SetupError> {
     trial.accepts()?;
     // Refused by kernels before 6.12; whatever else goes wrong, whole buffers work.
     let incremental = trial.receives(1, true).is_ok();
+    // Of no use before 5.17, when every entry completed, nor where a part is not told of.
+    let quiet = trial.sends_quietly().is_ok();
     trial.finish()?;
-    Ok(Features { incremental })
+    Ok(Features { incremental, quiet })
 }
 
 struct Trial {
@@ -150,6 +167,37 @@ impl Trial {
         drop(near);
         // Zero, or `ENOBUFS` where two messages took both buffers; the end either way.
         if self.next(WHAT)?.more() { Err(wrong(WHAT)) } else { Ok(()) }
+    }
+
+    /// Three sends that complete only if they fall short: the first has room, the second not enough, the
+    /// third none.
+    fn sends_quietly(&mut self) -> Result<(), SetupError> {
+        const WHAT: &str = "sends that complete only if they fall short";
+        let (near, mut far) = UnixStream::pair().map_err(open("a socket pair"))?;
+        // The least there is, less than a few pages.
+        let small = socket2::SockRef::from(&near).set_send_buffer_size(1);
+        small.and_then(|()| far.set_nonblocking(true)).map_err(open("a socket pair"))?;
+        let mut results = Vec::new();
+        for bytes in [&QUIET_BYTES[..1], &QUIET_BYTES, &QUIET_BYTES] {
+            self.push(&sqe::send_quietly(
+                near.as_raw_fd(),
+                bytes,
+                Token::new(OpKind::Send, NOBODY),
+            ))?;
+            self.ring.enter(Sleep::No).map_err(SetupError::Enter)?;
+            self.ring.reap();
+            let completion = self.ring.next();
+            if completion.is_some() || results.is_empty() {
+                self.in_flight -= 1;
+            }
+            results.push(completion.map(|completion| completion.result));
+        }
+        let [None, Some(part), Some(none)] = results[..] else { return Err(wrong(WHAT)) };
+        let mut arrived = Vec::new();
+        // It ends with there being no more now.
+        let _ = far.read_to_end(&mut arrived);
+        let whole = usize::try_from(part).is_ok_and(|part| part > 0 && arrived.len() == 1 + part);
+        if whole && none == -libc::EAGAIN { Ok(()) } else { Err(wrong(WHAT)) }
     }
 
     /// One multishot accept, two connections.

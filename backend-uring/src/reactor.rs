@@ -93,7 +93,7 @@ impl UringReactor {
         let streams = Io::stream_group(&ring, pool, features.incremental())
             .map_err(|source| SetupError::Register { what: "a ring of buffers", source })?;
         Ok(Self {
-            io: Io::new(ring, streams, config),
+            io: Io::new(ring, streams, features.quiet(), config),
             sockets: Slots::new(),
             waker,
             watching: false,
@@ -147,6 +147,7 @@ impl UringReactor {
             let sqe = sqe::poll_in(self.waker.fd(), true, Token::global(OpKind::Wake, 0));
             self.watching = self.io.submit_own(&sqe);
         }
+        self.send_quietly();
         let mut at = 0;
         while let Some(index) = self.io.marked.get(at).copied() {
             at += 1;
@@ -230,7 +231,8 @@ impl UringReactor {
     /// Whether there is something to do before the kernel says more.
     pub(crate) fn has_work(&mut self) -> bool {
         let packets = self.io.packets.as_ref().is_some_and(|own| own.group.has_turns());
-        self.io.ring.has_completions() || self.io.streams.has_turns() || packets
+        let held = !self.io.quiet.is_empty() && self.io.streams.is_short();
+        self.io.ring.has_completions() || self.io.streams.has_turns() || packets || held
     }
 
     pub(crate) fn enter(&mut self, sleep: Sleep) -> Result<(), SysError> {
@@ -495,6 +497,7 @@ impl UringReactor {
             let idle = out.is_empty() && !self.has_work();
             self.enter(if idle { self.sleep(wait) } else { Sleep::No })?;
             let completions = self.drain(out);
+            self.end_quiet_sends();
             let happened = !out.is_empty() || !self.io.reporting.is_empty();
             if happened || wait == Wait::No || self.is_over(wait, completions) {
                 break;

@@ -118,6 +118,14 @@ impl Ring {
         !(self.reaped.is_empty() && self.uring.completion().is_empty())
     }
 
+    /// Whether the kernel has taken every entry and everything it said was looked at.
+    pub(crate) fn is_settled(&mut self) -> bool {
+        let entries = self.uring.submission();
+        let taken = entries.is_empty() && !entries.cq_overflow();
+        drop(entries);
+        taken && !self.has_completions()
+    }
+
     /// Queues `entry`; `false` when the queue is full.
     #[inline]
     pub(crate) fn try_push(&mut self, entry: &Sqe) -> bool {

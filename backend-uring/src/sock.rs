@@ -72,6 +72,9 @@ pub(crate) enum Output {
     Idle,
     /// A send of this many bytes is in the kernel; what it covers stays in the queue.
     Sending(usize),
+    /// The same of all there is, in an entry that completes only if the kernel does not take all of it at
+    /// once: [`crate::quiet`] notes that it has.
+    Quiet(usize),
     /// A poll for room is in the kernel.
     Polling,
     /// Waits on a timer, as a poll would find room at once.
@@ -211,7 +214,7 @@ impl Sock {
             self.drop_payload(&payload);
         } else if open && self.finish == Finish::No && self.role != Role::Listener {
             self.queue.push(payload, to);
-            io.mark(self);
+            io.list(self);
         }
         self.queue.bytes()
     }
@@ -341,8 +344,10 @@ impl Sock {
     }
 
     pub(crate) fn on_send(&mut self, result: i32, io: &mut Io, out: &mut Batch<'_>) {
-        let Output::Sending(asked) = std::mem::replace(&mut self.output, Output::Idle) else {
-            return io.mark(self);
+        let asked = match std::mem::replace(&mut self.output, Output::Idle) {
+            Output::Sending(asked) => asked,
+            Output::Quiet(asked) => return self.on_quiet_short(asked, result, io, out),
+            Output::Idle | Output::Polling | Output::Waiting => return io.mark(self),
         };
         let Ok(count) = usize::try_from(result) else {
             return self.on_send_error(result.saturating_neg(), io, out);
@@ -355,7 +360,7 @@ impl Sock {
     }
 
     #[cold]
-    fn on_send_error(&mut self, errno: i32, io: &mut Io, out: &mut Batch<'_>) {
+    pub(crate) fn on_send_error(&mut self, errno: i32, io: &mut Io, out: &mut Batch<'_>) {
         io.mark(self);
         match errno {
             libc::EINTR | libc::ECANCELED => {}

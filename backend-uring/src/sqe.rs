@@ -79,6 +79,15 @@ pub(crate) fn send(fd: RawFd, bytes: &[u8], token: Token) -> Sqe {
     entry(opcode::Send::new(Fd(fd), bytes.as_ptr(), len).flags(STREAM).build(), token)
 }
 
+/// The same, but what there is room for now, and completed only if that is not all.
+#[inline]
+pub(crate) fn send_quietly(fd: RawFd, bytes: &[u8], token: Token) -> Sqe {
+    let len = u32::try_from(bytes.len()).expect("at most SEND_LEN_MAX bytes");
+    // Only what is asked to wait for all counts as failed when it falls short.
+    let send = opcode::Send::new(Fd(fd), bytes.as_ptr(), len).flags(STREAM | libc::MSG_DONTWAIT);
+    entry(send.build().flags(squeue::Flags::SKIP_SUCCESS), token)
+}
+
 /// `message` is boxed by its socket.
 pub(crate) fn send_message(fd: RawFd, message: &Message, token: Token) -> Sqe {
     let send = opcode::SendMsg::new(Fd(fd), message.header()).flags(unsigned(STREAM));

@@ -48,6 +48,7 @@ impl Drop for UringReactor {
             // Nobody hears of it any more.
             let (mut events, mut more) = (EventQueue::new(), EventQueue::new());
             self.drain(&mut Batch::new(&mut events, &mut more, usize::MAX));
+            self.end_quiet_sends();
             let left = until.since(self.io.now());
             if self.io.in_flight == 0 || left.is_zero() || self.enter(Sleep::For(left)).is_err() {
                 break;

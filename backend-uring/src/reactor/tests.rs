@@ -5,6 +5,7 @@
 
 mod life;
 mod packets;
+mod quiet;
 mod streams;
 
 use netproc_core::reactor::Descriptors as _;
@@ -24,10 +25,10 @@ impl Rig {
         Self { reactor: UringReactor::new(config).unwrap(), queue: EventQueue::new() }
     }
 
-    /// One with incremental buffers, where the kernel has them, and one without.
+    /// One with all that this kernel has, and one with what every kernel has.
     fn both(config: Config) -> [Self; 2] {
         let features = probe(&config).unwrap();
-        [features, features.without_incremental()].map(|features| {
+        [features, features.without_incremental().without_quiet()].map(|features| {
             let reactor = UringReactor::with_features(config, features).unwrap();
             Self { reactor, queue: EventQueue::new() }
         })
