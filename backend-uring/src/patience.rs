@@ -1,8 +1,8 @@
 //! For how many completions a wait is: one where messages come singly, several where they come in crowds.
 //!
-//! Invariant: nobody waits for others longer than `Patience::micros`, and not at all where waiting has
-//! brought no crowd, until it is tried again after a pause that doubles each time. Only who has come
-//! while the wait was young waits: a message for an idle reactor ends it at once.
+//! Invariant: nobody waits for others longer than `Patience::micros`, and hardly ever where that would
+//! bring no others or keep those waiting who have others to wait for. Only who has come while the wait was
+//! young waits: a message for an idle reactor ends it at once.
 
 use std::time::Duration;
 
@@ -13,7 +13,12 @@ const SENDS_MIN: u32 = 4;
 const CROWD_MIN: u32 = 4;
 /// The most: so many share the cost of one call.
 const CROWD_MAX: u32 = 32;
-/// Waits until one is patient again: at first, and at most.
+/// So many at least should be underway elsewhere while a crowd is served: with fewer, server and peers
+/// take turns instead of working at a time.
+const OTHERS_MIN: usize = 8;
+/// Batches after which a crowd that has become larger may stay so: the one under way then, and two.
+const TRIAL: u8 = 3;
+/// Waits until a larger crowd is tried again: at first, and at most.
 const PAUSES: (u32, u32) = (16, 1024);
 
 /// What the waits before have taught.
@@ -23,15 +28,20 @@ pub(crate) struct Patience {
     micros: u32,
     /// So many are likely to come in time.
     crowd: u32,
-    /// Waits left until more than one is waited for again.
+    /// Batches that have yet to show whether it may be as many.
+    trial: u8,
+    /// Waits left until it becomes more.
     rest: u32,
     /// How many those will be when that fails.
     pause: u32,
+    /// Whom the batch before served first.
+    served: Option<u32>,
 }
 
 impl Patience {
     pub(crate) fn new(limit: Duration) -> Self {
-        Self { micros: micros(limit), crowd: 1, rest: 0, pause: PAUSES.0 }
+        let (trial, rest, pause) = (0, 0, PAUSES.0);
+        Self { micros: micros(limit), crowd: 1, trial, rest, pause, served: None }
     }
 
     /// How long to be patient in a wait of at most `span`.
@@ -47,23 +57,49 @@ impl Patience {
         if several { self.crowd + sends } else { 1 }
     }
 
+    /// Learns whom a batch is to serve, in order: where those of the batch before are back before
+    /// [`OTHERS_MIN`] others, the crowd was all but everybody, and only a smaller one is waited for.
+    #[inline]
+    pub(crate) fn serve(&mut self, batch: &[u32]) {
+        let Some(&first) = batch.first() else { return };
+        let before = self.served.replace(first);
+        if self.crowd == 1 {
+            return;
+        }
+        if batch.iter().take(OTHERS_MIN).any(|&other| Some(other) == before) {
+            self.be_content(self.crowd / 2);
+            // What this batch was too large for says nothing of the next.
+            self.served = None;
+        } else if self.trial > 0 {
+            self.trial -= 1;
+            if self.trial == 0 && self.crowd >= CROWD_MIN {
+                self.pause = PAUSES.0;
+            }
+        }
+    }
+
     /// Learns from a wait that `brought` so many besides the sends.
     #[inline]
     pub(crate) fn learn(&mut self, brought: u32) {
-        if self.rest > 0 {
-            self.rest -= 1;
-        } else if brought >= self.crowd {
-            if self.crowd >= CROWD_MIN {
-                self.pause = PAUSES.0;
-            }
-            self.crowd = (self.crowd * 2).min(CROWD_MAX);
-        } else if brought >= CROWD_MIN {
+        if brought < CROWD_MIN && brought < self.crowd {
+            self.be_content(1);
+        } else if brought < self.crowd {
             self.crowd = brought;
-        } else {
-            self.crowd = 1;
-            self.rest = self.pause;
-            self.pause = (self.pause * 2).min(PAUSES.1);
+        } else if self.rest > 0 {
+            self.rest -= 1;
+        } else if self.crowd < CROWD_MAX {
+            self.crowd = (self.crowd * 2).min(CROWD_MAX);
+            self.trial = TRIAL;
         }
+    }
+
+    /// Waits for `crowd` from now on, if that is one, and for more after a pause.
+    #[cold]
+    fn be_content(&mut self, crowd: u32) {
+        self.crowd = if crowd >= CROWD_MIN { crowd } else { 1 };
+        self.trial = 0;
+        self.rest = self.pause;
+        self.pause = (self.pause * 2).min(PAUSES.1);
     }
 }
 
@@ -96,6 +132,45 @@ mod tests {
         assert_eq!(patience.wanted(3), CROWD_MAX + 3);
         patience.learn(9);
         assert_eq!(patience.wanted(0), 9);
+    }
+
+    /// For how many each of so many waits is when `peers` take turns, each back once it was answered.
+    fn crowds(patience: &mut Patience, waits: u32, peers: u32) -> Vec<u32> {
+        let mut next = 0;
+        let wait = |_| {
+            let wanted = patience.wanted(0);
+            let came = wanted.min(peers);
+            let batch: Vec<u32> = (next..next + came).map(|at| at % peers).collect();
+            next = (next + came) % peers;
+            patience.learn(came);
+            patience.serve(&batch);
+            wanted
+        };
+        (0..waits).map(wait).collect()
+    }
+
+    #[test]
+    fn a_few_who_take_turns_with_us_are_hardly_ever_kept() {
+        for peers in 1..=7 {
+            let mut patience = Patience::new(LIMIT);
+            let mut kept = |waits| {
+                crowds(&mut patience, waits, peers).iter().filter(|&&crowd| crowd > 1).count()
+            };
+            let (before, later) = (kept(10_000), kept(100_000));
+            assert!(before < 60 && later < 400, "{before} and {later} of {peers}");
+        }
+    }
+
+    #[test]
+    fn a_crowd_leaves_enough_who_are_under_way_elsewhere() {
+        for peers in [8, 12, 16, 24, 50] {
+            let mut patience = Patience::new(LIMIT);
+            let crowds = crowds(&mut patience, 20_000, peers).split_off(10_000);
+            let most = CROWD_MAX.min(peers - 8).max(peers / 2);
+            let more = crowds.iter().filter(|&&crowd| crowd > most).count();
+            let fewer = crowds.iter().filter(|&&crowd| crowd < most / 2).count();
+            assert!(more <= 30 && fewer <= 30, "{more} and {fewer} of {peers}");
+        }
     }
 
     #[test]

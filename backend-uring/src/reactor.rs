@@ -147,6 +147,7 @@ impl UringReactor {
             let sqe = sqe::poll_in(self.waker.fd(), true, Token::global(OpKind::Wake, 0));
             self.watching = self.io.submit_own(&sqe);
         }
+        self.io.ring.serve(&self.io.marked);
         self.send_quietly();
         let mut at = 0;
         while let Some(index) = self.io.marked.get(at).copied() {

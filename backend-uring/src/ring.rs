@@ -140,6 +140,12 @@ impl Ring {
         self.sends += 1;
     }
 
+    /// Notes whom the next enter serves, in order.
+    #[inline]
+    pub(crate) fn serve(&mut self, batch: &[u32]) {
+        self.patience.serve(batch);
+    }
+
     /// Queues `entry`; when the queue is full, the kernel gets what is there first.
     ///
     /// # Errors
