@@ -16,10 +16,13 @@ const CROWD_MAX: u32 = 32;
 /// So many at least should be underway elsewhere while a crowd is served: with fewer, server and peers
 /// take turns instead of working at a time.
 const OTHERS_MIN: usize = 8;
-/// Batches after which a crowd that has become larger may stay so: the one under way then, and two.
-const TRIAL: u8 = 3;
-/// Waits until a larger crowd is tried again: at first, and at most.
+/// Waits until more than one is waited for again, and batches until more are than leave others: at first,
+/// and at most.
 const PAUSES: (u32, u32) = (16, 1024);
+/// A batch that a wait was for may be larger than its crowd by so many.
+const SLACK: usize = 4;
+/// Batches after which as many as were tried are as many as may be.
+const TRIAL: u32 = 8;
 
 /// What the waits before have taught.
 #[derive(Debug)]
@@ -28,20 +31,76 @@ pub(crate) struct Patience {
     micros: u32,
     /// So many are likely to come in time.
     crowd: u32,
-    /// Batches that have yet to show whether it may be as many.
-    trial: u8,
-    /// Waits left until it becomes more.
+    /// Waits left until more than one is waited for again.
     rest: u32,
     /// How many those will be when that fails.
     pause: u32,
+    others: Others,
+}
+
+/// How large a crowd may be so that others are under way elsewhere while it is served.
+#[derive(Debug)]
+struct Others {
+    /// One is no crowd.
+    crowd_max: u32,
+    /// Batches left until it becomes more, or until it is known that it may be as many.
+    rest: u32,
+    tried: bool,
+    /// How many those will be when more has failed.
+    pause: u32,
     /// Whom the batch before served first.
-    served: Option<u32>,
+    first: Option<u32>,
+}
+
+impl Others {
+    const fn new() -> Self {
+        Self { crowd_max: CROWD_MAX, rest: 0, tried: false, pause: PAUSES.0, first: None }
+    }
+
+    /// Learns whom a batch is to serve, in order, when `crowd` were waited for: if one whom the batch
+    /// before served is back before [`OTHERS_MIN`] others, those were all but everybody.
+    #[inline]
+    fn learn(&mut self, batch: &[u32], crowd: u32) {
+        let Some(&first) = batch.first() else { return };
+        let before = self.first.replace(first);
+        // Of fewer others heard no answer, of many more it was not the wait that brought them together.
+        let crowd_len = crowd as usize;
+        let waited_for = crowd > 1 && (crowd_len..=crowd_len + SLACK).contains(&batch.len());
+        if waited_for && batch.iter().take(OTHERS_MIN).any(|&other| Some(other) == before) {
+            self.be_content(crowd / 2);
+        } else {
+            self.go_on();
+        }
+    }
+
+    #[cold]
+    fn be_content(&mut self, crowd: u32) {
+        self.crowd_max = if crowd >= CROWD_MIN { crowd } else { 1 };
+        (self.rest, self.tried) = (self.pause, false);
+        self.pause = (self.pause * 2).min(PAUSES.1);
+        // What this batch was too large for says nothing of the next.
+        self.first = None;
+    }
+
+    fn go_on(&mut self) {
+        if self.rest > 0 {
+            self.rest -= 1;
+            return;
+        }
+        if std::mem::take(&mut self.tried) {
+            self.pause = PAUSES.0;
+        }
+        if self.crowd_max < CROWD_MAX {
+            self.crowd_max = (self.crowd_max * 2).clamp(CROWD_MIN, CROWD_MAX);
+            (self.rest, self.tried) = (TRIAL, true);
+        }
+    }
 }
 
 impl Patience {
     pub(crate) fn new(limit: Duration) -> Self {
-        let (trial, rest, pause) = (0, 0, PAUSES.0);
-        Self { micros: micros(limit), crowd: 1, trial, rest, pause, served: None }
+        let (rest, pause, others) = (0, PAUSES.0, Others::new());
+        Self { micros: micros(limit), crowd: 1, rest, pause, others }
     }
 
     /// How long to be patient in a wait of at most `span`.
@@ -57,49 +116,30 @@ impl Patience {
         if several { self.crowd + sends } else { 1 }
     }
 
-    /// Learns whom a batch is to serve, in order: where those of the batch before are back before
-    /// [`OTHERS_MIN`] others, the crowd was all but everybody, and only a smaller one is waited for.
+    /// Learns whom the next batch is to serve, in order.
     #[inline]
     pub(crate) fn serve(&mut self, batch: &[u32]) {
-        let Some(&first) = batch.first() else { return };
-        let before = self.served.replace(first);
-        if self.crowd == 1 {
-            return;
-        }
-        if batch.iter().take(OTHERS_MIN).any(|&other| Some(other) == before) {
-            self.be_content(self.crowd / 2);
-            // What this batch was too large for says nothing of the next.
-            self.served = None;
-        } else if self.trial > 0 {
-            self.trial -= 1;
-            if self.trial == 0 && self.crowd >= CROWD_MIN {
-                self.pause = PAUSES.0;
-            }
-        }
+        self.others.learn(batch, self.crowd);
+        self.crowd = self.crowd.min(self.others.crowd_max);
     }
 
     /// Learns from a wait that `brought` so many besides the sends.
     #[inline]
     pub(crate) fn learn(&mut self, brought: u32) {
-        if brought < CROWD_MIN && brought < self.crowd {
-            self.be_content(1);
-        } else if brought < self.crowd {
-            self.crowd = brought;
-        } else if self.rest > 0 {
+        if self.rest > 0 {
             self.rest -= 1;
-        } else if self.crowd < CROWD_MAX {
-            self.crowd = (self.crowd * 2).min(CROWD_MAX);
-            self.trial = TRIAL;
+        } else if brought >= self.crowd {
+            if self.crowd >= CROWD_MIN {
+                self.pause = PAUSES.0;
+            }
+            self.crowd = (self.crowd * 2).min(self.others.crowd_max);
+        } else if brought >= CROWD_MIN {
+            self.crowd = brought;
+        } else {
+            self.crowd = 1;
+            self.rest = self.pause;
+            self.pause = (self.pause * 2).min(PAUSES.1);
         }
-    }
-
-    /// Waits for `crowd` from now on, if that is one, and for more after a pause.
-    #[cold]
-    fn be_content(&mut self, crowd: u32) {
-        self.crowd = if crowd >= CROWD_MIN { crowd } else { 1 };
-        self.trial = 0;
-        self.rest = self.pause;
-        self.pause = (self.pause * 2).min(PAUSES.1);
     }
 }
 
