@@ -13,7 +13,7 @@ const SENDS_MIN: u32 = 4;
 const CROWD_MIN: u32 = 4;
 /// The most: so many share the cost of one call.
 const CROWD_MAX: u32 = 32;
-/// So many at least should be underway elsewhere while a crowd is served: with fewer, server and peers
+/// So many at least should be under way elsewhere while a crowd is served: with fewer, server and peers
 /// take turns instead of working at a time.
 const OTHERS_MIN: usize = 8;
 /// Waits until more than one is waited for again, and batches until more are than leave others: at first,
