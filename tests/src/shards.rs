@@ -250,6 +250,17 @@ pub fn until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
+/// Waits until nobody listens there any more. At first somebody may: a child that another test is starting
+/// has a copy of every descriptor until it runs its own program, and another test may be given the port.
+///
+/// # Panics
+///
+/// Panics when somebody goes on listening.
+#[track_caller]
+pub fn until_refused(address: SocketAddr) {
+    until("nobody listens any more", || connect(address).is_err());
+}
+
 /// Asks a shard something.
 ///
 /// # Panics

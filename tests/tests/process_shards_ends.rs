@@ -20,7 +20,7 @@ use netproc_tests::{
     contract::{assert_bytes, pattern},
     rig::{Outcome, PATIENCE},
     sharded,
-    shards::{Counts, assert_echoes, connect, echo, serving, shard_of, until},
+    shards::{Counts, assert_echoes, connect, echo, serving, shard_of, until, until_refused},
 };
 
 /// How many clients keep the shards busy.
@@ -115,7 +115,7 @@ sharded!(alone: a_set_up_that_fails_or_panics_leaves_nothing, |_case, shards| {
             let addresses: Vec<_> = addresses.try_iter().collect();
             assert_eq!(addresses.len(), bad + 1, "those behind it were not even begun");
             let address = addresses[0].socket_addr().ok_or("an address of IP")?;
-            assert!(connect(address).is_err(), "nobody listens any more");
+            until_refused(address);
         }
     }
     until("all is given back", || {
@@ -196,7 +196,7 @@ sharded!(whoever_ends_first_ends_all, |_case, shards| {
         shards.join()?;
         assert!(handles.iter().flatten().all(|handle| handle.post(|_| {}).is_err()));
         assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0, "its end, or a reset");
-        assert!(connect(address).is_err());
+        until_refused(address);
     }
     Ok(())
 });
@@ -206,7 +206,8 @@ sharded!(shards_that_are_dropped_have_ended, |_case, shards| {
     let (shards, address) = serving(shards, move |rt| echo(rt, &counts))?;
     let handle = shards.handle(1).ok_or("two")?.clone();
     drop(shards);
-    assert!(handle.post(|_| {}).is_err() && connect(address).is_err());
+    assert!(handle.post(|_| {}).is_err());
+    until_refused(address);
     Ok(())
 });
 
