@@ -185,6 +185,11 @@ impl BufferGroup {
         &self.pool
     }
 
+    /// How many wait for a slot.
+    pub(crate) fn waiting(&self) -> usize {
+        self.starved.len()
+    }
+
     /// Whether someone waits for a slot while the kernel has one.
     pub(crate) fn has_turns(&self) -> bool {
         self.held > 0 && !self.starved.is_empty()

@@ -127,12 +127,12 @@ impl Descriptors for UringReactor {
 
     fn arm(&mut self, at: Option<Tick>) -> Result<(), SysError> {
         self.usable(Op::Wait)?;
-        let mut early = std::mem::take(&mut self.early);
+        let mut early = self.early.take().unwrap_or_default();
         self.prepare(&mut Batch::new(&mut EventQueue::new(), &mut early, 0));
-        self.early = early;
+        self.early = Some(early);
         self.disarm()?;
         self.end_quiet_sends();
-        let waiting = !self.early.is_empty() || self.has_work();
+        let waiting = self.early.as_ref().is_some_and(|early| !early.is_empty()) || self.has_work();
         let event = self.foreign_event().map_err(|err| SysError::new(Op::Wait, &err))?;
         event.clear();
         if waiting {

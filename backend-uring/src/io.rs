@@ -21,6 +21,7 @@ use crate::{
     buffers::BufferGroup,
     packets::{HEADER_LEN, PacketHeader},
     quiet::QuietSends,
+    reading::Reading,
     ring::Ring,
     sock::Sock,
     sqe::Sqe,
@@ -57,6 +58,7 @@ pub(crate) struct Io {
     pub(crate) ring: Ring,
     pub(crate) streams: BufferGroup,
     pub(crate) packets: Option<Packets>,
+    pub(crate) reading: Reading,
     pub(crate) config: Config,
     /// Sockets whose wants may differ from what the kernel is doing, each once.
     pub(crate) marked: Vec<u32>,
@@ -84,6 +86,7 @@ impl Io {
             ring,
             streams,
             packets: None,
+            reading: Reading::default(),
             config,
             marked: Vec::new(),
             resting: Vec::new(),

@@ -65,8 +65,9 @@ pub struct UringReactor {
     watching: bool,
     woken: bool,
     pub(crate) foreign: Foreign,
-    /// Events that happened outside of a poll.
-    pub(crate) early: EventQueue,
+    /// Events that happened outside of a poll; a poll has it meanwhile. Boxed, since it goes there and back
+    /// each time.
+    pub(crate) early: Option<Box<EventQueue>>,
 }
 
 impl UringReactor {
@@ -99,7 +100,7 @@ impl UringReactor {
             watching: false,
             woken: false,
             foreign: Foreign::default(),
-            early: EventQueue::new(),
+            early: None,
         })
     }
 
@@ -189,7 +190,7 @@ impl UringReactor {
     }
 
     /// Gives the kernel free slots, and the sockets with input that wait for one their turn, the longest
-    /// waiting first.
+    /// waiting first, unless they have it otherwise.
     fn feed(&mut self) {
         for packets in [false, true] {
             if packets && self.io.packets.is_none() {
@@ -198,6 +199,9 @@ impl UringReactor {
             let group = self.io.group(packets);
             group.refill();
             let mut turns = group.begin_turns();
+            if !packets && self.io.reads_in_turn() {
+                continue;
+            }
             while turns > 0
                 && let Some((key, turn)) = self.io.group(packets).next_turn()
             {
@@ -233,7 +237,8 @@ impl UringReactor {
     pub(crate) fn has_work(&mut self) -> bool {
         let packets = self.io.packets.as_ref().is_some_and(|own| own.group.has_turns());
         let held = !self.io.quiet.is_empty() && self.io.streams.is_short();
-        self.io.ring.has_completions() || self.io.streams.has_turns() || packets || held
+        let turns = self.io.streams.has_turns() || packets || self.io.reads_in_turn();
+        self.io.ring.has_completions() || turns || held
     }
 
     pub(crate) fn enter(&mut self, sleep: Sleep) -> Result<(), SysError> {
@@ -478,10 +483,10 @@ impl Reactor for UringReactor {
 
     fn poll(&mut self, wait: Wait, out: &mut EventQueue) -> Result<(), SysError> {
         self.usable(Op::Wait)?;
-        let mut early = std::mem::take(&mut self.early);
+        let mut early = self.early.take().unwrap_or_default();
         let events_max = self.io.config.events_max.max(1) as usize;
         let result = self.turn(wait, &mut Batch::new(out, &mut early, events_max));
-        self.early = early;
+        self.early = Some(early);
         result
     }
 
@@ -499,6 +504,7 @@ impl UringReactor {
             self.enter(if idle { self.sleep(wait) } else { Sleep::No })?;
             let completions = self.drain(out);
             self.end_quiet_sends();
+            self.read_in_turn(wait, out);
             let happened = !out.is_empty() || !self.io.reporting.is_empty();
             if happened || wait == Wait::No || self.is_over(wait, completions) {
                 break;

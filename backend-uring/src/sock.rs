@@ -253,7 +253,8 @@ impl Sock {
         let stream = self.role == Role::Connection && self.kind == Kind::Stream;
         let stream = stream && self.pipes.is_none();
         let open = self.phase == Phase::Open && self.finish == Finish::No && !self.muted;
-        stream && open && self.input == Input::Armed && self.reading && !self.eof
+        let receives = matches!(self.input, Input::Armed | Input::Polling | Input::Starved);
+        stream && open && receives && self.reading && !self.eof
     }
 
     /// Whether nothing is left but to close its descriptor.
@@ -496,11 +497,7 @@ impl Sock {
             return self.starve(io);
         }
         if self.cautious {
-            let sqe = sqe::poll_in(fd, false, self.token(OpKind::Readable));
-            if self.submit(io, &sqe) {
-                self.input = Input::Polling;
-            }
-            return;
+            return self.await_input(io);
         }
         let token = self.token(self.input_op());
         let sqe = if self.role == Role::Listener {
@@ -524,7 +521,7 @@ impl Sock {
 
     /// A receive finds no slot: it waits for its turn at one. Whoever turns out to have no input then
     /// waits for that with the kernel, as any other, and takes no slot from those behind it.
-    fn starve(&mut self, io: &mut Io) {
+    pub(crate) fn starve(&mut self, io: &mut Io) {
         io.counters.starved += 1;
         self.input = Input::Starved;
         io.group(self.takes_packets()).starve(self.key, self.turn);
@@ -554,6 +551,9 @@ impl Sock {
     }
 
     pub(crate) fn on_readable(&mut self, io: &mut Io) {
+        if self.waits_again(io) {
+            return;
+        }
         let cancelled = self.input == Input::Cancelling;
         self.input = Input::Idle;
         io.mark(self);
@@ -645,14 +645,14 @@ impl Sock {
         }
     }
 
-    fn on_end(&mut self, out: &mut Batch<'_>) {
+    pub(crate) fn on_end(&mut self, out: &mut Batch<'_>) {
         if !self.eof && !self.muted && self.phase == Phase::Open {
             out.push(Event::Eof { id: self.id() });
         }
         self.eof = true;
     }
 
-    fn on_recv_error(&mut self, errno: i32, io: &mut Io, out: &mut Batch<'_>) {
+    pub(crate) fn on_recv_error(&mut self, errno: i32, io: &mut Io, out: &mut Batch<'_>) {
         match errno {
             // So Linux says that nobody has the other side of a terminal open any more.
             libc::EIO if self.pipes.is_some() => self.on_end(out),

@@ -6,6 +6,7 @@
 mod life;
 mod packets;
 mod quiet;
+mod reading;
 mod streams;
 
 use netproc_core::reactor::Descriptors as _;

@@ -1,0 +1,143 @@
+//! Turns by calls of our own, where many sockets wait for a slot.
+//!
+//! Invariant: a socket that was read so has a poll of the kernel's tell of more, and then waits in the queue
+//! of its group again: it is read when there is something, and never beside a receive of the kernel's.
+//! One poll of the reactor reads no more than may stay in cache until it is sent on.
+
+use netproc_core::{
+    pool::{Pool, Slot},
+    reactor::{Kind, Role, Wait},
+    socket::bytes,
+};
+
+use crate::{
+    batch::Batch,
+    io::Io,
+    reactor::UringReactor,
+    sock::{Input, Sock},
+    sqe,
+    token::OpKind,
+};
+
+/// So many wait at least. Of few, who has had a turn mostly has input again when the next comes, and a
+/// receive in the ring finds it without a poll before.
+const WAITING_MIN: usize = 128;
+
+/// What turns read into while there are any: the slot with the warmest memory, until it is full.
+#[derive(Default)]
+pub(crate) struct Reading {
+    slot: Option<Slot>,
+}
+
+impl Reading {
+    /// A slot with room; `None` when all memory is guarded or the kernel's.
+    fn slot(&mut self, pool: &Pool) -> Option<&mut Slot> {
+        let fresh = match &mut self.slot {
+            Some(slot) => slot.rewind() || slot.room() >= pool.slot_len() / 4,
+            None => false,
+        };
+        if !fresh && let Some(next) = pool.take() {
+            self.slot = Some(next);
+        }
+        self.slot.as_mut().filter(|slot| slot.room() > 0)
+    }
+}
+
+impl Io {
+    /// Whether those who wait for a slot have their turns by calls.
+    #[inline]
+    pub(crate) fn reads_in_turn(&mut self) -> bool {
+        self.streams.waiting() >= WAITING_MIN && self.reading.slot(self.streams.pool()).is_some()
+    }
+}
+
+impl UringReactor {
+    /// Reads those who have waited longest, if they are many.
+    #[inline]
+    pub(crate) fn read_in_turn(&mut self, wait: Wait, out: &mut Batch<'_>) {
+        if self.io.streams.waiting() >= WAITING_MIN {
+            self.read_waiting(wait, out);
+        }
+    }
+
+    #[inline(never)]
+    fn read_waiting(&mut self, wait: Wait, out: &mut Batch<'_>) {
+        let bytes_max = self.io.config.bytes_max as usize;
+        let mut left = if wait == Wait::No { usize::MAX } else { bytes_max };
+        for _ in 0..self.io.streams.waiting() {
+            if left == 0 || out.is_full() || !self.io.reads_in_turn() {
+                break;
+            }
+            let Some((key, turn)) = self.io.streams.next_turn() else { break };
+            let read = self.with(key, |sock, io| sock.read_in_turn(turn, io, out));
+            left = left.saturating_sub(read.unwrap_or(0));
+        }
+        if self.io.streams.waiting() < WAITING_MIN {
+            // Back on top of the stack, it is the next the kernel gets.
+            self.io.reading.slot = None;
+        }
+    }
+}
+
+impl Sock {
+    /// Whether it may be read by a call. A pipe may not: the call might wait.
+    fn is_readable_in_turn(&self) -> bool {
+        self.role == Role::Connection && self.kind == Kind::Stream && self.pipes.is_none()
+    }
+
+    /// The kernel has told of input; returns whether it is read in turn, as it was before.
+    pub(crate) fn waits_again(&mut self, io: &mut Io) -> bool {
+        let waits = self.input == Input::Polling && self.is_readable_in_turn();
+        let waits = waits && io.streams.waiting() > 0;
+        if waits {
+            self.starve(io);
+        }
+        waits
+    }
+
+    /// Reads what is there, once; returns how many bytes that was.
+    fn read_in_turn(&mut self, turn: u32, io: &mut Io, out: &mut Batch<'_>) -> usize {
+        debug_assert_eq!(self.input, Input::Starved, "it was in the queue");
+        self.input = Input::Idle;
+        if !self.wants_input() || !self.is_readable_in_turn() {
+            // Its turn at a slot of the kernel's is in the next poll.
+            self.turn = turn.wrapping_add(1);
+            io.mark(self);
+            return 0;
+        }
+        let Some(slot) = io.reading.slot(io.streams.pool()) else {
+            self.starve(io);
+            return 0;
+        };
+        io.counters.syscalls += 1;
+        match slot.fill(usize::MAX, |room| bytes::recv(&self.fd, room)) {
+            Ok(buf) if !buf.is_empty() => {
+                let len = buf.len();
+                io.counters.received += len as u64;
+                if !self.muted {
+                    out.push_data(self.id(), buf);
+                }
+                self.await_input(io);
+                return len;
+            }
+            Err(libc::EAGAIN | libc::EINTR) => self.await_input(io),
+            Ok(_) => {
+                self.on_end(out);
+                io.mark(self);
+            }
+            Err(errno) => {
+                self.on_recv_error(errno, io, out);
+                io.mark(self);
+            }
+        }
+        0
+    }
+
+    /// Has the kernel tell when there is input.
+    pub(crate) fn await_input(&mut self, io: &mut Io) {
+        let sqe = sqe::poll_in(self.raw(), false, self.token(OpKind::Readable));
+        if self.submit(io, &sqe) {
+            self.input = Input::Polling;
+        }
+    }
+}
