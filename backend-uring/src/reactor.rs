@@ -190,7 +190,7 @@ impl UringReactor {
     }
 
     /// Gives the kernel free slots, and the sockets with input that wait for one their turn, the longest
-    /// waiting first, unless they have it otherwise.
+    /// waiting first, unless they are read by calls.
     fn feed(&mut self) {
         for packets in [false, true] {
             if packets && self.io.packets.is_none() {

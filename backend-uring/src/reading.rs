@@ -80,14 +80,14 @@ impl UringReactor {
 }
 
 impl Sock {
-    /// Whether it may be read by a call. A pipe may not: the call might wait.
-    fn is_readable_in_turn(&self) -> bool {
+    /// Whether it is a socket of bytes, which may be read by a call. A pipe may not: the call might wait.
+    pub(crate) fn is_byte_socket(&self) -> bool {
         self.role == Role::Connection && self.kind == Kind::Stream && self.pipes.is_none()
     }
 
     /// The kernel has told of input; returns whether it is read in turn, as it was before.
     pub(crate) fn waits_again(&mut self, io: &mut Io) -> bool {
-        let waits = self.input == Input::Polling && self.is_readable_in_turn();
+        let waits = self.input == Input::Polling && self.is_byte_socket();
         let waits = waits && io.streams.waiting() > 0;
         if waits {
             self.starve(io);
@@ -99,7 +99,7 @@ impl Sock {
     fn read_in_turn(&mut self, turn: u32, io: &mut Io, out: &mut Batch<'_>) -> usize {
         debug_assert_eq!(self.input, Input::Starved, "it was in the queue");
         self.input = Input::Idle;
-        if !self.wants_input() || !self.is_readable_in_turn() {
+        if !self.wants_input() || !self.is_byte_socket() {
             // Its turn at a slot of the kernel's is in the next poll.
             self.turn = turn.wrapping_add(1);
             io.mark(self);

@@ -250,11 +250,9 @@ impl Sock {
 
     /// Whether nothing but its output will need a look until something changes.
     fn is_steady(&self) -> bool {
-        let stream = self.role == Role::Connection && self.kind == Kind::Stream;
-        let stream = stream && self.pipes.is_none();
         let open = self.phase == Phase::Open && self.finish == Finish::No && !self.muted;
         let receives = matches!(self.input, Input::Armed | Input::Polling | Input::Starved);
-        stream && open && receives && self.reading && !self.eof
+        self.is_byte_socket() && open && receives && self.reading && !self.eof
     }
 
     /// Whether nothing is left but to close its descriptor.
