@@ -7,7 +7,7 @@
 
 use std::{
     io::IoSlice,
-    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, OwnedFd},
 };
 
 use netproc_core::{
@@ -15,10 +15,7 @@ use netproc_core::{
     pipe,
     reactor::{Event, Op, Payload, SysError},
 };
-use nix::{
-    errno::Errno,
-    poll::{PollFd, PollFlags, PollTimeout},
-};
+use nix::errno::Errno;
 
 use crate::{
     batch::Batch,
@@ -94,6 +91,14 @@ impl Sock {
         }
     }
 
+    /// Nobody has the other side of a terminal open any more. What was written last may have come after the
+    /// kernel looked: then it is read next.
+    pub(crate) fn on_gone(&mut self, out: &mut Batch<'_>) {
+        if !pipe::has_input(&self.fd) {
+            self.on_end(out);
+        }
+    }
+
     /// Brings both ends in line with what is wanted.
     pub(crate) fn settle_pipes(&mut self, io: &mut Io, out: &mut Batch<'_>) {
         self.write_more(io, out);
@@ -156,7 +161,7 @@ impl Sock {
             Input::Armed | Input::Polling => self.cancel_input(io),
             Input::Idle if self.reading => {
                 io.counters.syscalls += 1;
-                if self.has_input() {
+                if pipe::has_input(&self.fd) {
                     self.cautious = false;
                 } else {
                     self.phase = Phase::Ending;
@@ -164,14 +169,5 @@ impl Sock {
             }
             Input::Idle | Input::Cancelling | Input::Starved | Input::Resting => {}
         }
-    }
-
-    /// Whether a read would bring something.
-    fn has_input(&self) -> bool {
-        let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)];
-        let polled = nix::poll::poll(&mut fds, PollTimeout::ZERO);
-        let readable =
-            |fd: &PollFd<'_>| fd.revents().is_some_and(|ev| ev.contains(PollFlags::POLLIN));
-        polled.is_ok() && fds.iter().any(readable)
     }
 }

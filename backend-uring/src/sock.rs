@@ -653,7 +653,7 @@ impl Sock {
     pub(crate) fn on_recv_error(&mut self, errno: i32, io: &mut Io, out: &mut Batch<'_>) {
         match errno {
             // So Linux says that nobody has the other side of a terminal open any more.
-            libc::EIO if self.pipes.is_some() => self.on_end(out),
+            libc::EIO if self.pipes.is_some() => self.on_gone(out),
             libc::ENOBUFS if self.wants_input() => self.starve(io),
             libc::ENOBUFS | libc::ECANCELED | libc::EINTR => {}
             libc::EAGAIN => self.cautious = true,

@@ -9,13 +9,18 @@
 
 use std::{io::IoSlice, os::fd::AsFd};
 
-use nix::{errno::Errno, fcntl::OFlag};
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    poll::{PollFd, PollFlags, PollTimeout},
+};
 
 use crate::reactor::{Op, SysError};
 
 /// Reads what there is, at most as much as there is room for; 0 at the end.
 ///
-/// `EIO` is how Linux says that nobody has the other side of a terminal open any more: that is the end.
+/// `EIO` is how Linux says that nobody has the other side of a terminal open any more: that is the end, once
+/// a second look found nothing either (see [`has_input`]).
 ///
 /// # Errors
 ///
@@ -33,13 +38,42 @@ use crate::reactor::{Op, SysError};
 /// # std::io::Result::Ok(())
 /// ```
 pub fn read(fd: impl AsFd, room: &mut [u8]) -> nix::Result<usize> {
+    until_sure(|| nix::unistd::read(&fd, room))
+}
+
+fn until_sure(mut read: impl FnMut() -> nix::Result<usize>) -> nix::Result<usize> {
+    let mut gone = false;
     loop {
-        match nix::unistd::read(&fd, room) {
+        match read() {
             Err(Errno::EINTR) => {}
-            Err(Errno::EIO) => return Ok(0),
+            Err(Errno::EIO) if gone => return Ok(0),
+            Err(Errno::EIO) => gone = true,
             result => return result,
         }
     }
+}
+
+/// Whether a read would bring something now; an end is nothing.
+///
+/// Linux looks into a terminal first and then for whether its other side is still open. Whoever writes the
+/// last and closes between the two is told of with `EIO`, and what it wrote is still to be read.
+///
+/// # Examples
+///
+/// ```
+/// let (output, input) = std::io::pipe()?;
+/// assert!(!netproc_core::pipe::has_input(&output));
+/// netproc_core::pipe::write(&input, &[std::io::IoSlice::new(b"hello")])?;
+/// drop(input);
+/// assert!(netproc_core::pipe::has_input(&output));
+/// # std::io::Result::Ok(())
+/// ```
+#[must_use]
+pub fn has_input(fd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    let polled = nix::poll::poll(&mut fds, PollTimeout::ZERO);
+    let readable = |fd: &PollFd<'_>| fd.revents().is_some_and(|ev| ev.contains(PollFlags::POLLIN));
+    polled.is_ok() && fds.iter().any(readable)
 }
 
 /// Writes as much as there is room for, of all slices in their order.
@@ -135,6 +169,18 @@ mod tests {
         }
         assert!((4096..=capacity(&output)).contains(&total), "{total}");
         assert_eq!(capacity(std::fs::File::open("/dev/null").unwrap()), 1 << 20, "no pipe");
+    }
+
+    #[test]
+    fn the_end_of_a_terminal_has_to_be_told_twice() {
+        let told = |answers: Vec<nix::Result<usize>>| {
+            let mut answers = answers.into_iter();
+            (until_sure(|| answers.next().unwrap()), answers.len())
+        };
+        let (gone, cut) = (Err(Errno::EIO), Err(Errno::EINTR));
+        assert_eq!(told(vec![gone, Ok(6), gone]), (Ok(6), 1), "written in between");
+        assert_eq!(told(vec![gone, cut, gone]), (Ok(0), 0));
+        assert_eq!(told(vec![gone, Err(Errno::EAGAIN)]), (Err(Errno::EAGAIN), 0), "opened again");
     }
 
     #[test]

@@ -475,3 +475,28 @@ fn a_crowd_that_does_not_come_again_holds_nobody_up() {
         }
     }
 }
+
+// When Linux looks into a terminal just before its last writer writes and closes it, it says so.
+#[test]
+fn an_end_that_was_told_too_early_is_none() {
+    let mut rig = Rig::new(Config::default());
+    let (theirs, mut ours) = std::io::pipe().unwrap();
+    let id = rig.reactor.adopt_pipes(theirs.into(), None, false).unwrap();
+    ours.write_all(b"the last").unwrap();
+    let gone = |rig: &mut Rig| {
+        let mut early = EventQueue::new();
+        let mut batch = Batch::new(&mut rig.queue, &mut early, 9);
+        let sock = rig.reactor.sockets.get_mut(id.0).unwrap();
+        sock.on_recv_error(libc::EIO, &mut rig.reactor.io, &mut batch);
+        rig.queue.pop()
+    };
+    assert!(gone(&mut rig).is_none(), "there is something to read");
+    rig.reactor.set_reading(id, true);
+    assert_eq!(rig.data(), b"the last");
+    rig.reactor.set_reading(id, false);
+    rig.settle();
+    assert!(matches!(gone(&mut rig), Some(Event::Eof { .. })));
+    drop(ours);
+    rig.reactor.close(id, CloseHow::Now);
+    rig.assert_clean();
+}
