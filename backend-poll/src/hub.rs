@@ -16,6 +16,11 @@ use crate::{agenda::Agenda, intake::Intake, sock::Sock};
 
 /// Bytes one read throws away at most, from a socket that is closing.
 const SCRATCH_LEN: usize = 64 * 1024;
+/// Bytes of streams after which a poll hands out what it has, since soon they are in the nearest caches no
+/// more.
+const WARM_LEN: u32 = 48 * 1024;
+/// Polls that look at nobody but those known to be ready, at most, whatever the bounds are.
+const UNLOOKED_MAX: u32 = 16;
 
 #[derive(Debug)]
 pub(crate) struct Hub {
@@ -94,6 +99,11 @@ impl Hub {
         self.agenda.at(at, id);
     }
 
+    /// How many polls on end may do without asking the kernel.
+    pub(crate) fn unlooked_max(&self) -> u32 {
+        (self.config.bytes_max / WARM_LEN).min(UNLOOKED_MAX)
+    }
+
     /// Accounts for bytes the kernel took.
     #[inline]
     pub(crate) fn note_sent(&mut self, id: SockId, sock: &mut Sock, bytes: usize) {
@@ -135,7 +145,7 @@ impl<'a> Batch<'a> {
         let most = |max: u32| usize::try_from(max.max(1)).unwrap_or(usize::MAX);
         let before = queue.len();
         let len_max = before.saturating_add(most(config.events_max));
-        Self { queue, before, len_max, bytes: 0, bytes_max: most(config.bytes_max) }
+        Self { queue, before, len_max, bytes: 0, bytes_max: most(config.bytes_max.min(WARM_LEN)) }
     }
 
     /// Gives everybody a turn who is ready, whatever those before have brought.

@@ -44,6 +44,8 @@ pub struct PollReactor {
     pub(crate) selector: AnySelector,
     pub(crate) found: Found,
     pub(crate) waker: PollWaker,
+    /// Polls since the kernel was asked last who is ready.
+    pub(crate) unlooked: u32,
     mechanism: Mechanism,
 }
 
@@ -82,6 +84,7 @@ impl PollReactor {
             hub: Hub::new(config)?,
             found: Found::default(),
             waker,
+            unlooked: 0,
             mechanism,
         })
     }

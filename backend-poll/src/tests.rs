@@ -525,44 +525,6 @@ on_each_mechanism! {
         }
     }
 
-    fn who_has_brought_enough_bytes_lets_the_others_wait_their_turn(rig, {
-        let mut config = small();
-        (config.bytes_max, config.slots) = (65, 64);
-        config
-    }) {
-        let (_one, mut peer) = rig.pair();
-        let (_other, mut other) = rig.pair();
-        peer.write_all(&[0; 640]).unwrap();
-        other.write_all(&[0; 640]).unwrap();
-        let mut turns: Vec<SockId> = Vec::new();
-        let mut got = 0;
-        while got < 1280 {
-            rig.reactor.poll(Wait::Forever, &mut rig.queue).unwrap();
-            let mut brought = 0;
-            while let Some(event) = rig.queue.pop() {
-                let Event::Data { id, buf, .. } = event else { panic!("{event:?}") };
-                brought += buf.len();
-                turns.push(id);
-            }
-            assert!((1..65 + 64).contains(&brought), "{brought}");
-            got += brought;
-        }
-        turns.dedup();
-        assert!(turns.len() > 4, "neither has the other wait to its end: {turns:?}");
-        // Who only looks finds everybody.
-        let pairs: Vec<_> = (0..12).map(|_| rig.pair()).collect();
-        for wait in [Wait::No, Wait::Until(rig.reactor.now())] {
-            pairs.iter().for_each(|(_, peer)| (&*peer).write_all(&[0; 40]).unwrap());
-            rig.reactor.poll(wait, &mut rig.queue).unwrap();
-            let mut brought = 0;
-            while let Some(event) = rig.queue.pop() {
-                let Event::Data { buf, .. } = event else { panic!("{event:?}") };
-                brought += buf.len();
-            }
-            assert_eq!(brought, 12 * 40, "{wait:?}");
-        }
-    }
-
     fn the_last_words_keep_to_the_bound_too(rig, {
         let mut config = small();
         config.events_max = 1;

@@ -24,7 +24,8 @@ use crate::{
 
 impl PollReactor {
     pub(crate) fn one_poll(&mut self, wait: Wait, batch: &mut Batch<'_>) -> Result<(), SysError> {
-        if self.only_looks(wait) {
+        let only_looks = self.only_looks(wait);
+        if only_looks {
             batch.take_all_bytes();
         }
         // What the last batch's callbacks have queued goes out before anything else.
@@ -33,8 +34,10 @@ impl PollReactor {
         self.tell_troubles(batch);
         self.close_ended(batch);
         self.feed_starving();
-        let timeout = self.timeout(wait, batch);
-        self.wait(timeout)?;
+        if only_looks || self.is_to_look() {
+            let timeout = self.timeout(wait, batch);
+            self.wait(timeout)?;
+        }
         self.tell_woken(batch);
         self.expire();
         self.take_turns(batch);
@@ -51,6 +54,14 @@ impl PollReactor {
             Wait::Until(at) => at <= self.hub.now(),
             Wait::Forever => false,
         }
+    }
+
+    /// Whether it is time to ask the kernel who is ready. Those it has named before and that had no turn yet
+    /// come first anyway, so a few polls serve them without a call.
+    fn is_to_look(&mut self) -> bool {
+        let looks = self.hub.agenda.ready.is_empty() || self.unlooked >= self.hub.unlooked_max();
+        self.unlooked = if looks { 0 } else { self.unlooked + 1 };
+        looks
     }
 
     /// Sends what was queued since the last time, a turn for each socket.

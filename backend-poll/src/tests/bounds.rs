@@ -1,5 +1,5 @@
 //! What must neither spin nor sleep for ever: starving beside the dead and the paused, turns of no
-//! length, times that never come.
+//! length, times that never come. How much one poll brings, and how few calls that takes.
 
 use super::*;
 
@@ -106,5 +106,70 @@ on_each_mechanism! {
         rig.reactor.close(id, CloseHow::Now);
         assert!(rig.closed(id).1 > 0);
         assert!(reader.join().unwrap().unwrap() > 0);
+    }
+
+    fn who_has_brought_enough_bytes_lets_the_others_wait_their_turn(rig, {
+        let mut config = small();
+        (config.bytes_max, config.slots) = (65, 64);
+        config
+    }) {
+        let (_one, mut peer) = rig.pair();
+        let (_other, mut other) = rig.pair();
+        peer.write_all(&[0; 640]).unwrap();
+        other.write_all(&[0; 640]).unwrap();
+        let mut turns: Vec<SockId> = Vec::new();
+        let mut got = 0;
+        while got < 1280 {
+            rig.reactor.poll(Wait::Forever, &mut rig.queue).unwrap();
+            let mut brought = 0;
+            while let Some(event) = rig.queue.pop() {
+                let Event::Data { id, buf, .. } = event else { panic!("{event:?}") };
+                brought += buf.len();
+                turns.push(id);
+            }
+            assert!((1..65 + 64).contains(&brought), "{brought}");
+            got += brought;
+        }
+        turns.dedup();
+        assert!(turns.len() > 4, "neither has the other wait to its end: {turns:?}");
+        // Who only looks finds everybody.
+        let pairs: Vec<_> = (0..12).map(|_| rig.pair()).collect();
+        for wait in [Wait::No, Wait::Until(rig.reactor.now())] {
+            pairs.iter().for_each(|(_, peer)| (&*peer).write_all(&[0; 40]).unwrap());
+            rig.reactor.poll(wait, &mut rig.queue).unwrap();
+            let mut brought = 0;
+            while let Some(event) = rig.queue.pop() {
+                let Event::Data { buf, .. } = event else { panic!("{event:?}") };
+                brought += buf.len();
+            }
+            assert_eq!(brought, 12 * 40, "{wait:?}");
+        }
+    }
+
+    fn those_known_to_be_ready_are_served_warm_and_without_a_call(rig, Config::default()) {
+        const EACH: usize = 16 * 1024;
+        let pairs: Vec<_> = (0..30).map(|_| rig.pair()).collect();
+        pairs.iter().for_each(|(_, peer)| (&*peer).write_all(&[7; EACH]).unwrap());
+        let before = rig.reactor.counters().waits;
+        let (mut polls, mut got, mut woken) = (0, 0, None);
+        while got < 30 * EACH {
+            rig.reactor.poll(Wait::Forever, &mut rig.queue).unwrap();
+            polls += 1;
+            let mut brought = 0;
+            while let Some(event) = rig.queue.pop() {
+                match event {
+                    Event::Data { buf, .. } => brought += buf.len(),
+                    Event::Woken => woken = Some(polls),
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(brought, 3 * EACH);
+            got += brought;
+            if polls == 1 {
+                rig.reactor.waker().wake();
+            }
+        }
+        let waits = rig.reactor.counters().waits - before;
+        assert_eq!((polls, waits, woken), (10, 2, Some(7)), "a wake waits for so many at most");
     }
 }

@@ -11,15 +11,15 @@ use netproc::{
     Service, TlsIdentity, TlsServer,
 };
 
-use super::{BACKLOG, Place, Task, announce_with, say};
+use super::{BACKLOG, Kind, Place, Task, announce_with, say};
 use crate::{
     job,
     oneway::{Owed, Received},
     tls::keys::Keys,
 };
 
-/// Receive slots of a server that only reads, as long as those of the servers written by hand: larger reads
-/// are worth more than the cache then.
+/// Receive slots of a server on io_uring that only reads, as long as those of the one written by hand: larger
+/// reads are worth more than the cache then. On epoll both read what an echo does.
 const BULK_SLOT_LEN: u32 = 256 * 1024;
 
 /// Its own counters, as the parent reads them.
@@ -108,7 +108,7 @@ fn tls() -> io::Result<TlsServer> {
 pub(super) fn serve(task: &Task) -> io::Result<()> {
     let backend = task.kind.backend().ok_or(io::ErrorKind::Unsupported)?;
     let mut config = Config::default();
-    if task.service == job::Service::Sink {
+    if task.service == job::Service::Sink && task.kind == Kind::NetprocUring {
         config.slot_len = BULK_SLOT_LEN;
     }
     let rt = Runtime::builder().backend(backend).config(config).build();

@@ -80,8 +80,11 @@ fn a_foreign_loop_is_woken_from_its_sleep() {
     let waker = rig.reactor.waker();
     let other = thread::spawn(move || {
         for round in asked {
-            // Late enough for the loop to be asleep, most of the time.
-            (0..2000).for_each(|_| thread::yield_now());
+            // Late enough for the loop to be asleep, most of the time; on a busy machine one yield may be.
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_millis(1) {
+                thread::yield_now();
+            }
             if round % 2 == 0 {
                 (&far).write_all(&[round]).unwrap();
             } else {
