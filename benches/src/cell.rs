@@ -128,9 +128,9 @@ impl Cell {
         }
     }
 
-    /// How many servers, with their connections, are there at a time: the idle ones take memory.
+    /// How many servers, with their connections, are there at a time: very many idle ones take memory.
     pub(crate) const fn servers_at_a_time(&self) -> usize {
-        if self.shape.idle > 0 { 1 } else { usize::MAX }
+        if self.shape.idle >= MANY_IDLE { 1 } else { usize::MAX }
     }
 
     /// Those that one of `names` is, or is the beginning of up to a dash.

@@ -118,9 +118,20 @@ impl Measured {
         means.iter().map(|mean| (mean - middle).exp()).collect()
     }
 
-    /// The rounds of a row, each as it would have been at the middle one's pace.
+    /// Rounds of a row, each as it would have been at the middle one's pace.
+    fn at_paces(&self, rounds: &[Window]) -> Vec<Window> {
+        rounds.iter().zip(self.paces()).map(|(round, pace)| round.at_pace(pace)).collect()
+    }
+
     fn rounds(&self, row: &Row) -> Vec<Window> {
-        row.rounds.iter().zip(self.paces()).map(|(round, pace)| round.at_pace(pace)).collect()
+        self.at_paces(&row.rounds)
+    }
+
+    /// A server's CPU per message beside idle connections, by that without them.
+    pub(crate) fn cpu_by_alone(&self, server: Kind) -> Option<f64> {
+        let row = self.row(server)?;
+        let alone = Spread::of(self.at_paces(&row.alone).iter().map(Window::cpu))?.median;
+        Some(self.cpu_of(server)? / alone)
     }
 
     pub(crate) fn row(&self, server: Kind) -> Option<&Row> {
@@ -211,7 +222,7 @@ mod tests {
             (Kind::NetprocUring, &[1000, 3000, 2000]),
             (Kind::RawUring, &[1000, 3000, 2000]),
         ]);
-        apart.cell.shape.idle = 1000;
+        apart.cell.shape.idle = 100_000;
         assert_eq!(cpu(&apart), cpu(&alone));
     }
 }

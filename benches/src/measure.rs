@@ -16,7 +16,7 @@ use crate::{
     cell::Cell,
     child::{Loader, OwnCounts, Server},
     count::{Counter, Counts},
-    job::Service,
+    job::{Service, Shape},
     load::{Until, Window},
     options::CountWith,
     serve::Kind,
@@ -58,6 +58,8 @@ impl Counted {
 pub(crate) struct Row {
     pub(crate) server: Kind,
     pub(crate) rounds: Vec<Window>,
+    /// Beside idle connections: the same load on another process of the server, without these.
+    pub(crate) alone: Vec<Window>,
     /// By how many bytes its own memory grew with the idle connections, each round.
     pub(crate) idle_memory: Vec<i64>,
     pub(crate) counted: Option<Counted>,
@@ -76,6 +78,7 @@ impl Row {
         Self {
             server,
             rounds: Vec::new(),
+            alone: Vec::new(),
             idle_memory: Vec::new(),
             counted: None,
             instructions: None,
@@ -145,37 +148,66 @@ pub(crate) fn measure(cell: &Cell, kinds: &[Kind], plan: Plan) -> Measured {
     Measured { cell: cell.clone(), rows }
 }
 
-/// Runs these rounds in one set of processes: a window of each server in turn, while the others wait.
+/// A server with its load generator, and whose rounds theirs are.
+struct Seat {
+    row: usize,
+    server: Server,
+    loader: Loader,
+    /// Whether it is what its row is compared with, without idle connections.
+    is_alone: bool,
+}
+
+/// Those of one row: two where there are idle connections, so that these are all that differs.
+fn seats(row: usize, rows: &mut [Row], cell: &Cell) -> Vec<Seat> {
+    let it = &mut rows[row];
+    let alone = Shape { idle: 0, ..cell.shape };
+    let shapes = if cell.shape.idle > 0 { vec![cell.shape, alone] } else { vec![cell.shape] };
+    let mut seats = Vec::new();
+    for shape in shapes {
+        if it.is_over() {
+            break;
+        }
+        if let Some((server, loader)) = it.settle(start(it.server, cell.service, shape)) {
+            it.idle_memory.extend(loader.opened.idle_memory);
+            seats.push(Seat { row, server, loader, is_alone: shape != cell.shape });
+        }
+    }
+    seats
+}
+
+/// Runs these rounds in one set of processes: a window of each in turn, while the others wait.
 fn live(rows: &mut [Row], cell: &Cell, rounds: Range<u32>, millis: u64) {
-    let start = |row: &mut Row| {
-        let pair = (!row.is_over()).then(|| start(row.server, cell))?;
-        let pair = row.settle(pair)?;
-        row.idle_memory.extend(pair.1.opened.idle_memory);
-        Some(pair)
-    };
-    let mut pairs: Vec<_> = rows.iter_mut().map(start).collect();
-    let count = rows.len();
+    let mut all = Vec::new();
+    for row in 0..rows.len() {
+        all.extend(seats(row, rows, cell));
+    }
+    let count = all.len();
     for round in rounds {
         for turn in 0..count {
             // Nobody always comes first.
-            let at = (turn + round as usize) % count;
-            let Some((_, loader)) = &mut pairs[at] else { continue };
-            match rows[at].settle(loader.run(Until::Millis(millis))) {
-                Some(window) => rows[at].rounds.push(window),
-                None => pairs[at] = None,
+            let seat = &mut all[(turn + round as usize) % count];
+            let row = &mut rows[seat.row];
+            if row.is_over() {
+                continue;
+            }
+            if let Some(window) = row.settle(seat.loader.run(Until::Millis(millis))) {
+                let kept = if seat.is_alone { &mut row.alone } else { &mut row.rounds };
+                kept.push(window);
             }
         }
     }
-    for (row, pair) in rows.iter_mut().zip(pairs) {
-        let Some((server, loader)) = pair else { continue };
-        row.settle(loader.end().and_then(|()| server.end()));
+    for seat in all {
+        let row = &mut rows[seat.row];
+        if !row.is_over() {
+            row.settle(seat.loader.end().and_then(|()| seat.server.end()));
+        }
     }
 }
 
 /// A server and its load generator, warm.
-fn start(kind: Kind, cell: &Cell) -> io::Result<(Server, Loader)> {
-    let server = Server::start(kind, cell.service)?;
-    let loader = Loader::start(&server, cell.shape, true)?;
+fn start(kind: Kind, service: Service, shape: Shape) -> io::Result<(Server, Loader)> {
+    let server = Server::start(kind, service)?;
+    let loader = Loader::start(&server, shape, true)?;
     Ok((server, loader))
 }
 

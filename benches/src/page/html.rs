@@ -169,7 +169,7 @@ fn growth(report: &Report) -> Markup {
     let active = ACTIVE.map(|name| report.cell(name));
     let cells: Vec<Option<&Measured>> = active.into_iter().chain([beside_idle]).collect();
     let cost = |at: usize, server| cells[at]?.cpu_of(server);
-    let beside = |at, server| Some(cost(at, server)? / cost(1, server)?);
+    let by_few = |server| Some(cost(3, server)? / cost(1, server)?);
     let idle = |server| {
         let cell = beside_idle?;
         cell.figures_of(cell.row(server)?).bytes_per_idle_connection
@@ -184,9 +184,9 @@ fn growth(report: &Report) -> Markup {
             tbody { @for server in report.servers() { tr.netproc[server.is_netproc()] {
                 td { (server) }
                 @for at in 0..4 { td { (number(cost(at, server), 2)) } }
-                td { (number(beside(3, server), 2)) }
+                td { (number(by_few(server), 2)) }
                 td { (number(cost(4, server), 2)) }
-                td { (number(beside(4, server), 2)) }
+                td { (number(beside_idle.and_then(|it| it.cpu_by_alone(server)), 2)) }
                 td { (number(idle(server), 0)) }
             } } }
         }
