@@ -7,7 +7,7 @@
 use std::io::{self, IoSlice};
 
 use netproc_core::{
-    outbox::{Outbox, Queue},
+    outbox::{Outbox, Queue, SEND_LEN_MAX},
     pipe,
     reactor::{Op, SockId, SysError},
     socket::bytes,
@@ -23,9 +23,7 @@ use crate::{
 
 /// Payloads that one call gathers.
 const GATHER_MAX: usize = 16;
-/// Bytes that one call gathers: some systems refuse more than an `int` counts.
-const GATHER_LEN_MAX: usize = 1 << 30;
-/// Sending calls of one socket before the next gets its turn.
+/// Sending calls of one socket before the next gets its turn, which it gets earlier after [`SEND_LEN_MAX`] bytes.
 const SENDS_PER_TURN: u32 = 16;
 
 /// For every send: never SIGPIPE, never wait. Apple's systems have a socket option for the former.
@@ -153,7 +151,7 @@ pub(crate) fn discard(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Ba
 #[inline(always)]
 pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     let Queue::Bytes(outbox) = &mut sock.out else { return };
-    let sole = outbox.sole_chunk().filter(|chunk| chunk.len() <= GATHER_LEN_MAX);
+    let sole = outbox.sole_chunk().filter(|chunk| chunk.len() <= SEND_LEN_MAX);
     let Some(chunk) = sole else { return send_several(id, sock, hub) };
     hub.counters.syscalls += 1;
     let asked = chunk.len();
@@ -162,22 +160,22 @@ pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
         outbox.pass_sole();
         hub.note_sent(id, sock, asked);
     } else if has_sent(id, sock, hub, asked, result) {
-        send_on(id, sock, hub);
+        send_several(id, sock, hub);
     }
 }
 
 #[inline(never)]
 fn send_several(id: SockId, sock: &mut Sock, hub: &mut Hub) {
-    if !sock.out.is_empty() && send_once(id, sock, hub) {
-        send_on(id, sock, hub);
+    if sock.out.is_empty() {
+        return;
     }
-}
-
-#[inline(never)]
-fn send_on(id: SockId, sock: &mut Sock, hub: &mut Hub) {
-    for _ in 1..SENDS_PER_TURN {
+    let enough = hub.counters.sent + SEND_LEN_MAX as u64;
+    for _ in 0..SENDS_PER_TURN {
         if !send_once(id, sock, hub) {
             return;
+        }
+        if hub.counters.sent >= enough {
+            break;
         }
     }
     hub.agenda.ready(id, sock);
@@ -233,11 +231,11 @@ fn send_gathered(socket: &Socket, outbox: &Outbox) -> (usize, io::Result<usize>)
     let mut slices = [IoSlice::new(&[]); GATHER_MAX];
     let (mut count, mut total) = (0, 0);
     for (slice, chunk) in slices.iter_mut().zip(outbox.chunks()) {
-        let chunk = &chunk[..chunk.len().min(GATHER_LEN_MAX - total)];
+        let chunk = &chunk[..chunk.len().min(SEND_LEN_MAX - total)];
         *slice = IoSlice::new(chunk);
         total += chunk.len();
         count += 1;
-        if total == GATHER_LEN_MAX {
+        if total == SEND_LEN_MAX {
             break;
         }
     }

@@ -6,12 +6,12 @@
 use std::io;
 
 use netproc_core::{
-    outbox::{Outbox, Packet},
+    outbox::{Outbox, Packet, SEND_LEN_MAX},
     socket::to_sockaddr,
 };
 use socket2::SockAddr;
 
-use crate::{ring::empty_header, sqe::SEND_LEN_MAX};
+use crate::ring::empty_header;
 
 /// The most payloads one gathered send takes.
 pub(crate) const PARTS_MAX: usize = 16;

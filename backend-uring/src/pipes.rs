@@ -11,7 +11,7 @@ use std::{
 };
 
 use netproc_core::{
-    outbox::Queue,
+    outbox::{Queue, SEND_LEN_MAX},
     pipe,
     reactor::{Event, Op, Payload, SysError},
 };
@@ -116,10 +116,10 @@ impl Sock {
             let mut slices = [IoSlice::new(&[]); GATHER_MAX];
             let (mut count, mut asked) = (0, 0);
             for (slice, chunk) in slices.iter_mut().zip(outbox.chunks()) {
-                let chunk = &chunk[..chunk.len().min(sqe::SEND_LEN_MAX - asked)];
+                let chunk = &chunk[..chunk.len().min(SEND_LEN_MAX - asked)];
                 *slice = IoSlice::new(chunk);
                 (count, asked) = (count + 1, asked + chunk.len());
-                if asked == sqe::SEND_LEN_MAX {
+                if asked == SEND_LEN_MAX {
                     break;
                 }
             }

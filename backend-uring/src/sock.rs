@@ -13,7 +13,7 @@ use std::{
 
 use netproc_core::{
     address::{Address, Family},
-    outbox::{Packet, Queue},
+    outbox::{Packet, Queue, SEND_LEN_MAX},
     pool::Buf,
     reactor::{Event, Kind, Op, Payload, Role, SockId, SysError, Tick},
     slots::Key,
@@ -272,7 +272,7 @@ impl Sock {
         if let Queue::Bytes(outbox) = &self.queue
             && let Some(chunk) = outbox.sole_chunk()
         {
-            let chunk = &chunk[..chunk.len().min(sqe::SEND_LEN_MAX)];
+            let chunk = &chunk[..chunk.len().min(SEND_LEN_MAX)];
             let len = chunk.len();
             let sqe = sqe::send(self.raw(), chunk, self.token);
             if self.submit(io, &sqe) {

@@ -14,9 +14,6 @@ use socket2::SockAddr;
 
 use crate::{message::Message, packets::PacketHeader, token::Token};
 
-/// The most bytes of a stream one send is asked for: its owner hears of progress that often.
-pub(crate) const SEND_LEN_MAX: usize = 1 << 20;
-
 /// A submission entry over memory that its owner keeps.
 #[derive(Clone)]
 pub(crate) struct Sqe(squeue::Entry);

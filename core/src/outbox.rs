@@ -11,6 +11,10 @@ use crate::{
     reactor::{Kind, Payload},
 };
 
+/// The most bytes of a stream that one send is offered: of what is sent in larger pieces much has left the
+/// sender's cache before the system is done with it.
+pub const SEND_LEN_MAX: usize = 64 * 1024;
+
 /// The outgoing bytes of a stream.
 ///
 /// # Examples

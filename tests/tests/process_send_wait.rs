@@ -46,6 +46,17 @@ conformance!(what_the_system_takes_at_once_goes_without_a_callback, |rig| {
     Ok(())
 });
 
+// Several sends' worth: the filter of the peer, which is of the same runtime, would run between them.
+conformance!(what_takes_the_system_several_sends_goes_without_a_callback_too, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    let much = pattern(7, 100_000);
+    rig.log.clear();
+    client.send_wait(much.clone(), None)?;
+    assert_eq!((client.queued(), rig.log.lines()), (0, vec![]), "a callback has run");
+    rig.until_bytes(&child, &much);
+    Ok(())
+});
+
 conformance!(a_call_posted_before_a_send_is_not_lost, |rig| {
     let (_server, client, _child) = rig.pair()?;
     for _ in 0..20 {

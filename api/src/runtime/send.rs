@@ -22,6 +22,9 @@ use crate::{
 
 /// Looks at the reactor in one step of a sender that waits. Emacs's steps last 20 milliseconds.
 const STEP_POLLS: u32 = 32;
+/// Sends, each of [`SEND_LEN_MAX`](netproc_core::outbox::SEND_LEN_MAX) at most, that a sender who waits makes
+/// before anybody is served.
+const SENDS_AT_ONCE: u32 = 16;
 
 impl Process {
     /// Sends `data` and waits until the system has all of it, at most `timeout` if one is given,
@@ -126,8 +129,7 @@ impl Runtime {
         if !goes_on() && (ended() || process.kind() != Kind::Datagram) {
             return Ok(true);
         }
-        self.poll(Wait::No)?;
-        if self.engine_mut().store_all() {
+        if self.send_at_once(process, &goes_on)? {
             // Posted calls are for a wait that delivers something.
             self.inner.waker.wake();
         }
@@ -149,6 +151,21 @@ impl Runtime {
                 self.deliver_all(Some(&has_takers));
             }
         }
+    }
+
+    /// Hands the system what it takes at once, as one call of Emacs's would, before anybody is served; returns
+    /// whether somebody is to be woken for what came meanwhile.
+    fn send_at_once(&self, process: &Process, goes_on: &impl Fn() -> bool) -> Result<bool, Error> {
+        let mut stored = false;
+        for _ in 0..SENDS_AT_ONCE {
+            let before = process.queued();
+            self.poll(Wait::No)?;
+            stored |= self.engine_mut().store_all();
+            if process.queued() >= before || !goes_on() {
+                break;
+            }
+        }
+        Ok(stored)
     }
 
     /// One step of a sender that waits: everything that is ready, so that whoever reads what it sends

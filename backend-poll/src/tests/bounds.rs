@@ -108,6 +108,39 @@ on_each_mechanism! {
         assert!(reader.join().unwrap().unwrap() > 0);
     }
 
+    fn who_has_sent_enough_bytes_lets_the_others_send_theirs(rig, Config::default()) {
+        let pairs = [rig.tcp_pair(), rig.tcp_pair()];
+        for (id, _) in &pairs {
+            // Many pieces and one piece.
+            rig.reactor.send(*id, vec![0; 300_000].into());
+            for _ in 0..30 {
+                rig.reactor.send(*id, vec![0; 10_000].into());
+            }
+        }
+        let mut before = 600_000;
+        for _ in 0..3 {
+            rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+            let left = [0, 1].map(|at: usize| rig.reactor.queued(pairs[at].0));
+            assert_eq!(left[0], left[1], "they take turns");
+            // A poll that finds them new gives each a second turn.
+            assert!((1..=2 * SEND_LEN_MAX as u64).contains(&(before - left[0])), "{left:?}");
+            let mut got = vec![0; usize::try_from(before - left[0]).unwrap()];
+            for (_, peer) in &pairs {
+                (&*peer).read_exact(&mut got).unwrap();
+            }
+            before = left[0];
+        }
+        for (id, _) in &pairs {
+            rig.reactor.close(*id, CloseHow::Flush { within: PATIENCE });
+        }
+        let readers = pairs.map(|(_, peer)| {
+            std::thread::spawn(|| std::io::copy(&mut { peer }, &mut std::io::sink()).unwrap())
+        });
+        let ends = [(); 2].map(|()| rig.next());
+        assert!(ends.iter().all(|end| matches!(end, Event::Closed { cause: None, unsent: 0, .. })));
+        assert_eq!(readers.map(|reader| reader.join().unwrap()), [before; 2]);
+    }
+
     fn who_has_brought_enough_bytes_lets_the_others_wait_their_turn(rig, {
         let mut config = small();
         (config.bytes_max, config.slots) = (65, 64);

@@ -6,7 +6,10 @@ use std::{
     thread,
 };
 
-use netproc_core::reactor::{Tick, Wake as _};
+use netproc_core::{
+    outbox::SEND_LEN_MAX,
+    reactor::{Tick, Wake as _},
+};
 
 use super::*;
 
@@ -445,6 +448,27 @@ fn patience_with_stuck_sends_ends_no_wait() {
             rig.reactor.poll(wait, &mut rig.queue).unwrap();
             assert!(matches!(rig.queue.pop(), Some(Event::Woken)), "{wait:?}");
             waking.join().unwrap();
+        }
+    }
+}
+
+#[test]
+fn one_send_is_offered_no_more_than_stays_in_cache() {
+    for mut rig in Rig::both(small(64)) {
+        let pairs = [rig.accepted(), rig.accepted()];
+        rig.settle();
+        for (id, _) in &pairs {
+            rig.reactor.send(*id, vec![0; 300_000].into());
+            for _ in 0..30 {
+                rig.reactor.send(*id, vec![0; 10_000].into());
+            }
+        }
+        for round in 1..4 {
+            rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+            for (id, peer) in &pairs {
+                assert_eq!(rig.reactor.queued(*id), 600_000 - round * SEND_LEN_MAX as u64);
+                (&*peer).read_exact(&mut [0; SEND_LEN_MAX]).unwrap();
+            }
         }
     }
 }
