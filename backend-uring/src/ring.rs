@@ -65,6 +65,8 @@ pub(crate) struct Ring {
     /// Sends queued since the last enter.
     sends: u32,
     patience: Patience,
+    /// What the last wait brought that was worth waiting for, if patience has not learnt from it yet.
+    brought: Option<u32>,
     mark: ForkMark,
     /// Moved out of the shared queue before their time, to make room there.
     reaped: VecDeque<Completion>,
@@ -99,8 +101,8 @@ impl Ring {
         let patience = if params.is_feature_min_timeout() { patience } else { Duration::ZERO };
         let (reaped, counters) = (VecDeque::new(), RingCounters::default());
         let uring = ManuallyDrop::new(uring);
-        let (sends, patience) = (0, Patience::new(patience));
-        Ok(Self { uring, enter_fd, enter_flags, sends, patience, mark, reaped, counters })
+        let (sends, patience, brought) = (0, Patience::new(patience), None);
+        Ok(Self { uring, enter_fd, enter_flags, sends, patience, brought, mark, reaped, counters })
     }
 
     /// Whether this is a forked child, to which the ring does not belong.
@@ -140,9 +142,24 @@ impl Ring {
         self.sends += 1;
     }
 
+    /// Notes a completion that was of several packets at a time: those are a crowd already, and their sender
+    /// likely waits for the answer to all of them.
+    pub(crate) fn note_joined(&mut self) {
+        self.brought = self.brought.map(|brought| brought.saturating_sub(1));
+    }
+
+    /// For how many completions the next wait looks that hands no sends over.
+    #[cfg(test)]
+    pub(crate) fn crowd(&self) -> u32 {
+        self.patience.wanted(0)
+    }
+
     /// Notes whom the next enter serves, in order.
     #[inline]
     pub(crate) fn serve(&mut self, batch: &[u32]) {
+        if let Some(brought) = self.brought.take() {
+            self.patience.learn(brought);
+        }
         self.patience.serve(batch);
     }
 
@@ -237,7 +254,7 @@ impl Ring {
         }
         if waits {
             let completions = u32::try_from(self.uring.completion().len()).unwrap_or(u32::MAX);
-            self.patience.learn(completions.saturating_sub(sends));
+            self.brought = Some(completions.saturating_sub(sends));
         }
         let Some(err) = failed else { return Ok(()) };
         match err.raw_os_error() {

@@ -629,6 +629,9 @@ impl Sock {
             return self.on_end(out);
         }
         io.counters.received += received.bytes.len() as u64;
+        if received.joined.is_some() {
+            io.ring.note_joined();
+        }
         if self.muted {
             return;
         }

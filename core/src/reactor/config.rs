@@ -47,7 +47,7 @@ impl Default for Config {
         Self {
             slots: 64,
             slot_len: 64 * 1024,
-            packet_slots: 32,
+            packet_slots: 64,
             packet_len: 64 * 1024,
             events_max: 1024,
             bytes_max: 256 * 1024,

@@ -5,7 +5,9 @@ use std::{
     os::fd::{AsRawFd as _, OwnedFd},
 };
 
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, socketpair};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, setsockopt, socketpair, sockopt,
+};
 
 use super::*;
 
@@ -209,6 +211,26 @@ fn a_local_peer_that_does_not_read_delays_no_other() {
         }
     }
     assert_eq!(rig.reactor.queued(server), 0);
+}
+
+#[test]
+fn packets_that_come_joined_are_no_crowd() {
+    for (per_burst, crowd) in [(1, true), (2, false)] {
+        let mut rig = Rig::new(Config::default());
+        let (_, address) = datagram(&mut rig);
+        let peers = [(); 8].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        for _ in 0..20 {
+            for peer in &peers {
+                setsockopt(peer, sockopt::UdpGsoSegment, &100).unwrap();
+                peer.send_to(&vec![7; 100 * per_burst], address).unwrap();
+            }
+            for _ in 0..peers.len() * per_burst {
+                assert_eq!(packet(&mut rig).0, [7; 100]);
+            }
+            rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+        }
+        assert_eq!(rig.reactor.io.ring.crowd() > 1, crowd, "{per_burst} in a burst");
+    }
 }
 
 #[test]
