@@ -11,6 +11,7 @@ use std::{
 
 use netproc_core::{
     address::{Address, Family},
+    heap,
     options::SockOption,
     outbox::{Outbox, Queue},
     queue::EventQueue,
@@ -78,6 +79,7 @@ impl PollReactor {
     /// ```
     pub fn with(mechanism: Mechanism, config: Config) -> Result<Self, SysError> {
         let waker = PollWaker::new().map_err(|err| SysError::new(Op::Open, &err))?;
+        heap::keep_freed();
         Ok(Self {
             selector: AnySelector::new(mechanism, &waker)?,
             socks: Slots::new(),

@@ -8,6 +8,7 @@ use std::{fmt, time::Duration};
 
 use netproc_core::{
     address::Address,
+    heap,
     options::SockOption,
     outbox::{Outbox, Queue},
     pool::Pool,
@@ -91,6 +92,7 @@ impl UringReactor {
         let waker =
             UringWaker::new().map_err(|source| SetupError::Open { what: "an eventfd", source })?;
         let pool = Pool::new(config.slots, config.slot_len)?;
+        heap::keep_freed();
         let streams = Io::stream_group(&ring, pool, features.incremental())
             .map_err(|source| SetupError::Register { what: "a ring of buffers", source })?;
         Ok(Self {

@@ -15,6 +15,7 @@ pub mod dialogue;
 pub mod engine;
 pub mod event;
 pub mod eyeballs;
+pub mod heap;
 pub mod layer;
 pub mod machine;
 pub mod options;
