@@ -271,8 +271,8 @@ impl Sock {
         // Almost every time there is one payload of a stream.
         if let Queue::Bytes(outbox) = &self.queue
             && let Some(chunk) = outbox.sole_chunk()
+            && chunk.len() <= SEND_LEN_MAX
         {
-            let chunk = &chunk[..chunk.len().min(SEND_LEN_MAX)];
             let len = chunk.len();
             let sqe = sqe::send(self.raw(), chunk, self.token);
             if self.submit(io, &sqe) {
@@ -286,7 +286,7 @@ impl Sock {
         }
     }
 
-    /// The same for a gathered send, and for packets.
+    /// The same for a gathered send, for one that is only the beginning, and for packets.
     #[inline(never)]
     fn send_several(&mut self, io: &mut Io, out: &mut Batch<'_>) {
         while self.output == Output::Idle && !self.queue.is_empty() {
