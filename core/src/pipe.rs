@@ -53,7 +53,7 @@ fn until_sure(mut read: impl FnMut() -> nix::Result<usize>) -> nix::Result<usize
     }
 }
 
-/// Whether a read would bring something now; an end is nothing.
+/// Whether a read would bring something now; on Linux an end is nothing.
 ///
 /// Linux looks into a terminal first and then for whether its other side is still open. Whoever writes the
 /// last and closes between the two is told of with `EIO`, and what it wrote is still to be read.
