@@ -7,10 +7,11 @@ const KEPT: usize = 2 << 20;
 ///
 /// What a program sends is often in memory of its own, as every TLS record is, and that of a whole batch is
 /// freed together. From 128 KiB on glibc gives such memory back, and each page of the next batch is a fault:
-/// an eighth of the CPU of a TLS echo of 16 KiB on io_uring. How much it keeps follows the largest block it has had from the kernel
-/// and given back, see `M_MMAP_THRESHOLD` in [mallopt(3)](https://man7.org/linux/man-pages/man3/mallopt.3.html):
-/// so this takes a block and gives it back, untouched. Settings of the program's own, by `mallopt` or its
-/// environment, stand; with another allocator nothing happens.
+/// an eighth of the CPU of a TLS echo of 16 KiB on io_uring. How much it keeps follows the largest block it
+/// has had from the kernel and given back (`M_MMAP_THRESHOLD` in
+/// [mallopt(3)](https://man7.org/linux/man-pages/man3/mallopt.3.html)): so this takes a block and gives it
+/// back, untouched. Settings of the program's own, by `mallopt` or its environment, stand; with another
+/// allocator nothing happens.
 ///
 /// A reactor calls it when it is made.
 ///
@@ -23,8 +24,7 @@ const KEPT: usize = 2 << 20;
 /// assert_eq!(vec![1; 16 * 1024].len(), 16 * 1024);
 /// ```
 pub fn keep_freed() {
-    // glibc keeps twice of the block. Shown to the optimiser as used, for it leaves out what it takes for
-    // pointless.
+    // glibc keeps twice the block. The optimiser is shown a use, or it would leave both out.
     drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT / 2)));
 }
 

@@ -109,7 +109,7 @@ on_each_mechanism! {
     }
 
     fn who_has_sent_enough_bytes_lets_the_others_send_theirs(rig, Config::default()) {
-        let pairs = [rig.tcp_pair(), rig.tcp_pair()];
+        let pairs = [rig.pair(), rig.pair()];
         for (id, _) in &pairs {
             // Many pieces and one piece.
             rig.reactor.send(*id, vec![0; 300_000].into());
