@@ -30,10 +30,10 @@ impl Process {
     /// Sends `data` and waits until the system has all of it, at most `timeout` if one is given,
     /// serving everybody meanwhile.
     ///
-    /// A connecting process is waited for first. If the system takes all at once, no callback runs. Else
-    /// they run inside, its own as well, and may send to the same process: those bytes go behind these,
-    /// and their wait is over when all have gone. The bound of the queue does not hold here. In callbacks nested too deep for another wait it queues,
-    /// within the bound, and returns.
+    /// A connecting process is waited for first. If the system takes all at once, up to 1 MiB, no callback
+    /// runs. Else they run inside, its own as well, and may send to the same process: those bytes go behind
+    /// these, and their wait is over when all have gone. The bound of the queue does not hold here. In
+    /// callbacks nested too deep for another wait it queues, within the bound, and returns.
     ///
     /// # Errors
     ///
