@@ -32,12 +32,9 @@ pub fn keep_freed() {
 mod tests {
     use nix::sys::resource::{UsageWho, getrusage};
 
-    fn faults() -> i64 {
-        getrusage(UsageWho::RUSAGE_THREAD).unwrap().minor_page_faults()
-    }
-
     #[test]
     fn a_batch_finds_the_memory_of_the_one_before() {
+        let faults = || getrusage(UsageWho::RUSAGE_THREAD).unwrap().minor_page_faults();
         super::keep_freed();
         let batch = || drop((0..32).map(|n| vec![n; 16 * 1024]).collect::<Vec<Vec<u8>>>());
         batch();

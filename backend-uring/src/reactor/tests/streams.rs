@@ -251,7 +251,7 @@ fn a_half_close_waits_for_what_is_queued_and_input_goes_on() {
 #[test]
 fn a_failed_send_does_not_swallow_what_was_received() {
     let mut rig = Rig::new(Config::default());
-    let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (near, mut far) = UnixStream::pair().unwrap();
     let id = rig.reactor.adopt(near.into(), Role::Connection, true).unwrap();
     rig.settle();
     far.write_all(b"bye").unwrap();
