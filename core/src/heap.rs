@@ -27,20 +27,3 @@ pub fn keep_freed() {
     // glibc keeps twice the block. The optimiser is shown a use, or it would leave both out.
     drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT / 2)));
 }
-
-#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
-mod tests {
-    use nix::sys::resource::{UsageWho, getrusage};
-
-    #[test]
-    fn a_batch_finds_the_memory_of_the_one_before() {
-        let faults = || getrusage(UsageWho::RUSAGE_THREAD).unwrap().minor_page_faults();
-        super::keep_freed();
-        let batch = || drop((0..32).map(|n| vec![n; 16 * 1024]).collect::<Vec<Vec<u8>>>());
-        batch();
-        let before = faults();
-        (0..100).for_each(|_| batch());
-        let faults = faults() - before;
-        assert!(faults < 100, "{faults} in a hundred batches");
-    }
-}

@@ -1,10 +1,12 @@
 //! Receive memory: four slots are enough for two hundred connections, and whoever keeps what it was
-//! given delays others, no more.
+//! given delays others, no more. And what was sent leaves its memory to what is sent next.
 
 use std::{cell::RefCell, rc::Rc};
 
 use netproc::Input;
 use netproc_tests::{conformance, contract::pattern};
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+use nix::sys::resource::{UsageWho, getrusage};
 
 conformance!(
     two_hundred_connections_share_four_slots,
@@ -112,3 +114,16 @@ conformance!(
         Ok(())
     }
 );
+
+// Only glibc gives memory back and is told otherwise.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+conformance!(on (poll epoll uring): a_batch_finds_the_memory_of_the_one_before, |_rig| {
+    let batch = || drop((0..32).map(|byte| vec![byte; 16 * 1024]).collect::<Vec<Vec<u8>>>());
+    let faults = || getrusage(UsageWho::RUSAGE_THREAD).map(|usage| usage.minor_page_faults());
+    batch();
+    let before = faults()?;
+    (0..100).for_each(|_| batch());
+    let faults = faults()? - before;
+    assert!(faults < 100, "{faults} in a hundred batches");
+    Ok(())
+});
