@@ -148,10 +148,11 @@ impl Ring {
         self.brought = self.brought.map(|brought| brought.saturating_sub(1));
     }
 
-    /// For how many completions the next wait looks that hands no sends over.
+    /// For how many completions the next wait looks that hands no sends over; `None` where the kernel knows
+    /// no patience.
     #[cfg(test)]
-    pub(crate) fn crowd(&self) -> u32 {
-        self.patience.wanted(0)
+    pub(crate) fn crowd(&self) -> Option<u32> {
+        (self.patience.micros_within(FAR) > 0).then(|| self.patience.wanted(0))
     }
 
     /// Notes whom the next enter serves, in order.
