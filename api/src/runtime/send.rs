@@ -10,6 +10,7 @@ use netproc_core::{
     engine::SendError,
     event::Reason,
     machine::{Phase, Status},
+    outbox::SEND_LEN_MAX,
     process::Exit,
     reactor::{Kind, Payload, Tick, Wait, Wake as _},
 };
@@ -22,9 +23,8 @@ use crate::{
 
 /// Looks at the reactor in one step of a sender that waits. Emacs's steps last 20 milliseconds.
 const STEP_POLLS: u32 = 32;
-/// Sends, each of [`SEND_LEN_MAX`](netproc_core::outbox::SEND_LEN_MAX) at most, that a sender who waits makes
-/// before anybody is served.
-const SENDS_AT_ONCE: u32 = 16;
+/// Sends that a sender who waits makes before anybody is served: together 1 MiB at most.
+const SENDS_AT_ONCE: usize = (1 << 20) / SEND_LEN_MAX;
 
 impl Process {
     /// Sends `data` and waits until the system has all of it, at most `timeout` if one is given,
