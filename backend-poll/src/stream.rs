@@ -92,6 +92,7 @@ fn read_once<const PIPES: bool>(
         }
     };
     hub.counters.received += len as u64;
+    hub.streams.note(len);
     if PIPES && sock.is_wound_up(len) {
         life::end(id, sock, hub, None);
         return false;

@@ -46,6 +46,11 @@ impl Completion {
         cqueue::buffer_more(self.flags)
     }
 
+    /// Whether a receive that does not go on left something behind because its buffer was at its end.
+    pub(crate) fn is_cut(&self) -> bool {
+        !self.more() && !self.buffer_more() && cqueue::sock_nonempty(self.flags)
+    }
+
     /// Whether a multishot receive has put bytes into a part of a buffer, and goes on in the same one.
     #[inline]
     pub(crate) fn goes_on(&self) -> bool {

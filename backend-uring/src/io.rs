@@ -10,7 +10,7 @@ use std::{
 };
 
 use netproc_core::{
-    pool::Pool,
+    pool::{Pool, SharedSlot},
     reactor::{Config, Counters, Op, SysError, Tick},
     reserve::Reserve,
     slots::Key,
@@ -21,7 +21,6 @@ use crate::{
     buffers::BufferGroup,
     packets::{HEADER_LEN, PacketHeader},
     quiet::QuietSends,
-    reading::Reading,
     ring::Ring,
     sock::Sock,
     sqe::Sqe,
@@ -58,7 +57,8 @@ pub(crate) struct Io {
     pub(crate) ring: Ring,
     pub(crate) streams: BufferGroup,
     pub(crate) packets: Option<Packets>,
-    pub(crate) reading: Reading,
+    /// What calls read into while there are turns by calls.
+    pub(crate) reading: SharedSlot,
     pub(crate) config: Config,
     /// Sockets whose wants may differ from what the kernel is doing, each once.
     pub(crate) marked: Vec<u32>,
@@ -86,7 +86,7 @@ impl Io {
             ring,
             streams,
             packets: None,
-            reading: Reading::default(),
+            reading: SharedSlot::for_streams(config.slot_len),
             config,
             marked: Vec::new(),
             resting: Vec::new(),

@@ -1,11 +1,10 @@
-//! Turns by calls of our own, where many sockets wait for a slot.
+//! Reading by calls of our own: where many sockets wait for a slot, and the rest of what a slot's end has cut.
 //!
 //! Invariant: a socket that was read so has a poll of the kernel's tell of more, and then waits in the queue
 //! of its group again: it is read when there is something, and never beside a receive of the kernel's.
 //! One poll of the reactor reads no more than may stay in cache until it is sent on.
 
 use netproc_core::{
-    pool::{Pool, Slot},
     reactor::{Kind, Role, Wait},
     socket::bytes,
 };
@@ -23,26 +22,6 @@ use crate::{
 /// receive in the ring finds it without a poll before.
 const WAITING_MIN: usize = 128;
 
-/// What turns read into while there are any: the slot with the warmest memory, until it is full.
-#[derive(Default)]
-pub(crate) struct Reading {
-    slot: Option<Slot>,
-}
-
-impl Reading {
-    /// A slot with room; `None` when all memory is guarded or the kernel's.
-    fn slot(&mut self, pool: &Pool) -> Option<&mut Slot> {
-        let fresh = match &mut self.slot {
-            Some(slot) => slot.rewind() || slot.room() >= pool.slot_len() / 4,
-            None => false,
-        };
-        if !fresh && let Some(next) = pool.take() {
-            self.slot = Some(next);
-        }
-        self.slot.as_mut().filter(|slot| slot.room() > 0)
-    }
-}
-
 impl Io {
     /// Whether those who wait for a slot have their turns by calls.
     #[inline]
@@ -57,6 +36,9 @@ impl UringReactor {
     pub(crate) fn read_in_turn(&mut self, wait: Wait, out: &mut Batch<'_>) {
         if self.io.streams.waiting() >= WAITING_MIN {
             self.read_waiting(wait, out);
+        } else {
+            // Back on top of the stack, it is the next the kernel gets.
+            self.io.reading.let_go();
         }
     }
 
@@ -73,8 +55,7 @@ impl UringReactor {
             left = left.saturating_sub(read.unwrap_or(0));
         }
         if self.io.streams.waiting() < WAITING_MIN {
-            // Back on top of the stack, it is the next the kernel gets.
-            self.io.reading.slot = None;
+            self.io.reading.let_go();
         }
     }
 }
@@ -113,6 +94,7 @@ impl Sock {
         match slot.fill(usize::MAX, |room| bytes::recv(&self.fd, room)) {
             Ok(buf) if !buf.is_empty() => {
                 let len = buf.len();
+                io.reading.note(len);
                 io.counters.received += len as u64;
                 if !self.muted {
                     out.push_data(self.id(), buf);
@@ -131,6 +113,28 @@ impl Sock {
             }
         }
         0
+    }
+
+    /// A receive that does not go on was cut short by the end of its slot: the rest of what a whole slot
+    /// would have taken is read at once, to be told of, and answered, together with its beginning.
+    #[inline(never)]
+    pub(crate) fn read_rest(&mut self, received: usize, io: &mut Io, out: &mut Batch<'_>) {
+        if out.is_full() || !self.wants_input() || !self.is_byte_socket() {
+            return;
+        }
+        let pool = io.streams.pool();
+        let left = (pool.slot_len() as usize).saturating_sub(received);
+        let Some(slot) = io.reading.slot(pool) else { return };
+        io.counters.syscalls += 1;
+        match slot.fill(left, |room| bytes::recv(&self.fd, room)) {
+            Ok(buf) if !buf.is_empty() => {
+                io.counters.received += buf.len() as u64;
+                out.push_data(self.id(), buf);
+            }
+            Ok(_) => self.on_end(out),
+            Err(libc::EAGAIN | libc::EINTR) => {}
+            Err(errno) => self.on_recv_error(errno, io, out),
+        }
     }
 
     /// Has the kernel tell when there is input.

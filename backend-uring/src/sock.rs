@@ -592,7 +592,12 @@ impl Sock {
             (Ok(count), Some(buf)) if count > 0 => {
                 io.counters.received += u64::from(count);
                 if !self.muted {
+                    let whole = buf.len() == io.streams.pool().slot_len() as usize;
+                    let len = buf.len();
                     out.push_data(self.id(), buf);
+                    if !whole && completion.is_cut() {
+                        self.read_rest(len, io, out);
+                    }
                 }
             }
             (Ok(count), _) => self.on_nothing(count, out),

@@ -21,6 +21,8 @@ use std::{
     slice,
 };
 
+pub use shared::SharedSlot;
+
 /// Set in a slot's count while a backend holds it as a [`Slot`].
 const HELD: u32 = 1 << 31;
 const PAGE: usize = 4096;
@@ -631,5 +633,6 @@ impl fmt::Debug for Buf {
     }
 }
 
+mod shared;
 #[cfg(test)]
 mod tests;

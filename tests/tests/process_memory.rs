@@ -80,6 +80,35 @@ conformance!(
     }
 );
 
+// Each memory that reads share, in every way of reading: a few, as many as wait for turns, a crowd.
+conformance!(
+    messages_of_any_length_come_back_whole_wherever_slots_end,
+    |config| {
+        config.slots = 32;
+        config.slot_len = 16_384;
+    },
+    |rig| {
+        let server = rig.echo().start()?;
+        for (count, len) in [(4, 6_001), (40, 2_999), (40, 6_001), (40, 16_401), (200, 5_003)] {
+            let clients: Vec<_> =
+                (0..count).map(|_| rig.connect(&server)).collect::<Result<_, _>>()?;
+            let mut expected = vec![Vec::new(); clients.len()];
+            for round in 0..3 {
+                for (number, client) in clients.iter().enumerate() {
+                    let message = pattern((number * 3 + round) as u64, len + number);
+                    client.send(message.clone())?;
+                    expected[number].extend(message);
+                }
+                for (client, expected) in clients.iter().zip(&expected) {
+                    rig.until_bytes(client, expected);
+                }
+            }
+            clients.iter().for_each(|client| client.delete());
+        }
+        Ok(())
+    }
+);
+
 conformance!(
     a_filter_that_keeps_its_input_delays_others_and_loses_nothing,
     |config| {

@@ -157,6 +157,39 @@ fn idle_sockets_take_no_turn_from_those_with_input() {
 }
 
 #[test]
+fn what_the_end_of_a_slot_cuts_is_told_of_with_its_rest() {
+    const LEN: usize = 40_000;
+    let mut config = Config::default();
+    config.slots = 8;
+    for mut rig in Rig::both(config) {
+        let (_, mut hog) = rig.accepted();
+        let mut clients: Vec<_> = (0..2).map(|_| rig.accepted()).collect();
+        let ids: Vec<_> = clients.iter().map(|(id, _)| *id).collect();
+        // As many bytes as all slots have: whoever comes next waits for a turn, at slots that are empty.
+        let mut held = Vec::new();
+        while rig.reactor.counters().slots_held < u64::from(config.slots) {
+            hog.write_all(&vec![7; config.slot_len as usize]).unwrap();
+            held.extend(rig.settle());
+        }
+        let sent = pattern(LEN, 1);
+        for (_, client) in &mut clients {
+            client.write_all(&sent).unwrap();
+        }
+        assert_eq!(rig.settle().len(), 0, "no slot is left");
+        drop(held);
+        rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+        // The second found but the rest of a slot, where slots are filled end to end.
+        let mut got = vec![Vec::new(); 2];
+        while let Some(Event::Data { id, buf, .. }) = rig.queue.pop() {
+            if let Some(at) = ids.iter().position(|other| *other == id) {
+                got[at].extend_from_slice(&buf);
+            }
+        }
+        assert!(got.iter().all(|got| *got == sent), "{} and {}", got[0].len(), got[1].len());
+    }
+}
+
+#[test]
 fn flush_delivers_everything_although_input_is_unread() {
     let mut rig = Rig::new(Config::default());
     let (id, mut client) = rig.accepted();
