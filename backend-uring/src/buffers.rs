@@ -94,6 +94,8 @@ struct Turns {
 impl Turns {
     /// Polls after a turn in vain in which no more are tried.
     const REST: u8 = 16;
+    /// Where the slots hold so many messages, who receives on mostly finds one.
+    const MANY: u16 = 128;
 
     /// Learns from the poll before and begins another, in which the kernel has so many slots.
     fn begin(&mut self, slots: u16) -> u16 {
@@ -113,6 +115,13 @@ impl Turns {
         // A slot holds one at least.
         self.likely = self.likely.max(slots);
         self.likely
+    }
+
+    /// Whether who is done now stands in line for the next poll though nobody else does: the slots hold few
+    /// messages, and in this poll somebody had to wait for one. Receiving on he would find none when his next
+    /// message comes, or take it from those whose turn it is.
+    fn go_round(&self) -> bool {
+        self.given > 0 && self.likely < Self::MANY
     }
 
     /// Whether who finds no slot had a turn in this poll; counts it then.
@@ -212,7 +221,7 @@ impl BufferGroup {
 
     /// Whether who wants a slot has to wait for a turn.
     pub(crate) fn has_line(&self) -> bool {
-        self.held == 0 || !self.starved.is_empty()
+        self.held == 0 || !self.starved.is_empty() || self.turns.go_round()
     }
 
     /// Whether what somebody's last turn was stamped with is of this poll.
@@ -355,6 +364,22 @@ mod tests {
             }
             assert!((5..=20).contains(&in_vain), "one more is tried now and then: {in_vain}");
         }
+    }
+
+    #[test]
+    fn turns_go_round_while_somebody_has_one_and_slots_hold_few_messages() {
+        let mut turns = Turns::default();
+        turns.begin(3);
+        assert!(!turns.go_round(), "nobody has had to wait");
+        turns.given = 1;
+        assert!(turns.go_round());
+        turns.begin(3);
+        assert!(!turns.go_round(), "nobody waits any more");
+        for _ in 0..500 {
+            poll(&mut turns, 3, 200);
+        }
+        turns.given = 1;
+        assert!(!turns.go_round(), "there is room for {}", turns.likely);
     }
 
     #[test]
