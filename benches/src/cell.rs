@@ -83,6 +83,10 @@ impl Cell {
             }
         }
         let others = [
+            // Lengths at which nobody's memory ends by itself.
+            (Service::Tcp, Shape::new(50, 10_000, 1)),
+            (Service::Tcp, Shape::new(50, 24_000, 1)),
+            (Service::Tcp, Shape::new(1000, 24_000, 1)),
             (Service::Tcp, Shape::new(50, 64, 16)),
             (Service::Tcp, Shape::new(50, 1 << 10, 16)),
             (Service::Churn, Shape::new(64, 64, 1)),
@@ -244,7 +248,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(chosen(&["tcp-50x64"], false), ["tcp-50x64"]);
-        assert_eq!(chosen(&["tcp"], true).len(), 16);
+        assert_eq!(chosen(&["tcp"], true).len(), 19);
         assert_eq!(chosen(&["tc"], false), [""; 0]);
         assert_eq!(chosen(&["idle"], false), ["idle-100000"]);
         let few = Cell::all(20_000).pop().map(|cell| cell.name);
