@@ -21,16 +21,13 @@ use netproc_core::{
     slots::Key,
 };
 
-use crate::{cqe::Completion, ring::Ring};
+use crate::{
+    cqe::Completion,
+    lending::{Lending, Turns},
+    ring::Ring,
+};
 
 const PAGE: usize = 4096;
-/// What the kernel has to fill at a time: with what is being sent it fits a cache of the second level.
-const WORKING_SET: u32 = 256 * 1024;
-/// The fewest slots of it where the kernel fills each in parts.
-const LENT_INCREMENTAL: u32 = 4;
-/// The fewest where each receive takes one whole: with less, small messages find none.
-const LENT_CLASSIC: u32 = 64;
-
 /// The ring's memory, shared with the kernel while registered.
 struct Entries {
     base: NonNull<BufRingEntry>,
@@ -77,61 +74,6 @@ impl Drop for Entries {
     }
 }
 
-/// How many of those who wait for a slot get a turn in a poll: as many as the slots are likely to hold
-/// messages. More would find none and be tried again in vain, fewer leave the slots to those who have not
-/// waited.
-#[derive(Default)]
-struct Turns {
-    likely: u16,
-    given: u16,
-    in_vain: u16,
-    /// Polls until one more is tried.
-    rest: u8,
-    /// Which poll this is, so that who had a turn in it can be told; zero before the first.
-    number: u32,
-}
-
-impl Turns {
-    /// Polls after a turn in vain in which no more are tried.
-    const REST: u8 = 16;
-    /// Where the slots hold so many messages, who receives on mostly finds one.
-    const MANY: u16 = 128;
-
-    /// Learns from the poll before and begins another, in which the kernel has so many slots.
-    fn begin(&mut self, slots: u16) -> u16 {
-        if self.in_vain > 0 {
-            self.likely = self.likely.midpoint(self.given.saturating_sub(self.in_vain));
-            self.rest = Self::REST;
-        } else if self.given >= self.likely {
-            match self.rest.checked_sub(1) {
-                Some(rest) => self.rest = rest,
-                None => self.likely = self.likely.saturating_add(1),
-            }
-        }
-        (self.given, self.in_vain, self.number) = (0, 0, self.number.wrapping_add(1));
-        if slots == 0 {
-            return 0;
-        }
-        // A slot holds one at least.
-        self.likely = self.likely.max(slots);
-        self.likely
-    }
-
-    /// Whether who is done now stands in line for the next poll though nobody else does: the slots hold few
-    /// messages, and in this poll somebody had to wait for one. Receiving on he would find none when his next
-    /// message comes, or take it from those whose turn it is.
-    fn go_round(&self) -> bool {
-        self.given > 0 && self.likely < Self::MANY
-    }
-
-    /// Whether who finds no slot had a turn in this poll; counts it then.
-    fn was_in_vain(&mut self, turn: u32) -> bool {
-        let in_vain = self.given > self.in_vain && turn == self.number;
-        self.in_vain += u16::from(in_vain);
-        in_vain
-    }
-}
-
 /// One group of provided buffers.
 pub(crate) struct BufferGroup {
     id: u16,
@@ -144,8 +86,7 @@ pub(crate) struct BufferGroup {
     /// What the kernel has, by buffer number, which is the slot's index in its pool.
     slots: Box<[Option<Slot>]>,
     held: u16,
-    /// How many slots the kernel shall have.
-    target: u16,
+    lending: Lending,
     /// Who waits for a slot, oldest first, each once.
     starved: VecDeque<Key>,
     turns: Turns,
@@ -167,8 +108,6 @@ impl BufferGroup {
         // SAFETY: the entries are zeroed memory of `count` entries, page-aligned, and stay until
         // `unregister` succeeds or for ever.
         unsafe { ring.submitter().register_buf_ring_with_flags(address, count, id, flags) }?;
-        let least = if incremental { LENT_INCREMENTAL } else { LENT_CLASSIC };
-        let target = (WORKING_SET / pool.slot_len()).max(least);
         let mut group = Self {
             id,
             incremental,
@@ -177,7 +116,7 @@ impl BufferGroup {
             tail: 0,
             slots: (0..pool.slots()).map(|_| None).collect(),
             held: 0,
-            target: u16::try_from(target).unwrap_or(u16::MAX).min(pool.slots()),
+            lending: Lending::new(pool.slots(), pool.slot_len(), incremental),
             starved: VecDeque::new(),
             turns: Turns::default(),
             pool,
@@ -206,12 +145,13 @@ impl BufferGroup {
 
     /// Whether a slot that comes free would be of use.
     pub(crate) fn is_short(&self) -> bool {
-        self.held < self.target || !self.starved.is_empty()
+        self.lending.is_below(self.held) || !self.starved.is_empty()
     }
 
     /// Puts somebody on the list of those who wait for a slot; `turn` is what its last turn was stamped with.
     /// Whose turn was in vain just now stays the first.
     pub(crate) fn starve(&mut self, key: Key, turn: u32) {
+        self.lending.note_short();
         if self.turns.was_in_vain(turn) {
             self.starved.push_front(key);
         } else {
@@ -226,7 +166,7 @@ impl BufferGroup {
 
     /// Whether what somebody's last turn was stamped with is of this poll.
     pub(crate) fn is_turn(&self, turn: u32) -> bool {
-        turn == self.turns.number && turn != 0
+        self.turns.is_current(turn)
     }
 
     /// Begins a poll: returns how many turns to give in it.
@@ -238,19 +178,20 @@ impl BufferGroup {
 
     /// The one whose turn it is, if any, with what to stamp it with if it takes it.
     pub(crate) fn next_turn(&mut self) -> Option<(Key, u32)> {
-        Some((self.starved.pop_front()?, self.turns.number))
+        Some((self.starved.pop_front()?, self.turns.number()))
     }
 
     /// A turn was taken.
     pub(crate) fn note_turn(&mut self) {
-        self.turns.given += 1;
+        self.turns.note_taken();
     }
 
     /// Gives the kernel free slots up to its share: at the start of a poll, with one tail store.
     pub(crate) fn refill(&mut self) {
+        self.lending.begin_poll(self.held);
         let Some(entries) = &mut self.entries else { return };
         let before = self.tail;
-        while self.held < self.target
+        while self.lending.is_below(self.held)
             && let Some(mut slot) = self.pool.take()
         {
             let index = usize::from(slot.index());
@@ -276,6 +217,7 @@ impl BufferGroup {
         if len > slot.room() {
             return None;
         }
+        self.lending.add_message();
         // SAFETY: the kernel has completed writing these bytes and goes on behind them, or elsewhere.
         Some(unsafe { slot.guard(len) })
     }
@@ -294,6 +236,7 @@ impl BufferGroup {
         // SAFETY: the kernel has completed writing these bytes; in a ring of incremental buffers
         // it goes on behind them, in any other it is done with the slot.
         let buf = unsafe { slot.guard(len) };
+        self.lending.add_message();
         if self.incremental && completion.buffer_more() {
             return Some(buf);
         }
@@ -312,6 +255,7 @@ impl BufferGroup {
     fn take_back(&mut self, index: u16) {
         self.slots[usize::from(index)] = None;
         self.held -= 1;
+        self.lending.end_slot();
     }
 
     /// Takes the ring back from the kernel; its slots return to the pool.
@@ -330,78 +274,5 @@ impl BufferGroup {
             // The kernel may still write both; never freed.
             Box::leak(Box::new(entries));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Gives so many turns in a poll of which so many find room, and begins the next.
-    fn poll(turns: &mut Turns, slots: u16, room: u16) -> u16 {
-        for _ in 0..turns.likely {
-            turns.given += 1;
-        }
-        for _ in room..turns.likely {
-            assert!(turns.was_in_vain(turns.number));
-        }
-        turns.begin(slots)
-    }
-
-    #[test]
-    fn turns_become_as_many_as_there_is_room_for() {
-        let mut turns = Turns::default();
-        assert_eq!(turns.begin(3), 3, "a slot holds one at least");
-        for room in [12, 3, 40] {
-            let mut in_vain = 0;
-            for _ in 0..100 {
-                poll(&mut turns, 3, room);
-            }
-            for _ in 0..170 {
-                in_vain += turns.likely.saturating_sub(room);
-                let likely = poll(&mut turns, 3, room);
-                assert!((room..=room + 1).contains(&likely), "{likely} of {room}");
-            }
-            assert!((5..=20).contains(&in_vain), "one more is tried now and then: {in_vain}");
-        }
-    }
-
-    #[test]
-    fn turns_go_round_while_somebody_has_one_and_slots_hold_few_messages() {
-        let mut turns = Turns::default();
-        turns.begin(3);
-        assert!(!turns.go_round(), "nobody has had to wait");
-        turns.given = 1;
-        assert!(turns.go_round());
-        turns.begin(3);
-        assert!(!turns.go_round(), "nobody waits any more");
-        for _ in 0..500 {
-            poll(&mut turns, 3, 200);
-        }
-        turns.given = 1;
-        assert!(!turns.go_round(), "there is room for {}", turns.likely);
-    }
-
-    #[test]
-    fn nobody_has_a_turn_where_there_is_no_slot_and_it_is_no_lesson() {
-        let mut turns = Turns::default();
-        turns.begin(3);
-        for _ in 0..50 {
-            poll(&mut turns, 3, 12);
-        }
-        let before = turns.likely;
-        assert_eq!((turns.begin(0), turns.likely), (0, before));
-    }
-
-    #[test]
-    fn only_who_had_a_turn_in_this_poll_had_it_in_vain() {
-        let mut turns = Turns::default();
-        assert!(!turns.was_in_vain(0), "nobody has had one");
-        turns.begin(3);
-        let now = turns.number;
-        turns.given = 1;
-        assert!(!turns.was_in_vain(now.wrapping_sub(1)));
-        assert!(turns.was_in_vain(now));
-        assert!(!turns.was_in_vain(now), "no more than were given");
     }
 }
