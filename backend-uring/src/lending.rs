@@ -6,9 +6,9 @@
 /// What the kernel has to fill at a time: with what is being sent it fits a cache of the second level.
 const WORKING_SET: u32 = 256 * 1024;
 /// The same where messages are short and there are many.
-const WORKING_SET_SHORT: u32 = 1024 * 1024;
+const WORKING_SET_SHORT: u32 = 2 * 1024 * 1024;
 /// A short message.
-const SHORT_MESSAGE: u32 = 2048;
+const SHORT_MESSAGE: u32 = 4096;
 /// The fewest slots of it where the kernel fills each in parts.
 const LENT_INCREMENTAL: u16 = 4;
 /// The fewest where each receive takes one whole: with less, small messages find none.
@@ -237,15 +237,15 @@ mod tests {
             }
             lending.target
         };
-        assert_eq!(fill(&mut lending, 31, true, 50, 4), 4, "long ones wait their turn");
-        assert_eq!(fill(&mut lending, 32, true, 5, 4), 9, "one more each time");
-        assert_eq!(fill(&mut lending, 32, true, 50, 4), 16, "up to the most");
-        assert_eq!(fill(&mut lending, 32, false, 1000, 15), 16, "all are in use");
-        assert_eq!(fill(&mut lending, 32, false, 63, 9), 16);
-        assert_eq!(fill(&mut lending, 32, false, 64, 9), 15, "one less after a while");
-        assert_eq!(fill(&mut lending, 32, false, 1000, 9), 10, "down to one to spare");
-        assert_eq!(fill(&mut lending, 32, false, 1000, 1), 4, "or to the least");
-        fill(&mut lending, 32, true, 50, 4);
+        assert_eq!(fill(&mut lending, 15, true, 50, 4), 4, "long ones wait their turn");
+        assert_eq!(fill(&mut lending, 16, true, 5, 4), 9, "one more each time");
+        assert_eq!(fill(&mut lending, 16, true, 50, 4), 32, "up to the most");
+        assert_eq!(fill(&mut lending, 16, false, 1000, 31), 32, "all are in use");
+        assert_eq!(fill(&mut lending, 16, false, 63, 9), 32);
+        assert_eq!(fill(&mut lending, 16, false, 64, 9), 31, "one less after a while");
+        assert_eq!(fill(&mut lending, 16, false, 2000, 9), 10, "down to one to spare");
+        assert_eq!(fill(&mut lending, 16, false, 2000, 1), 4, "or to the least");
+        fill(&mut lending, 16, true, 50, 4);
         assert_eq!(fill(&mut lending, 2, true, 1, 4), 4, "long ones, and it is over");
     }
 
