@@ -18,9 +18,9 @@ use crate::{
     tls::keys::Keys,
 };
 
-/// Receive slots of a server on io_uring that only reads, as long as those of the one written by hand: larger
-/// reads are worth more than the cache then. On epoll both read what an echo does.
-const BULK_SLOT_LEN: u32 = 256 * 1024;
+/// Receive slots of a server on io_uring that only reads: longer reads are worth some of the cache then. On
+/// epoll both read what an echo does.
+const BULK_SLOT_LEN: u32 = 128 * 1024;
 
 /// Its own counters, as the parent reads them.
 fn counters(rt: &Runtime) -> String {
