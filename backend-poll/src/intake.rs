@@ -11,38 +11,32 @@ use netproc_core::{
 
 #[derive(Debug)]
 pub(crate) struct Intake {
-    pool: Pool,
     shared: SharedSlot,
     starving: VecDeque<SockId>,
 }
 
 impl Intake {
     pub(crate) fn for_streams(slots: u16, slot_len: u32) -> Result<Self, SysError> {
-        Self::new(slots, slot_len, SharedSlot::for_streams(slot_len))
+        Ok(Self::new(SharedSlot::for_streams(pool(slots, slot_len)?)))
     }
 
     pub(crate) fn for_packets(slots: u16, slot_len: u32) -> Result<Self, SysError> {
-        Self::new(slots, slot_len, SharedSlot::for_packets(slot_len))
+        Ok(Self::new(SharedSlot::for_packets(pool(slots, slot_len)?)))
     }
 
-    fn new(slots: u16, slot_len: u32, shared: SharedSlot) -> Result<Self, SysError> {
-        let refused = |err| {
-            let memory = matches!(err, PoolError::Memory(_));
-            SysError { op: Op::Open, errno: if memory { libc::ENOMEM } else { libc::EINVAL } }
-        };
-        let pool = Pool::new(slots, slot_len).map_err(refused)?;
-        Ok(Self { pool, shared, starving: VecDeque::new() })
+    const fn new(shared: SharedSlot) -> Self {
+        Self { shared, starving: VecDeque::new() }
     }
 
     /// A slot with room to read into; `None` when all memory is guarded.
     #[inline]
     pub(crate) fn slot(&mut self) -> Option<&mut Slot> {
-        self.shared.slot(&self.pool)
+        self.shared.slot()
     }
 
     /// A read has brought so many bytes.
     #[inline]
-    pub(crate) fn note(&mut self, len: usize) {
+    pub(crate) const fn note(&mut self, len: usize) {
         self.shared.note(len);
     }
 
@@ -56,7 +50,7 @@ impl Intake {
         if self.starving.is_empty() || self.slot().is_none() {
             return 0;
         }
-        self.starving.len().min(1 + self.pool.free())
+        self.starving.len().min(1 + self.pool().free())
     }
 
     /// Who has waited longest.
@@ -64,9 +58,16 @@ impl Intake {
         self.starving.pop_front()
     }
 
-    pub(crate) fn pool(&self) -> &Pool {
-        &self.pool
+    pub(crate) const fn pool(&self) -> &Pool {
+        self.shared.pool()
     }
+}
+
+fn pool(slots: u16, slot_len: u32) -> Result<Pool, SysError> {
+    Pool::new(slots, slot_len).map_err(|err| {
+        let memory = matches!(err, PoolError::Memory(_));
+        SysError { op: Op::Open, errno: if memory { libc::ENOMEM } else { libc::EINVAL } }
+    })
 }
 
 #[cfg(test)]

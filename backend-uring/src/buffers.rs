@@ -28,6 +28,7 @@ use crate::{
 };
 
 const PAGE: usize = 4096;
+
 /// The ring's memory, shared with the kernel while registered.
 struct Entries {
     base: NonNull<BufRingEntry>,
@@ -151,7 +152,6 @@ impl BufferGroup {
     /// Puts somebody on the list of those who wait for a slot; `turn` is what its last turn was stamped with.
     /// Whose turn was in vain just now stays the first.
     pub(crate) fn starve(&mut self, key: Key, turn: u32) {
-        self.lending.note_short();
         if self.turns.was_in_vain(turn) {
             self.starved.push_front(key);
         } else {
@@ -159,9 +159,10 @@ impl BufferGroup {
         }
     }
 
-    /// Whether who wants a slot has to wait for a turn.
+    /// Whether who wants a slot has to wait for a turn: there is none, others wait, or turns go round.
     pub(crate) fn has_line(&self) -> bool {
-        self.held == 0 || !self.starved.is_empty() || self.turns.go_round()
+        let round = self.lending.is_scarce() && self.turns.go_round();
+        self.held == 0 || !self.starved.is_empty() || round
     }
 
     /// Whether what somebody's last turn was stamped with is of this poll.
@@ -188,7 +189,7 @@ impl BufferGroup {
 
     /// Gives the kernel free slots up to its share: at the start of a poll, with one tail store.
     pub(crate) fn refill(&mut self) {
-        self.lending.begin_poll(self.held);
+        self.lending.begin_poll(self.held, self.starved.len());
         let Some(entries) = &mut self.entries else { return };
         let before = self.tail;
         while self.lending.is_below(self.held)
@@ -200,6 +201,7 @@ impl BufferGroup {
             self.tail = self.tail.wrapping_add(1);
             self.held += 1;
         }
+        self.lending.note_lent(self.held);
         if self.tail != before {
             entries.publish(self.tail);
         }
@@ -217,7 +219,7 @@ impl BufferGroup {
         if len > slot.room() {
             return None;
         }
-        self.lending.add_message();
+        self.lending.add_receive();
         // SAFETY: the kernel has completed writing these bytes and goes on behind them, or elsewhere.
         Some(unsafe { slot.guard(len) })
     }
@@ -236,7 +238,7 @@ impl BufferGroup {
         // SAFETY: the kernel has completed writing these bytes; in a ring of incremental buffers
         // it goes on behind them, in any other it is done with the slot.
         let buf = unsafe { slot.guard(len) };
-        self.lending.add_message();
+        self.lending.add_receive();
         if self.incremental && completion.buffer_more() {
             return Some(buf);
         }

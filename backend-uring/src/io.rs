@@ -57,7 +57,7 @@ pub(crate) struct Io {
     pub(crate) ring: Ring,
     pub(crate) streams: BufferGroup,
     pub(crate) packets: Option<Packets>,
-    /// What calls read into while there are turns by calls.
+    /// What calls of our own read into.
     pub(crate) reading: SharedSlot,
     pub(crate) config: Config,
     /// Sockets whose wants may differ from what the kernel is doing, each once.
@@ -84,9 +84,9 @@ impl Io {
     pub(crate) fn new(ring: Ring, streams: BufferGroup, quiet: bool, config: Config) -> Self {
         Self {
             ring,
+            reading: SharedSlot::for_streams(streams.pool().clone()),
             streams,
             packets: None,
-            reading: SharedSlot::for_streams(config.slot_len),
             config,
             marked: Vec::new(),
             resting: Vec::new(),

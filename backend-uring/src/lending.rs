@@ -5,10 +5,10 @@
 
 /// What the kernel has to fill at a time: with what is being sent it fits a cache of the second level.
 const WORKING_SET: u32 = 256 * 1024;
-/// The same where messages are short and there are many.
-const WORKING_SET_SHORT: u32 = 2 * 1024 * 1024;
-/// A short message.
-const SHORT_MESSAGE: u32 = 4096;
+/// The same where messages are small and there are many.
+const WORKING_SET_SMALL: u32 = 2 * 1024 * 1024;
+/// A small message has at most so many bytes.
+const SMALL_MESSAGE: u32 = 4096;
 /// The fewest slots of it where the kernel fills each in parts.
 const LENT_INCREMENTAL: u16 = 4;
 /// The fewest where each receive takes one whole: with less, small messages find none.
@@ -31,8 +31,8 @@ pub(crate) struct Turns {
 impl Turns {
     /// Polls after a turn in vain in which no more are tried.
     const REST: u8 = 16;
-    /// Where the slots hold so many messages, who receives on mostly finds one.
-    const MANY: u16 = 128;
+    /// Where the slots hold so many messages, who receives on finds room almost every time.
+    const ROOMY: u16 = 128;
 
     /// A turn was taken.
     pub(crate) fn note_taken(&mut self) {
@@ -69,11 +69,11 @@ impl Turns {
         self.likely
     }
 
-    /// Whether who is done now stands in line for the next poll though nobody else does: the slots hold few
-    /// messages, and in this poll somebody had to wait for one. Receiving on he would find none when his next
-    /// message comes, or take it from those whose turn it is.
+    /// Whether whoever has received stands in line again though nobody waits at the moment: turns were given in
+    /// this poll, and the slots hold few messages. A socket that received on instead would find no slot when
+    /// its next message comes, or take it from one whose turn it is.
     pub(crate) fn go_round(&self) -> bool {
-        self.given > 0 && self.likely < Self::MANY
+        self.given > 0 && self.likely < Self::ROOMY
     }
 
     /// Whether who finds no slot had a turn in this poll; counts it then.
@@ -85,26 +85,29 @@ impl Turns {
 }
 
 /// How many slots the kernel has at a time: as few as stay in cache with what is being sent, and more where
-/// messages are so short, and so many, that finding no slot costs more than memory that has left the cache.
+/// messages are so small, and so many, that finding no slot costs more than memory that has left the cache.
 pub(crate) struct Lending {
     target: u16,
     least: u16,
     most: u16,
-    /// How many messages a slot holds if they are short.
-    many: u32,
-    /// Messages in the slot that is being filled.
-    messages: u32,
-    /// Messages that the slot before held.
+    /// How many receives fill a slot if they are small.
+    dense: u32,
+    /// Receives into the slot that is being filled.
+    receives: u32,
+    /// Receives that filled the slot before.
     density: u32,
-    /// Somebody has waited for a slot since the last poll began.
-    short: bool,
-    /// The most slots that were filled in one poll, of so many in which nobody waited.
+    /// How many slots the kernel had when the last poll began.
+    lent: u16,
+    /// How many of them it filled in the poll before that.
+    filled: u16,
+    scarce: bool,
+    /// The most slots that were filled in one of the last polls, which are so many.
     filled_max: u16,
     polls: u8,
 }
 
 impl Lending {
-    /// After so many polls with a slot to spare there is one less.
+    /// After so many polls with two slots to spare there is one less.
     const POLLS: u8 = 64;
 
     /// For a pool of that many slots of that length.
@@ -112,33 +115,31 @@ impl Lending {
         let slots_of = |bytes: u32| u16::try_from(bytes / slot_len).unwrap_or(u16::MAX);
         let fewest = if incremental { LENT_INCREMENTAL } else { LENT_CLASSIC };
         let least = slots_of(WORKING_SET).max(fewest).min(slots);
-        let most = slots_of(WORKING_SET_SHORT).min(slots / 2).max(least);
+        // What is left is for guards and for reading by calls, before half of the pool has guards.
+        let most = slots_of(WORKING_SET_SMALL).min(slots / 8 * 3).max(least);
         Self {
             target: least,
             least,
             most,
-            many: slot_len.div_ceil(SHORT_MESSAGE),
-            messages: 0,
+            dense: slot_len.div_ceil(SMALL_MESSAGE),
+            receives: 0,
             density: 0,
-            short: false,
+            lent: 0,
+            filled: 0,
+            scarce: false,
             filled_max: 0,
             polls: 0,
         }
     }
 
     #[inline]
-    pub(crate) fn add_message(&mut self) {
-        self.messages = self.messages.wrapping_add(1);
+    pub(crate) fn add_receive(&mut self) {
+        self.receives = self.receives.wrapping_add(1);
     }
 
     /// The kernel is done with a slot.
     pub(crate) fn end_slot(&mut self) {
-        self.density = std::mem::take(&mut self.messages);
-    }
-
-    /// Somebody waits for a slot.
-    pub(crate) fn note_short(&mut self) {
-        self.short = true;
+        self.density = std::mem::take(&mut self.receives);
     }
 
     /// Whether the kernel, which holds so many, is to have more.
@@ -146,15 +147,22 @@ impl Lending {
         held < self.target
     }
 
-    /// Begins a poll: learns from the one before, which left the kernel so many slots.
-    pub(crate) fn begin_poll(&mut self, left: u16) {
-        let filled = self.target.saturating_sub(left);
-        let short = std::mem::take(&mut self.short);
+    /// Whether what came in the last two polls filled about what is lent: who goes round comes in two halves.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.scarce
+    }
+
+    /// Begins a poll: learns from the one before, which left the kernel so many slots and so many sockets
+    /// waiting for one.
+    pub(crate) fn begin_poll(&mut self, left: u16, waiting: usize) {
+        let filled = self.lent.saturating_sub(left);
+        self.scarce = self.filled + filled + 1 >= self.target;
+        self.filled = filled;
         self.filled_max = self.filled_max.max(filled);
         self.polls += 1;
-        if self.density < self.many {
+        if self.density < self.dense {
             self.target = self.least;
-        } else if short {
+        } else if waiting > 0 && self.scarce {
             self.target = self.most.min(self.target + 1);
         } else if self.polls < Self::POLLS {
             return;
@@ -162,6 +170,11 @@ impl Lending {
             self.target = self.least.max(self.target - 1);
         }
         (self.filled_max, self.polls) = (0, 0);
+    }
+
+    /// The kernel has been given what there was.
+    pub(crate) fn note_lent(&mut self, held: u16) {
+        self.lent = held;
     }
 }
 
@@ -225,28 +238,48 @@ mod tests {
         assert_eq!((turns.begin(0), turns.likely), (0, before));
     }
 
-    #[test]
-    fn short_messages_get_more_slots_while_somebody_waits_and_long_ones_never() {
-        let mut lending = Lending::new(64, 64 * 1024, true);
-        let fill = |lending: &mut Lending, messages: u32, waits: bool, polls: usize, filled| {
-            for _ in 0..polls {
-                (0..messages).for_each(|_| lending.add_message());
+    /// Polls in each of which the kernel fills so many slots with so many receives each, and has as many
+    /// again afterwards as it is to have.
+    fn fill(lending: &mut Lending, density: u32, waiting: usize, polls: usize, filled: u16) -> u16 {
+        for _ in 0..polls {
+            lending.note_lent(lending.target);
+            for _ in 0..filled {
+                (0..density).for_each(|_| lending.add_receive());
                 lending.end_slot();
-                lending.short = waits;
-                lending.begin_poll(lending.target.saturating_sub(filled));
             }
-            lending.target
-        };
-        assert_eq!(fill(&mut lending, 15, true, 50, 4), 4, "long ones wait their turn");
-        assert_eq!(fill(&mut lending, 16, true, 5, 4), 9, "one more each time");
-        assert_eq!(fill(&mut lending, 16, true, 50, 4), 32, "up to the most");
-        assert_eq!(fill(&mut lending, 16, false, 1000, 31), 32, "all are in use");
-        assert_eq!(fill(&mut lending, 16, false, 63, 9), 32);
-        assert_eq!(fill(&mut lending, 16, false, 64, 9), 31, "one less after a while");
-        assert_eq!(fill(&mut lending, 16, false, 2000, 9), 10, "down to one to spare");
-        assert_eq!(fill(&mut lending, 16, false, 2000, 1), 4, "or to the least");
-        fill(&mut lending, 16, true, 50, 4);
-        assert_eq!(fill(&mut lending, 2, true, 1, 4), 4, "long ones, and it is over");
+            lending.begin_poll(lending.target.saturating_sub(filled), waiting);
+        }
+        lending.target
+    }
+
+    #[test]
+    fn small_messages_get_more_slots_while_somebody_waits_and_large_ones_never() {
+        let lending = &mut Lending::new(64, 64 * 1024, true);
+        assert_eq!(fill(lending, 15, 1, 50, 4), 4, "large ones wait their turn");
+        assert_eq!(fill(lending, 16, 0, 50, 4), 4, "nobody waits");
+        assert_eq!(fill(lending, 16, 1, 5, 9), 9, "one more each time");
+        assert_eq!(fill(lending, 16, 1, 50, 24), 24, "up to the most");
+        assert_eq!(fill(lending, 16, 0, 1000, 23), 24, "all are in use");
+        assert_eq!(fill(lending, 16, 0, 63, 9), 24);
+        assert_eq!(fill(lending, 16, 0, 64, 9), 23, "one less after a while");
+        assert_eq!(fill(lending, 16, 0, 2000, 9), 10, "down to where no two are to spare");
+        assert_eq!(fill(lending, 16, 0, 2000, 1), 4, "or to the least");
+        assert_eq!(fill(lending, 16, 1, 50, 1), 4, "who waits does not lack memory");
+        fill(lending, 16, 1, 50, 24);
+        assert_eq!(fill(lending, 2, 1, 1, 4), 4, "large ones, and it is over");
+    }
+
+    #[test]
+    fn slots_that_nobody_fills_are_not_asked_for() {
+        let lending = &mut Lending::new(64, 64 * 1024, true);
+        fill(lending, 16, 0, 2, 2);
+        // Large messages are read by calls, or guards have the whole pool.
+        assert_eq!(fill(lending, 16, 500, 50, 0), 4);
+        assert!(!lending.is_scarce());
+        for (filled, scarce) in [(1, false), (2, true), (4, true)] {
+            fill(lending, 16, 0, 2, filled);
+            assert_eq!(lending.is_scarce(), scarce, "{filled} of 4 in each of two polls");
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Reading by calls of our own: where many sockets wait for a slot, and the rest of what a slot's end has cut.
 //!
-//! Invariant: a socket that was read so has a poll of the kernel's tell of more, and then waits in the queue
-//! of its group again: it is read when there is something, and never beside a receive of the kernel's.
-//! One poll of the reactor reads no more than may stay in cache until it is sent on.
+//! Invariant: a socket is never read beside a receive of the kernel's. One that is read in its turn has a poll
+//! of the kernel's tell of more, and then waits in the queue of its group again: it is read when there is
+//! something. One poll of the reactor reads no more in turns than may stay in cache until it is sent on; and a
+//! rest makes no more of a receive than a whole slot would have been.
 
 use netproc_core::{
     reactor::{Kind, Role, Wait},
@@ -26,7 +27,7 @@ impl Io {
     /// Whether those who wait for a slot have their turns by calls.
     #[inline]
     pub(crate) fn reads_in_turn(&mut self) -> bool {
-        self.streams.waiting() >= WAITING_MIN && self.reading.slot(self.streams.pool()).is_some()
+        self.streams.waiting() >= WAITING_MIN && self.reading.slot().is_some()
     }
 }
 
@@ -37,7 +38,7 @@ impl UringReactor {
         if self.io.streams.waiting() >= WAITING_MIN {
             self.read_waiting(wait, out);
         } else {
-            // Back on top of the stack, it is the next the kernel gets.
+            // Without guards it is back on top of the stack, and the next the kernel gets.
             self.io.reading.let_go();
         }
     }
@@ -86,7 +87,7 @@ impl Sock {
             io.mark(self);
             return 0;
         }
-        let Some(slot) = io.reading.slot(io.streams.pool()) else {
+        let Some(slot) = io.reading.slot() else {
             self.starve(io);
             return 0;
         };
@@ -119,21 +120,27 @@ impl Sock {
     /// would have taken is read at once, to be told of, and answered, together with its beginning.
     #[inline(never)]
     pub(crate) fn read_rest(&mut self, received: usize, io: &mut Io, out: &mut Batch<'_>) {
-        if out.is_full() || !self.wants_input() || !self.is_byte_socket() {
-            return;
-        }
-        let pool = io.streams.pool();
-        let left = (pool.slot_len() as usize).saturating_sub(received);
-        let Some(slot) = io.reading.slot(pool) else { return };
-        io.counters.syscalls += 1;
-        match slot.fill(left, |room| bytes::recv(&self.fd, room)) {
-            Ok(buf) if !buf.is_empty() => {
-                io.counters.received += buf.len() as u64;
-                out.push_data(self.id(), buf);
+        let mut left = (io.streams.pool().slot_len() as usize).saturating_sub(received);
+        // Again where the rest found but the rest of a slot itself.
+        while left > 0 && !out.is_full() && self.wants_input() && self.is_byte_socket() {
+            let Some(slot) = io.reading.slot() else { return };
+            let room = left.min(slot.room() as usize);
+            io.counters.syscalls += 1;
+            match slot.fill(room, |room| bytes::recv(&self.fd, room)) {
+                Ok(buf) if !buf.is_empty() => {
+                    let len = buf.len();
+                    io.reading.note(len);
+                    io.counters.received += len as u64;
+                    out.push_data(self.id(), buf);
+                    if len < room {
+                        return;
+                    }
+                    left -= len;
+                }
+                Ok(_) => return self.on_end(out),
+                Err(libc::EAGAIN | libc::EINTR) => return,
+                Err(errno) => return self.on_recv_error(errno, io, out),
             }
-            Ok(_) => self.on_end(out),
-            Err(libc::EAGAIN | libc::EINTR) => {}
-            Err(errno) => self.on_recv_error(errno, io, out),
         }
     }
 

@@ -491,7 +491,7 @@ impl Sock {
         let fills = self.role != Role::Listener;
         let in_turn = fills && io.group(takes_packets).is_turn(self.turn);
         if !self.cautious && fills && !in_turn && io.group(takes_packets).has_line() {
-            // The kernel would refuse it at once, or give it what others have waited for.
+            // The kernel would refuse it at once or soon, or give it what others have waited for.
             return self.starve(io);
         }
         if self.cautious {
@@ -517,8 +517,8 @@ impl Sock {
         }
     }
 
-    /// A receive finds no slot: it waits for its turn at one. Whoever turns out to have no input then
-    /// waits for that with the kernel, as any other, and takes no slot from those behind it.
+    /// A receive finds no slot, or is not to take one out of turn: it waits for its turn. Whoever turns out to
+    /// have no input then waits for that with the kernel, as any other, and takes no slot from those behind it.
     pub(crate) fn starve(&mut self, io: &mut Io) {
         io.counters.starved += 1;
         self.input = Input::Starved;
@@ -592,11 +592,9 @@ impl Sock {
             (Ok(count), Some(buf)) if count > 0 => {
                 io.counters.received += u64::from(count);
                 if !self.muted {
-                    let whole = buf.len() == io.streams.pool().slot_len() as usize;
-                    let len = buf.len();
                     out.push_data(self.id(), buf);
-                    if !whole && completion.is_cut() {
-                        self.read_rest(len, io, out);
+                    if completion.is_cut() {
+                        self.read_rest(count as usize, io, out);
                     }
                 }
             }

@@ -502,7 +502,7 @@ pub struct Counters {
     pub accepted: u64,
     /// Connections taken out of a backlog only to be ended, for want of a descriptor.
     pub turned_away: u64,
-    /// Receives that found no free slot and waited for one.
+    /// Receives that waited for a slot: they found none, or others did and had their turn first.
     pub starved: u64,
     /// Times the kernel's completion queue was full.
     pub overflows: u64,

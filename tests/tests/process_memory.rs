@@ -80,7 +80,7 @@ conformance!(
     }
 );
 
-// Each memory that reads share, in every way of reading: a few, as many as wait for turns, a crowd.
+// A few peers, enough to wait for turns at slots, and a crowd, which io_uring reads by calls.
 conformance!(
     messages_of_any_length_come_back_whole_wherever_slots_end,
     |config| {
