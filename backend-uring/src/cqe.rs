@@ -46,7 +46,8 @@ impl Completion {
         cqueue::buffer_more(self.flags)
     }
 
-    /// Whether a receive that does not go on left something behind because its buffer was at its end.
+    /// Whether a receive that does not go on left something behind because its buffer was at its end. In a ring
+    /// whose receives take whole buffers it may also be that more has come since, which may be read as well.
     pub(crate) fn is_cut(&self) -> bool {
         !self.more() && !self.buffer_more() && cqueue::sock_nonempty(self.flags)
     }

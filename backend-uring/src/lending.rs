@@ -98,7 +98,7 @@ pub(crate) struct Lending {
     density: u32,
     /// How many slots the kernel had when the last poll began.
     lent: u16,
-    /// How many of them it filled in the poll before that.
+    /// How many it filled in the poll before that one.
     filled: u16,
     scarce: bool,
     /// The most slots that were filled in one of the last polls, which are so many.
