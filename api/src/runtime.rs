@@ -530,8 +530,9 @@ impl Runtime {
     }
 
     /// Waits at most `timeout` for something to happen and gives all that is there to callbacks;
-    /// returns whether anything was. With zero it only looks. What no callback takes is dropped:
-    /// use [`next_event`](Self::next_event) to get it.
+    /// returns whether anything was: `false` before the time is over means that what happened was for
+    /// nobody, say the end of a connection already deleted. With zero it only looks. What no callback
+    /// takes is dropped: use [`next_event`](Self::next_event) to get it.
     ///
     /// # Errors
     ///

@@ -144,7 +144,8 @@ conformance!(row_93_the_longest_time_waits_for_ever_and_overflows_nothing, |rig|
         soon(&child);
         assert!(rig.rt.accept_output(Some(&client), Some(max), false)?);
         soon(&child);
-        assert!(rig.rt.turn(max)?);
+        // The end of what the last round has deleted comes first, and is for no callback.
+        while !rig.rt.turn(max)? {}
         rig.settle();
         client.clear_filter();
         soon(&child);
