@@ -14,7 +14,7 @@ use netproc_core::{
     reactor::{SockId, SysError, Tick},
 };
 
-use crate::sock::Sock;
+use crate::{doubts::Doubts, sock::Sock};
 
 #[derive(Debug, Default)]
 pub(crate) struct Agenda {
@@ -32,6 +32,7 @@ pub(crate) struct Agenda {
     pub(crate) troubles: VecDeque<(SockId, SysError)>,
     /// Packets that came joined with others and found the batch full.
     pub(crate) pieces: EventQueue,
+    pub(crate) doubts: Doubts,
     deadlines: BinaryHeap<Reverse<(Tick, SockId)>>,
 }
 

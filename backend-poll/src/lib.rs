@@ -37,6 +37,7 @@
 
 mod agenda;
 mod connect;
+mod doubts;
 mod hub;
 mod intake;
 mod life;

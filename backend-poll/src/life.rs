@@ -101,7 +101,7 @@ fn go_on_ending(id: SockId, sock: &mut Sock, hub: &mut Hub) {
 /// Whether the peer's end was read and the descriptor is ours alone: closing it sends our end, and takes
 /// nothing back that came.
 fn ends_by_closing(sock: &Sock) -> bool {
-    sock.eof && !sock.shared && sock.class == Class::Stream
+    sock.eof && !sock.shared && matches!(sock.class, Class::Stream | Class::Local)
 }
 
 /// Asks for the error the system holds, where no read will bring it: after the peer's end.

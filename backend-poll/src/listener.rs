@@ -37,7 +37,8 @@ impl PollReactor {
                     let from = from_sockaddr(&from);
                     let peer = from.as_ref();
                     let family = peer.map_or(sock.family, Address::family);
-                    let child = Sock::new(socket, Class::connection(kind), family, Phase::Open);
+                    let class = Class::connection(kind, family);
+                    let child = Sock::new(socket, class, family, Phase::Open);
                     let id = SockId(self.socks.insert(child));
                     match self.register(id) {
                         Ok(()) => {

@@ -117,7 +117,7 @@ impl PollReactor {
 
     fn make_packet_memory(&mut self, class: Class) -> Result<(), SysError> {
         match class {
-            Class::Stream | Class::Pipes | Class::Listener(Kind::Stream) => Ok(()),
+            Class::Stream | Class::Local | Class::Pipes | Class::Listener(Kind::Stream) => Ok(()),
             Class::Records | Class::Packets | Class::Listener(_) => self.hub.packets().map(|_| ()),
         }
     }
@@ -199,11 +199,12 @@ impl Reactor for PollReactor {
     }
 
     fn connect(&mut self, spec: &OpenSpec<'_>, to: &Address) -> Result<SockId, SysError> {
-        let class = Class::connection(spec.kind);
+        let family = family(spec, Some(to));
+        let class = Class::connection(spec.kind, family);
         self.make_packet_memory(class)?;
         let socket = prepared(socket::open(spec, Some(to))?)?;
         socket::bind(&socket, spec)?;
-        let mut sock = Sock::new(socket, class, family(spec, Some(to)), Phase::Connecting);
+        let mut sock = Sock::new(socket, class, family, Phase::Connecting);
         sock.reading = spec.reading;
         let id = SockId(self.socks.insert(sock));
         match socket::to_sockaddr(to) {
@@ -337,15 +338,17 @@ impl Reactor for PollReactor {
 impl Descriptors for PollReactor {
     fn adopt(&mut self, fd: OwnedFd, role: Role, reading: bool) -> Result<SockId, SysError> {
         let (socket, kind) = socket::adopted(fd)?;
+        let family = socket::local_addr(&socket)?.family();
         let class = match (role, kind) {
             (Role::Listener, Kind::Stream | Kind::SeqPacket) => Class::Listener(kind),
-            (Role::Connection, _) | (Role::Datagram, Kind::Datagram) => Class::connection(kind),
+            (Role::Connection, _) | (Role::Datagram, Kind::Datagram) => {
+                Class::connection(kind, family)
+            }
             (Role::Listener, Kind::Datagram) | (Role::Datagram, _) => {
                 return Err(SysError { op: Op::Open, errno: libc::EPROTOTYPE });
             }
         };
         let socket = prepared(socket)?;
-        let family = socket::local_addr(&socket)?.family();
         let mut sock = Sock::new(socket, class, family, Phase::Open);
         sock.shared = true;
         sock.reading = reading;
@@ -376,7 +379,7 @@ impl Descriptors for PollReactor {
     fn arm(&mut self, at: Option<Tick>) -> Result<(), SysError> {
         self.flush_dirty();
         self.feed_starving();
-        let ours = self.next_deadline().map(|(at, _)| at);
+        let ours = self.next_time();
         let now = self.hub.now();
         let at = match (at, ours) {
             _ if self.hub.agenda.is_pressing() => Some(now),

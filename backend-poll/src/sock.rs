@@ -22,6 +22,8 @@ pub(crate) enum Class {
     Listener(Kind),
     /// A connection of bytes.
     Stream,
+    /// The same within the machine, where descriptors may come with bytes: see [`crate::doubts`].
+    Local,
     /// A connection of records.
     Records,
     /// Packets without a connection, or with a default peer.
@@ -31,9 +33,10 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    /// What a connection of `kind` is.
-    pub(crate) const fn connection(kind: Kind) -> Self {
+    /// What a connection of `kind` and `family` is.
+    pub(crate) fn connection(kind: Kind, family: Family) -> Self {
         match kind {
+            Kind::Stream if family == Family::Local => Self::Local,
             Kind::Stream => Self::Stream,
             Kind::SeqPacket => Self::Records,
             Kind::Datagram => Self::Packets,
@@ -43,7 +46,7 @@ impl Class {
     /// How what it sends is kept apart; a listener sends nothing.
     const fn kind(self) -> Kind {
         match self {
-            Self::Stream | Self::Listener(_) | Self::Pipes => Kind::Stream,
+            Self::Stream | Self::Local | Self::Listener(_) | Self::Pipes => Kind::Stream,
             Self::Records => Kind::SeqPacket,
             Self::Packets => Kind::Datagram,
         }
@@ -74,6 +77,9 @@ pub(crate) struct Listed {
     pub(crate) sent: bool,
     pub(crate) starving: bool,
     pub(crate) resting: bool,
+    pub(crate) doubted: bool,
+    /// Not a list: it has been read since the doubtful were last gone through.
+    pub(crate) fresh: bool,
 }
 
 #[derive(Debug)]
@@ -211,7 +217,8 @@ impl Sock {
     /// Whether what is sent now will be: an open stream whose owner may go on.
     #[inline]
     pub(crate) fn takes_output(&self) -> bool {
-        let open = matches!((&self.phase, self.class), (Phase::Open, Class::Stream));
+        let stream = matches!(self.class, Class::Stream | Class::Local);
+        let open = stream && matches!(self.phase, Phase::Open);
         open && !(self.fin | self.broken) && self.close.is_none()
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a turn makes a bounded number of calls; a socket that could go on is put on the hot
 //! list. A short read means that nothing is left, unless the kernel hinted that an end, an error or
-//! an urgent mark may stand behind it.
+//! an urgent mark may stand behind it; of a connection within the machine it is in doubt.
 
 use std::io::{self, IoSlice};
 
@@ -42,7 +42,7 @@ pub(crate) fn read(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch
     }
 }
 
-/// The same for what may be a pipe.
+/// The same for what may be a pipe, or a connection within the machine.
 pub(crate) fn read_any(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
     if batch.is_done() || read_once::<true>(id, sock, hub, batch) {
         read_on::<true>(id, sock, hub, batch);
@@ -50,12 +50,12 @@ pub(crate) fn read_any(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut B
 }
 
 #[inline(never)]
-fn read_on<const PIPES: bool>(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
+fn read_on<const ANY: bool>(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
     for _ in 1..hub.config.reads_per_turn {
         if batch.is_done() {
             break;
         }
-        if !read_once::<PIPES>(id, sock, hub, batch) {
+        if !read_once::<ANY>(id, sock, hub, batch) {
             return;
         }
     }
@@ -64,7 +64,7 @@ fn read_on<const PIPES: bool>(id: SockId, sock: &mut Sock, hub: &mut Hub, batch:
 
 /// One read; returns whether there may be more.
 #[inline(always)]
-fn read_once<const PIPES: bool>(
+fn read_once<const ANY: bool>(
     id: SockId,
     sock: &mut Sock,
     hub: &mut Hub,
@@ -76,7 +76,7 @@ fn read_once<const PIPES: bool>(
     };
     let room = slot.room() as usize;
     hub.counters.syscalls += 1;
-    let receive = |room: &mut [u8]| match PIPES {
+    let receive = |room: &mut [u8]| match ANY {
         true => sock.receive(room),
         false => receive(&sock.socket, room),
     };
@@ -93,11 +93,14 @@ fn read_once<const PIPES: bool>(
     };
     hub.counters.received += len as u64;
     hub.streams.note(len);
-    if PIPES && sock.is_wound_up(len) {
+    if ANY && sock.is_wound_up(len) {
         life::end(id, sock, hub, None);
         return false;
     }
     sock.can_read = len == room || sock.drain;
+    if ANY && sock.class == Class::Local && !sock.can_read {
+        hub.doubt(id, sock);
+    }
     sock.can_read
 }
 
@@ -131,13 +134,16 @@ pub(crate) fn discard(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Ba
         hub.counters.syscalls += 1;
         let scratch = hub.scratch();
         let room = scratch.len();
-        let bytes = matches!(sock.class, Class::Stream | Class::Pipes);
+        let bytes = matches!(sock.class, Class::Stream | Class::Local | Class::Pipes);
         match sock.receive(scratch) {
             Ok(0) if bytes || crate::packets::peer_ended(sock, hub) => {
                 return read_nothing(id, sock, hub, batch, Ok(()));
             }
             Ok(len) if len < room && !sock.drain && bytes => {
                 sock.can_read = false;
+                if sock.class == Class::Local {
+                    hub.doubt(id, sock);
+                }
                 return;
             }
             Ok(_) => {}

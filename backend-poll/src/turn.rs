@@ -40,6 +40,7 @@ impl PollReactor {
         }
         self.tell_woken(batch);
         self.expire();
+        self.hub.resolve_doubts(&mut self.socks);
         self.take_turns(batch);
         self.tell_troubles(batch);
         self.tell_sent(batch);
@@ -114,7 +115,7 @@ impl PollReactor {
         if wait == Wait::No || !batch.is_empty() || self.hub.agenda.is_pressing() {
             return Some(Duration::ZERO);
         }
-        let ours = self.next_deadline().map(|(at, _)| at);
+        let ours = self.next_time();
         let until = match wait {
             Wait::Until(at) => Some(ours.map_or(at, |ours| ours.min(at))),
             Wait::No | Wait::Forever => ours,
@@ -122,7 +123,13 @@ impl PollReactor {
         until.map(|until| until.since(self.hub.now()))
     }
 
-    pub(crate) fn next_deadline(&mut self) -> Option<(Tick, SockId)> {
+    /// When there is something to do though nothing happens.
+    pub(crate) fn next_time(&mut self) -> Option<Tick> {
+        let deadline = self.next_deadline().map(|(at, _)| at);
+        deadline.into_iter().chain(self.hub.agenda.doubts.at).min()
+    }
+
+    fn next_deadline(&mut self) -> Option<(Tick, SockId)> {
         let socks = &self.socks;
         self.hub.agenda.next_deadline(|id, at| socks.get(id.0).is_some_and(|sock| sock.is_due(at)))
     }
@@ -223,10 +230,12 @@ impl PollReactor {
             let hub = &mut self.hub;
             match sock.class {
                 Class::Listener(kind) => self.accept(id, kind, batch),
-                Class::Stream | Class::Records | Class::Pipes if sock.discards() => {
+                Class::Stream | Class::Local | Class::Records | Class::Pipes if sock.discards() => {
                     stream::discard(id, sock, hub, batch);
                 }
-                Class::Stream | Class::Pipes => stream::read_any(id, sock, hub, batch),
+                Class::Stream | Class::Local | Class::Pipes => {
+                    stream::read_any(id, sock, hub, batch)
+                }
                 Class::Records | Class::Packets => packets::read(id, sock, hub, batch),
             }
         } else if sock.error && sock.eof && !matches!(sock.phase, Phase::Ended) {

@@ -308,6 +308,27 @@ conformance!(alone on (poll epoll uring): descriptors_that_a_peer_passes_are_clo
     Ok(())
 });
 
+// Each read of the kernel's ends with the bytes that a descriptor came with, whatever is behind them.
+conformance!(alone on (poll epoll uring): bytes_behind_a_passed_descriptor_do_not_wait_for_more, |rig| {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("s");
+    let server = server_at(rig, Kind::Stream, &path).start()?;
+    let peer = connected(Kind::Stream, &path)?;
+    let child = rig.child(&server);
+    let (_reading, writing) = io::pipe()?;
+    let passed = [writing.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&passed)];
+    for round in 0..3 {
+        // All of it is there before anybody reads, then it comes to one who waits.
+        for text in ["one ", "two ", "three "] {
+            sendmsg::<()>(peer.as_raw_fd(), &[IoSlice::new(text.as_bytes())], &rights, MsgFlags::empty(), None)?;
+        }
+        sendmsg::<()>(peer.as_raw_fd(), &[IoSlice::new(b"four.")], &[], MsgFlags::empty(), None)?;
+        rig.until_bytes(&child, "one two three four.".repeat(round + 1).as_bytes());
+    }
+    Ok(())
+});
+
 /// Who this test is, as its peers on this machine see it.
 fn ourselves(rig: &Rig) -> Credentials {
     if rig.subject.is_real() {

@@ -1,0 +1,63 @@
+//! Connections within the machine whose last read brought less than there was room for.
+//!
+//! A read ends behind bytes that descriptors came with, however much is behind them, and the edge that told
+//! of the rest may have been before it. Only `recvmsg(2)` would say so, which costs such a message an eighth
+//! more, and reading once more costs a call; so who has been silent for a while is read once more.
+//!
+//! Invariant: a socket is listed at most once, and there is a time set exactly while anybody is listed. Who is
+//! read meanwhile stays, and is not read in vain.
+
+use std::time::Duration;
+
+use netproc_core::{
+    reactor::{SockId, Tick},
+    slots::Slots,
+};
+
+use crate::{hub::Hub, sock::Sock};
+
+/// Bytes behind a descriptor come so much later at least, and twice that at most.
+const SILENCE: Duration = Duration::from_millis(10);
+
+#[derive(Debug, Default)]
+pub(crate) struct Doubts {
+    sockets: Vec<SockId>,
+    pub(crate) at: Option<Tick>,
+}
+
+impl Hub {
+    /// Has the socket read once more if nothing comes from it for a while.
+    pub(crate) fn doubt(&mut self, id: SockId, sock: &mut Sock) {
+        sock.listed.fresh = true;
+        if !std::mem::replace(&mut sock.listed.doubted, true) {
+            self.agenda.doubts.sockets.push(id);
+        }
+        if self.agenda.doubts.at.is_none() {
+            self.agenda.doubts.at = Some(self.now().after(SILENCE));
+        }
+    }
+
+    /// Gives a turn to those who have been silent, if it is time.
+    pub(crate) fn resolve_doubts(&mut self, socks: &mut Slots<Sock>) {
+        let Some(at) = self.agenda.doubts.at else { return };
+        let now = self.now();
+        if now < at {
+            return;
+        }
+        let mut doubtful = std::mem::take(&mut self.agenda.doubts.sockets);
+        doubtful.retain(|&id| {
+            let Some(sock) = socks.get_mut(id.0) else { return false };
+            if std::mem::take(&mut sock.listed.fresh) {
+                return true;
+            }
+            sock.listed.doubted = false;
+            sock.can_read = true;
+            if sock.has_work() {
+                self.agenda.ready(id, sock);
+            }
+            false
+        });
+        self.agenda.doubts.at = (!doubtful.is_empty()).then(|| now.after(SILENCE));
+        self.agenda.doubts.sockets = doubtful;
+    }
+}
