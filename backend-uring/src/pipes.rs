@@ -76,6 +76,9 @@ impl Sock {
 
     /// Those who wrote are gone.
     pub(crate) fn wind_up(&mut self, io: &mut Io) {
+        if self.pipes.is_none() {
+            return;
+        }
         self.give_up_output();
         if let Some(pipes) = &mut self.pipes {
             pipes.left = Some(pipe::capacity(&self.fd));

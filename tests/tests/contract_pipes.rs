@@ -200,6 +200,17 @@ contract!(on descriptors: winding_up_is_for_pipes, |rig| {
     rig.reactor.wind_up(client);
     rig.send(client, "goes on");
     rig.until("it", |world| world[child].data == b"goes on");
+    // Nor does it take anything from what is on its way.
+    rig.stop(child);
+    rig.settle();
+    let bytes = pattern(1, 8 << 20);
+    rig.send(client, bytes.clone());
+    rig.settle();
+    assert_ne!(rig.reactor.queued(client), 0);
+    rig.reactor.wind_up(client);
+    rig.resume(child);
+    rig.until("all of it", |world| world[child].data.len() == 7 + bytes.len());
+    assert_bytes(&rig.world[child].data[7..], &bytes, "it went on");
     Ok(())
 });
 
