@@ -139,9 +139,9 @@ impl BufferGroup {
         self.starved.len()
     }
 
-    /// Whether someone waits for a slot while the kernel has one.
+    /// Whether someone waits for a slot while the kernel has one, or could have.
     pub(crate) fn has_turns(&self) -> bool {
-        self.held > 0 && !self.starved.is_empty()
+        !self.starved.is_empty() && (self.held > 0 || self.pool.free() > 0)
     }
 
     /// Whether a slot that comes free would be of use.
