@@ -46,10 +46,11 @@ impl Completion {
         cqueue::buffer_more(self.flags)
     }
 
-    /// Whether a receive that does not go on left something behind because its buffer was at its end. In a ring
-    /// whose receives take whole buffers it may also be that more has come since, which may be read as well.
+    /// Whether a receive that does not go on left something behind: its buffer was at its end, or the one that
+    /// it found when it began to wait, whose room it keeps to in another. In a ring whose receives take whole
+    /// buffers it may also be that more has come since, which may be read as well.
     pub(crate) fn is_cut(&self) -> bool {
-        !self.more() && !self.buffer_more() && cqueue::sock_nonempty(self.flags)
+        !self.more() && cqueue::sock_nonempty(self.flags)
     }
 
     /// Whether a multishot receive has put bytes into a part of a buffer, and goes on in the same one.
