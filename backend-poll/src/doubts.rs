@@ -37,9 +37,9 @@ impl Hub {
         }
     }
 
-    /// Gives a turn to those who have been silent, if it is time.
-    pub(crate) fn resolve_doubts(&mut self, socks: &mut Slots<Sock>) {
-        let Some(at) = self.agenda.doubts.at else { return };
+    /// Gives a turn to those who have been silent, if `at` has come.
+    #[inline(never)]
+    pub(crate) fn resolve_doubts(&mut self, at: Tick, socks: &mut Slots<Sock>) {
         let now = self.now();
         if now < at {
             return;

@@ -121,10 +121,8 @@ impl Hub {
 
     #[inline(never)]
     fn note_for_report(&mut self, id: SockId, sock: &mut Sock, bytes: usize) {
-        if bytes > 0 {
-            sock.sent += bytes as u64;
-            self.agenda.sent(id, sock);
-        }
+        sock.sent += bytes as u64;
+        self.agenda.sent(id, sock);
     }
 }
 

@@ -49,6 +49,10 @@ pub(crate) fn output_failed(id: SockId, sock: &mut Sock, hub: &mut Hub, err: Sys
         end(id, sock, hub, None);
         return;
     }
+    if sock.watched {
+        // Input may be off until some of this has gone.
+        hub.agenda.sent(id, sock);
+    }
     sock.can_read = true;
     sock.drain = true;
     if sock.wants_input() {

@@ -217,8 +217,7 @@ impl Sock {
     /// Whether what is sent now will be: an open stream whose owner may go on.
     #[inline]
     pub(crate) fn takes_output(&self) -> bool {
-        let stream = matches!(self.class, Class::Stream | Class::Local);
-        let open = stream && matches!(self.phase, Phase::Open);
+        let open = matches!((&self.phase, self.class), (Phase::Open, Class::Stream));
         open && !(self.fin | self.broken) && self.close.is_none()
     }
 

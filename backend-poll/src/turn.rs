@@ -40,7 +40,9 @@ impl PollReactor {
         }
         self.tell_woken(batch);
         self.expire();
-        self.hub.resolve_doubts(&mut self.socks);
+        if let Some(at) = self.hub.agenda.doubts.at {
+            self.hub.resolve_doubts(at, &mut self.socks);
+        }
         self.take_turns(batch);
         self.tell_troubles(batch);
         self.tell_sent(batch);
@@ -279,9 +281,7 @@ impl PollReactor {
             let Some(sock) = self.socks.get_mut(id.0) else { continue };
             sock.listed.sent = false;
             let bytes = std::mem::take(&mut sock.sent);
-            if bytes > 0 {
-                batch.push(Event::Sent { id, bytes, queued: sock.out.bytes() });
-            }
+            batch.push(Event::Sent { id, bytes, queued: sock.out.bytes() });
         }
     }
 

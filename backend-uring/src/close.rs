@@ -85,7 +85,7 @@ impl Sock {
 
     /// Ends the socket by an error of the system; the first one is the cause.
     ///
-    /// What the kernel had received before still goes up, unless the owner has closed.
+    /// What a receive had brought before goes up, unless the owner has closed.
     pub(crate) fn fail(&mut self, op: Op, errno: i32) {
         let lost = match self.phase {
             Phase::Connecting | Phase::Open => true,
@@ -98,6 +98,20 @@ impl Sock {
         self.phase = Phase::Ending;
     }
 
+    /// Nothing can be sent any more: what the peer has sent before comes first, then the end.
+    pub(crate) fn output_failed(&mut self, errno: i32, io: &mut Io) {
+        if self.phase != Phase::Open || self.muted || self.eof {
+            return self.fail(Op::Send, errno);
+        }
+        self.cause.get_or_insert(SysError { op: Op::Send, errno });
+        self.broken = true;
+        self.lost += self.queue.clear();
+        if self.watched {
+            // Input may be off until some of this has gone.
+            self.note_for_report(0, io);
+        }
+    }
+
     /// Takes the next step of a close, if the last one is done.
     pub(crate) fn advance_close(&mut self, io: &mut Io) {
         let sent = self.queue.is_empty() && self.output == Output::Idle;
@@ -106,7 +120,8 @@ impl Sock {
                 && (self.finish == Finish::Done || self.ends_by_closing() || self.shut_sending(io));
             self.phase = if peer { Phase::Discarding } else { Phase::Ending };
         }
-        if self.phase == Phase::Discarding && self.eof {
+        let gone = self.broken && matches!(self.phase, Phase::Flushing | Phase::Discarding);
+        if gone || self.phase == Phase::Discarding && self.eof {
             self.phase = Phase::Ending;
         }
         if self.phase == Phase::Ending {
@@ -167,7 +182,7 @@ impl Sock {
         io.set_timer(&mut self, Alarm::Deadline, None);
         io.set_timer(&mut self, Alarm::Retry, None);
         let dropped = self.pipes.as_ref().map_or(0, |pipes| pipes.dropped());
-        let unsent = self.queue.clear() + dropped;
+        let unsent = self.queue.clear() + self.lost + dropped;
         self.report_sent(unsent, out);
         out.push(Event::Closed { id: self.id(), cause: self.cause, unsent });
         io.counters.syscalls += 1;
@@ -177,7 +192,7 @@ impl Sock {
     /// Tells the owner what the kernel took since the last time.
     pub(crate) fn report_sent(&mut self, queued: u64, out: &mut Batch<'_>) {
         let bytes = std::mem::take(&mut self.sent);
-        if bytes > 0 {
+        if std::mem::take(&mut self.unreported) {
             out.push(Event::Sent { id: self.id(), bytes, queued });
         }
     }

@@ -132,7 +132,8 @@ impl Descriptors for UringReactor {
         self.early = Some(early);
         self.disarm()?;
         self.end_quiet_sends();
-        let waiting = self.early.as_ref().is_some_and(|early| !early.is_empty()) || self.has_work();
+        let told = self.early.as_ref().is_some_and(|early| !early.is_empty());
+        let waiting = told || !self.io.reporting.is_empty() || self.has_work();
         let event = self.foreign_event().map_err(|err| SysError::new(Op::Wait, &err))?;
         event.clear();
         if waiting {

@@ -87,7 +87,7 @@ pub fn probe(config: &Config) -> Result<Features, SetupError> {
     trial.receives(0, false)?;
     trial.accepts()?;
     // Refused by kernels before 6.12; whatever else goes wrong, whole buffers work.
-    let incremental = trial.receives(1, true).is_ok();
+    let incremental = trial.receives(1, true).is_ok() && trial.keeps_order().is_ok();
     // Of no use before 5.17, when every entry completed, nor where a part is not told of.
     let quiet = trial.sends_quietly().is_ok();
     trial.finish()?;
@@ -147,7 +147,7 @@ impl Trial {
         let at = self.groups.len();
         self.groups.push(buffers);
         let (mut near, far) = UnixStream::pair().map_err(open("a socket pair"))?;
-        self.push(&sqe::recv(far.as_raw_fd(), group, Token::new(OpKind::Recv, NOBODY)))?;
+        self.push(&sqe::recv(far.as_raw_fd(), group, true, Token::new(OpKind::Recv, NOBODY)))?;
         let mut parts: Vec<Buf> = Vec::new();
         for text in [b"one", b"two"] {
             near.write_all(text).map_err(open("a socket pair"))?;
@@ -167,6 +167,34 @@ impl Trial {
         drop(near);
         // Zero, or `ENOBUFS` where two messages took both buffers; the end either way.
         if self.next(WHAT)?.more() { Err(wrong(WHAT)) } else { Ok(()) }
+    }
+
+    /// Two receives into one buffer that is filled in parts, one of which goes on: they complete in the order in
+    /// which they fill it, or nobody knows whose bytes are whose. So it is since 6.15, and where that was mended
+    /// later; before, the one that goes on came first.
+    fn keeps_order(&mut self) -> Result<(), SetupError> {
+        const WHAT: &str = "completions in the order in which a buffer is filled";
+        let buffers = self.groups.last().expect("received into before");
+        let group = buffers.id();
+        let (mut once, once_far) = UnixStream::pair().map_err(open("a socket pair"))?;
+        let (mut on, on_far) = UnixStream::pair().map_err(open("a socket pair"))?;
+        let texts = [b"first", b"other"];
+        for (near, text) in [&mut once, &mut on].into_iter().zip(texts) {
+            near.write_all(text).map_err(open("a socket pair"))?;
+        }
+        let tokens = [0, 1].map(|index| Token::new(OpKind::Recv, Key::new(index, 0)));
+        self.push(&sqe::recv_once(once_far.as_raw_fd(), group, true, tokens[0]))?;
+        self.push(&sqe::recv(on_far.as_raw_fd(), group, true, tokens[1]))?;
+        let mut good = true;
+        for (token, text) in tokens.into_iter().zip(texts) {
+            let completion = self.next(WHAT)?;
+            let buffers = self.groups.last_mut().expect("received into before");
+            let part = buffers.complete(&completion);
+            good &= completion.token == token && part.is_some_and(|part| part[..] == text[..]);
+        }
+        drop(on);
+        // Zero, or `ENOBUFS`; the end either way.
+        if self.next(WHAT)?.more() || !good { Err(wrong(WHAT)) } else { Ok(()) }
     }
 
     /// Three sends that complete only if they fall short: the first has room, the second not enough, the

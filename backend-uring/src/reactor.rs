@@ -429,6 +429,11 @@ impl Reactor for UringReactor {
         self.sockets.get(id.0).map_or(0, |sock| sock.queue.packets())
     }
 
+    fn send_failure(&self, id: SockId) -> Option<(SysError, u64)> {
+        let sock = self.sockets.get(id.0).filter(|sock| sock.broken)?;
+        Some((sock.cause?, sock.lost))
+    }
+
     fn watch_sent(&mut self, id: SockId, on: bool) {
         self.with(id.0, |sock, _| sock.watched = on);
     }

@@ -70,7 +70,7 @@ impl Sock {
     /// The kernel has told of input; returns whether it is read in turn, as it was before.
     pub(crate) fn waits_again(&mut self, io: &mut Io) -> bool {
         let waits = self.input == Input::Polling && self.is_byte_socket();
-        let waits = waits && io.streams.waiting() > 0;
+        let waits = waits && !self.broken && io.streams.waiting() > 0;
         if waits {
             self.starve(io);
         }
@@ -100,10 +100,14 @@ impl Sock {
                 if !self.muted {
                     out.push_data(self.id(), buf);
                 }
-                self.await_input(io);
+                if self.broken {
+                    self.starve(io)
+                } else {
+                    self.await_input(io)
+                }
                 return len;
             }
-            Err(libc::EAGAIN | libc::EINTR) => self.await_input(io),
+            Err(libc::EAGAIN | libc::EINTR) if !self.broken => self.await_input(io),
             Ok(_) => {
                 self.on_end(out);
                 io.mark(self);

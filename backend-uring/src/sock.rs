@@ -124,6 +124,8 @@ pub(crate) struct Sock {
     pub(crate) udp: bool,
     /// A listener found no descriptor when it last accepted, and none of ours came free since.
     pub(crate) short: bool,
+    /// Nothing can be sent any more: input is read until there is nothing, then comes the end.
+    pub(crate) broken: bool,
     /// The kernel has been told to stop.
     pub(crate) stopped: bool,
     /// On the list of those to settle.
@@ -137,6 +139,10 @@ pub(crate) struct Sock {
     pub(crate) in_flight: u16,
     /// Bytes sent since the last report, if watched.
     pub(crate) sent: u64,
+    /// There is something to report, be it no byte.
+    pub(crate) unreported: bool,
+    /// Bytes queued that will never be sent, since it is broken.
+    pub(crate) lost: u64,
     pub(crate) cause: Option<SysError>,
     pub(crate) queue: Queue,
     pub(crate) message: Option<Box<Message>>,
@@ -167,6 +173,7 @@ impl Sock {
             adopted: false,
             udp: false,
             short: false,
+            broken: false,
             stopped: false,
             marked: false,
             watched: false,
@@ -174,6 +181,8 @@ impl Sock {
             turn: 0,
             in_flight: 0,
             sent: 0,
+            unreported: false,
+            lost: 0,
             cause: None,
             queue: Queue::of(kind),
             message: None,
@@ -212,6 +221,8 @@ impl Sock {
         let open = matches!(self.phase, Phase::Connecting | Phase::Open) && !self.muted;
         if self.is_unread() {
             self.drop_payload(&payload);
+        } else if self.broken {
+            self.lost += if open { payload.len() as u64 } else { 0 };
         } else if open && self.finish == Finish::No && self.role != Role::Listener {
             self.queue.push(payload, to);
             io.list(self);
@@ -250,7 +261,8 @@ impl Sock {
 
     /// Whether nothing but its output will need a look until something changes.
     fn is_steady(&self) -> bool {
-        let open = self.phase == Phase::Open && self.finish == Finish::No && !self.muted;
+        let whole = self.finish == Finish::No && !self.muted && !self.broken;
+        let open = self.phase == Phase::Open && whole;
         let receives = matches!(self.input, Input::Armed | Input::Polling | Input::Starved);
         self.is_byte_socket() && open && receives && self.reading && !self.eof
     }
@@ -370,7 +382,7 @@ impl Sock {
             libc::EMSGSIZE if self.takes_packets() => {
                 self.packet_refused(libc::EMSGSIZE, io, out);
             }
-            _ => self.fail(Op::Send, errno),
+            _ => self.output_failed(errno, io),
         }
     }
 
@@ -420,14 +432,14 @@ impl Sock {
     /// Counts bytes that left the queue, for whoever watches.
     #[inline]
     fn note_gone(&mut self, count: usize, io: &mut Io) {
-        if self.watched && count > 0 {
+        if self.watched {
             self.note_for_report(count, io);
         }
     }
 
     #[inline(never)]
-    fn note_for_report(&mut self, count: usize, io: &mut Io) {
-        if self.sent == 0 {
+    pub(crate) fn note_for_report(&mut self, count: usize, io: &mut Io) {
+        if !std::mem::replace(&mut self.unreported, true) {
             io.reporting.push(self.key);
         }
         self.sent += count as u64;
@@ -474,7 +486,10 @@ impl Sock {
         match self.input {
             Input::Idle if wanted => self.arm_input(io),
             // Shutting the socket down, or a cancel before, completes what is there.
-            Input::Armed | Input::Polling if !wanted && !self.stopped => self.cancel_input(io),
+            // Of a broken one, whatever would wait for input that may never come.
+            Input::Armed | Input::Polling if (!wanted || self.broken) && !self.stopped => {
+                self.cancel_input(io);
+            }
             Input::Resting if !wanted => self.wake_listener(io),
             Input::Idle
             | Input::Armed
@@ -494,7 +509,7 @@ impl Sock {
             // The kernel would refuse it at once or soon, or give it what others have waited for.
             return self.starve(io);
         }
-        if self.cautious {
+        if self.cautious && !self.broken {
             return self.await_input(io);
         }
         let token = self.token(self.input_op());
@@ -504,12 +519,12 @@ impl Sock {
             let id = io.group(takes_packets).id();
             match &io.packets {
                 Some(own) if takes_packets => {
-                    sqe::recv_packets(fd, own.header(self.udp), id, token)
+                    sqe::recv_packets(fd, own.header(self.udp), id, !self.broken, token)
                 }
                 _ if self.pipes.is_some() => sqe::read(fd, id, token),
                 // Going on, it would find no slot the next time, which costs more than a turn.
-                _ if in_turn => sqe::recv_once(fd, id, token),
-                _ => sqe::recv(fd, id, token),
+                _ if in_turn => sqe::recv_once(fd, id, !self.broken, token),
+                _ => sqe::recv(fd, id, !self.broken, token),
             }
         };
         if self.submit(io, &sqe) {
@@ -650,7 +665,9 @@ impl Sock {
     }
 
     pub(crate) fn on_end(&mut self, out: &mut Batch<'_>) {
-        if !self.eof && !self.muted && self.phase == Phase::Open {
+        if self.broken {
+            self.phase = Phase::Ending;
+        } else if !self.eof && !self.muted && self.phase == Phase::Open {
             out.push(Event::Eof { id: self.id() });
         }
         self.eof = true;
@@ -662,6 +679,7 @@ impl Sock {
             libc::EIO if self.pipes.is_some() => self.on_gone(out),
             libc::ENOBUFS if self.wants_input() => self.starve(io),
             libc::ENOBUFS | libc::ECANCELED | libc::EINTR => {}
+            libc::EAGAIN if self.broken => self.phase = Phase::Ending,
             libc::EAGAIN => self.cautious = true,
             // These would come again at once, for ever.
             libc::EBADF | libc::ENOTSOCK | libc::EINVAL | libc::EFAULT | libc::EOPNOTSUPP => {

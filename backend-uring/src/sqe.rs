@@ -38,15 +38,21 @@ pub(crate) fn accept(fd: RawFd, token: Token) -> Sqe {
     entry(opcode::AcceptMulti::new(Fd(fd)).flags(libc::SOCK_CLOEXEC).build(), token)
 }
 
-pub(crate) fn recv(fd: RawFd, group: u16, token: Token) -> Sqe {
-    entry(opcode::RecvMulti::new(Fd(fd), group).build(), token)
+/// Of a receive, whether it waits for input where there is none.
+const fn patience(waits: bool) -> libc::c_int {
+    if waits { 0 } else { libc::MSG_DONTWAIT }
 }
 
-/// What there is on a stream, or what comes next, once: as much as one slot of the group takes.
-pub(crate) fn recv_once(fd: RawFd, group: u16, token: Token) -> Sqe {
+/// What there is on a stream, and unless it does not wait what comes next, as often as there is something.
+pub(crate) fn recv(fd: RawFd, group: u16, waits: bool, token: Token) -> Sqe {
+    entry(opcode::RecvMulti::new(Fd(fd), group).flags(patience(waits)).build(), token)
+}
+
+/// The same, once: as much as one slot of the group takes.
+pub(crate) fn recv_once(fd: RawFd, group: u16, waits: bool, token: Token) -> Sqe {
     // As for `read`.
-    let recv = opcode::Recv::new(Fd(fd), std::ptr::null_mut(), 0).buf_group(group).build();
-    entry(recv.flags(squeue::Flags::BUFFER_SELECT), token)
+    let recv = opcode::Recv::new(Fd(fd), std::ptr::null_mut(), 0).flags(patience(waits));
+    entry(recv.buf_group(group).build().flags(squeue::Flags::BUFFER_SELECT), token)
 }
 
 /// Of a pipe or a terminal, once: as much as one slot of the group takes.
@@ -56,9 +62,15 @@ pub(crate) fn read(fd: RawFd, group: u16, token: Token) -> Sqe {
     entry(read.flags(squeue::Flags::BUFFER_SELECT), token)
 }
 
-pub(crate) fn recv_packets(fd: RawFd, header: &PacketHeader, group: u16, token: Token) -> Sqe {
+pub(crate) fn recv_packets(
+    fd: RawFd,
+    header: &PacketHeader,
+    group: u16,
+    waits: bool,
+    token: Token,
+) -> Sqe {
     // So that the header tells the length a packet had, however much of it fits.
-    let flags = unsigned(libc::MSG_TRUNC);
+    let flags = unsigned(libc::MSG_TRUNC | patience(waits));
     let recv = opcode::RecvMsgMulti::new(Fd(fd), header.as_ptr(), group).flags(flags);
     entry(recv.build(), token)
 }

@@ -390,7 +390,8 @@ pub enum Event {
         /// What the system said.
         err: SysError,
     },
-    /// The kernel took bytes of a watched socket; summed over one `poll`.
+    /// The kernel took bytes of a watched socket; summed over one `poll`. Packets may have been empty; and
+    /// one that can send no more says once that nothing waits.
     Sent {
         /// Whose bytes.
         id: SockId,

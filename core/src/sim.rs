@@ -446,6 +446,10 @@ impl Reactor for SimReactor {
         self.socks.get(id.0).map_or(0, Sock::queued_packets)
     }
 
+    fn send_failure(&self, id: SockId) -> Option<(SysError, u64)> {
+        self.socks.get(id.0).and_then(Sock::send_failure)
+    }
+
     fn watch_sent(&mut self, id: SockId, on: bool) {
         if let Some(sock) = self.socks.get_mut(id.0) {
             sock.common.watch(on);

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use netproc_core::{
+    address::Address,
     options::SockOption,
     reactor::{CloseHow, OpenSpec, Wait},
 };
 use netproc_tests::{
     contract,
-    contract::{FLUSH, assert_bytes, pattern},
+    contract::{FLUSH, assert_bytes, loopback, pattern},
 };
 
 contract!(finish_sends_everything_and_then_the_end, |rig| {
@@ -302,6 +303,36 @@ contract!(sending_to_a_peer_that_has_gone_ends_with_its_cause, |rig| {
     rig.until("the server's end", |world| world.closed(server));
     let errno = rig.world[server].errno();
     assert!(matches!(errno, Some(libc::EPIPE | libc::ECONNRESET)), "{errno:?}");
+    Ok(())
+});
+
+// A peer's end shows by a send that fails as well as by a read; what it has sent before is there in both.
+contract!(a_send_that_fails_loses_nothing_the_peer_has_sent, |rig| {
+    let folder = tempfile::tempdir()?;
+    for local in
+        [loopback(0), Address::local(folder.path().join("s").as_os_str().as_encoded_bytes())?]
+    {
+        let listener = rig.listen(&OpenSpec { local: Some(&local), ..OpenSpec::default() }, 5)?;
+        let (client, server) = rig.pair_at(listener, &OpenSpec::default())?;
+        rig.settle();
+        rig.stop(server);
+        rig.watch(server);
+        rig.settle();
+        rig.watch(client);
+        rig.send(client, pattern(14, 100_000));
+        rig.until("sent", |world| world[client].sent == 100_000);
+        rig.close(client, CloseHow::Now);
+        rig.until("the client's end", |world| world.closed(client));
+        for _ in 0..3 {
+            rig.send(server, "anybody?");
+            rig.settle();
+        }
+        rig.resume(server);
+        rig.until("the server's end", |world| world[server].eof || world.closed(server));
+        assert_bytes(&rig.world[server].data, &pattern(14, 100_000), "before the end");
+        rig.close(server, CloseHow::Now);
+        rig.until("it closed", |world| world.closed(server));
+    }
     Ok(())
 });
 

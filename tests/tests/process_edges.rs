@@ -35,6 +35,10 @@ conformance!(empty_packets_fill_a_queue_too, |rig| {
     assert!(matches!(refused, Err(SendError::QueueFull { queued: 0, .. })), "{refused:?}");
     rig.settle();
     assert_eq!(server.send_to("", &to), Ok(0), "there is room again");
+    let client = rig.client(&server).datagram().limits(limits).start()?;
+    while client.send("").is_ok() {}
+    rig.until_line(&client, "output drained (open)");
+    assert_eq!(client.send(""), Ok(0), "there is room again");
     Ok(())
 });
 

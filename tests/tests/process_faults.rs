@@ -1,7 +1,13 @@
 //! A system that refuses: no descriptors, no answer, no network. Everybody hears of it once, and the
 //! others go on.
 
-use std::{cell::Cell, net::TcpStream, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    io::{ErrorKind, Write as _},
+    net::TcpStream,
+    rc::Rc,
+    time::Duration,
+};
 
 use netproc::{Address, Exit, Failure, StartError, Status};
 use netproc_tests::{
@@ -85,6 +91,34 @@ conformance!(on (poll epoll uring): a_network_without_a_route_is_one_failure, |r
     rig.settle();
     let Exit::Failed(Failure::Sys(err)) = client.exit() else { return Err("no failure".into()) };
     assert_eq!(rig.log.of(&client), [format!("failed with code {} (failed)", err.errno)]);
+    Ok(())
+});
+
+// Full of answers that nobody reads, a process gets no input till some are gone; then none ever will be.
+conformance!(on (poll epoll uring): a_peer_that_goes_while_it_owes_its_reading_ends_the_connection, |rig| {
+    let server = rig.echo().start()?;
+    let at = server.contact().local().socket_addr().ok_or("an IP address")?;
+    let mut peer = TcpStream::connect(at)?;
+    let child = rig.child(&server);
+    peer.set_nonblocking(true)?;
+    let mut sent = 0;
+    let mut quiet = 0;
+    // Nobody takes anything any more once it refuses in spite of several turns.
+    while quiet < 3 {
+        match peer.write(&[7; 65_536]) {
+            Ok(len) => (sent, quiet) = (sent + len, 0),
+            Err(err) if err.kind() == ErrorKind::WouldBlock => {
+                rig.settle();
+                quiet += 1;
+            }
+            Err(err) => return Err(err.into()),
+        }
+    }
+    assert_ne!(child.queued(), 0, "after {sent} bytes");
+    // What it has not read makes this a reset.
+    drop(peer);
+    rig.until("the end", || child.status() == Status::Closed);
+    assert_eq!(rig.rt.process_list(), [server]);
     Ok(())
 });
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netproc::{Error, Runtime, Status};
+use netproc::{Error, Limits, Runtime, Status};
 use netproc_tests::{
     conformance,
     contract::pattern,
@@ -103,6 +103,23 @@ conformance!(on (epoll uring): a_nearer_timer_counts_although_it_was_set_later, 
     assert!(begin.elapsed() < Duration::from_millis(190), "it slept for the other one");
     drive(&rig.rt, "the second", || order.borrow().len() == 2)?;
     assert_eq!(*order.borrow(), [1, 2]);
+    Ok(())
+});
+
+// Packets are handed over when the loop goes to sleep, and nothing else happens afterwards.
+conformance!(on (epoll uring): a_queue_of_packets_that_drains_makes_it_readable, |rig| {
+    let peer = std::net::UdpSocket::bind("127.0.0.1:0")?;
+    let mut limits = Limits::default();
+    limits.queue_packets_max = 3;
+    let client = rig.client_at(peer.local_addr()?).datagram().limits(limits).start()?;
+    calm(rig)?;
+    for text in ["x", ""] {
+        let before = rig.log.of(&client).len();
+        while client.send(text).is_ok() {}
+        drive(&rig.rt, "room", || rig.log.of(&client).len() > before)?;
+        assert_eq!(rig.log.of(&client).last().map(String::as_str), Some("output drained (open)"));
+        calm(rig)?;
+    }
     Ok(())
 });
 

@@ -135,6 +135,10 @@ pub(super) struct Connection {
     /// Whether the sending side is shut down.
     shut: bool,
     eof: bool,
+    /// Why nothing can be sent any more: what has arrived is read first, then comes the end.
+    failed: Option<SysError>,
+    /// Bytes queued that will never be sent.
+    lost: u64,
     /// Turns left until something between the ends cuts the connection.
     doom: Option<u64>,
 }
@@ -149,6 +153,8 @@ impl Connection {
             finished: false,
             shut: false,
             eof: false,
+            failed: None,
+            lost: 0,
             doom: None,
         }
     }
@@ -201,9 +207,18 @@ impl Connection {
     /// Queues `data` unless nothing more may be sent; returns what waits.
     pub(super) fn send(&mut self, data: Payload, common: &Common) -> u64 {
         if !self.finished && common.closing.is_none() {
-            self.out.push(data);
+            if self.failed.is_some() {
+                self.lost += data.len() as u64;
+            } else {
+                self.out.push(data);
+            }
         }
         self.queued()
+    }
+
+    /// Why nothing can be sent any more and how much was lost by that, while it is not over.
+    pub(super) fn send_failure(&self) -> Option<(SysError, u64)> {
+        self.failed.map(|err| (err, self.lost))
     }
 
     pub(super) const fn finish(&mut self) {
@@ -240,11 +255,23 @@ impl Connection {
             };
             match result {
                 Ok(step) => moved |= step,
+                Err((Op::Send, errno)) if !self.eof && common.closing.is_none() => {
+                    self.failed = Some(SysError { op: Op::Send, errno });
+                    self.lost += self.out.clear();
+                    common.lost_output();
+                    moved = true;
+                }
                 Err(cause) => {
                     self.end(Some(cause), common, host);
                     return true;
                 }
             }
+        }
+        if let Some(SysError { op, errno }) = self.failed
+            && (common.closing.is_some() || common.wants_input() && self.is_read(fd, host))
+        {
+            self.end(Some((op, errno)), common, host);
+            return true;
         }
         if matches!(common.closing, Some(Closing::Flush { .. })) {
             moved |= self.drain(fd, common, host);
@@ -285,6 +312,11 @@ impl Connection {
         }
     }
 
+    /// Whether nothing is left to read but perhaps an end.
+    fn is_read(&self, fd: Key, host: &Host) -> bool {
+        self.eof || !matches!(host.wire.ready(fd, host.now), Ready::Bytes(_))
+    }
+
     fn meet_doom(&mut self, fd: Key, host: &mut Host) -> bool {
         match self.doom {
             // Faults that were switched off strike no more.
@@ -320,14 +352,15 @@ impl Connection {
         out: &mut Batch<'_>,
     ) -> Result<bool, i32> {
         let hasty = self.finished && host.chaos.plants(Canary::HastyFinish);
-        let ending = self.finished || matches!(common.closing, Some(Closing::Flush { .. }));
+        let ending = self.failed.is_none() && self.finished
+            || matches!(common.closing, Some(Closing::Flush { .. }));
         if ending && !self.shut && self.flight.is_none() && (self.out.is_empty() || hasty) {
             host.wire.shutdown(fd, host.now, &mut host.chaos);
             host.counters.syscalls += 1;
             self.shut = true;
             return Ok(true);
         }
-        if self.out.is_empty() || self.flight.is_some() || out.is_full() {
+        if self.out.is_empty() || self.failed.is_some() || self.flight.is_some() || out.is_full() {
             return Ok(false);
         }
         let mut chunks: Vec<IoSlice<'_>> = Vec::new();
@@ -371,6 +404,8 @@ impl Connection {
             }
             match host.wire.ready(fd, host.now) {
                 Ready::Nothing => break,
+                // The first cause counts.
+                Ready::Failed(_) | Ready::Eof if self.failed.is_some() => break,
                 Ready::Failed(errno) => return Err(errno),
                 Ready::Eof => {
                     self.eof = true;
@@ -478,6 +513,6 @@ impl Connection {
 
     /// Throws away what the kernel never took and returns how much that was.
     pub(super) fn abandon(&mut self) -> u64 {
-        self.out.clear()
+        self.lost + self.out.clear()
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Common {
     watched: bool,
     /// Bytes taken and not yet reported.
     sent: u64,
+    /// There is something to report, be it no byte.
+    unreported: bool,
     pub(super) closing: Option<Closing>,
     pub(super) cause: Option<SysError>,
     /// When the last operation on the closed descriptor is over.
@@ -51,6 +53,7 @@ impl Common {
             starved: false,
             watched: false,
             sent: 0,
+            unreported: false,
             closing: None,
             cause: None,
             ended: None,
@@ -83,6 +86,7 @@ impl Common {
         if self.watched != on {
             self.watched = on;
             self.sent = 0;
+            self.unreported = false;
         }
     }
 
@@ -91,7 +95,13 @@ impl Common {
         host.counters.sent += bytes;
         if self.watched {
             self.sent += bytes;
+            self.unreported = true;
         }
+    }
+
+    /// Notes that nothing of what is queued will be taken any more.
+    pub(super) const fn lost_output(&mut self) {
+        self.unreported = self.watched;
     }
 
     /// Reports what was taken since the last report, if anything was.
@@ -100,7 +110,7 @@ impl Common {
         if bytes > 1 && host.chaos.plants(Canary::SentMiscount) {
             bytes -= 1;
         }
-        if bytes > 0 {
+        if std::mem::take(&mut self.unreported) {
             host.tell(out, Event::Sent { id: self.id, bytes, queued });
         }
     }
@@ -179,6 +189,14 @@ impl Sock {
             Role::Listener(_) => 0,
             Role::Connection(connection) => connection.queued_packets(),
             Role::Packets(packets) => packets.queued_packets(),
+        }
+    }
+
+    /// Why nothing can be sent any more, and how many bytes were lost by that.
+    pub(super) fn send_failure(&self) -> Option<(SysError, u64)> {
+        match &self.role {
+            Role::Connection(connection) => connection.send_failure(),
+            Role::Listener(_) | Role::Packets(_) => None,
         }
     }
 

@@ -196,11 +196,12 @@ impl<R: Reactor> Rig<R> {
     }
 
     /// Books the bytes as given, unless the reactor had a reason to drop them: an id that is gone
-    /// answers 0, and behind `finish` or `close` nothing counts.
+    /// answers 0, and behind `finish` or `close` nothing counts. What comes too late is given as well.
     fn given(&mut self, id: SockId, len: u64, waiting: u64) {
+        let late = self.reactor.send_failure(id).is_some();
         if let Some(track) = self.world.track_mut(id)
             && !track.finished
-            && waiting >= len
+            && (waiting >= len || late)
         {
             track.given += len;
         }

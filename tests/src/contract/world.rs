@@ -186,8 +186,8 @@ impl Track {
         if !self.connected {
             return Err("Sent before Connected".into());
         }
-        if bytes == 0 && self.kind == Kind::Stream {
-            return Err("Sent of no byte of a stream".into());
+        if bytes == 0 && queued > 0 && self.kind == Kind::Stream {
+            return Err("Sent of no byte of a stream that goes on".into());
         }
         self.sent += bytes;
         self.queued = queued;

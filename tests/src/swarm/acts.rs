@@ -42,9 +42,10 @@ impl Driver {
         self.gave(id, len, waiting);
     }
 
-    /// Enters what was given; a socket whose end waits in the queue takes nothing any more.
+    /// Enters what was given; a socket whose end waits in the queue takes nothing any more, and one that can
+    /// send no more counts it as unsent.
     fn gave(&mut self, id: SockId, len: usize, waiting: u64) {
-        if waiting >= len as u64 {
+        if waiting >= len as u64 || self.reactor.send_failure(id).is_some() {
             self.ledger.gave(id, len);
         }
     }
