@@ -130,6 +130,15 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 self.shake_hands(process, sock);
             }
             for event in waited {
+                let p = process.borrow();
+                let is_plain = p.layer.is_none() && p.layer_failed.is_none();
+                drop(p);
+                if is_plain && let reactor::Event::Data { .. } | reactor::Event::Eof { .. } = event
+                {
+                    // Its header was in what came before: the reader has gone, and nothing is in its place.
+                    self.store(process, event);
+                    continue;
+                }
                 let told = self.unwrap(process, event, Some(&|_, _| false));
                 self.notices.extend(told);
             }
