@@ -10,8 +10,8 @@ use std::{
 };
 
 use netproc::{
-    CertificateProblem, Exit, Failure, HandshakeFailure, Input, Process, Reason, ServerBuilder,
-    StartError, Status, TlsClient, TlsIdentity, TlsServer, TlsTrust, TlsVersion,
+    CertificateProblem, Exit, Failure, HandshakeFailure, Input, Process, Reason, SendError,
+    ServerBuilder, StartError, Status, TlsClient, TlsIdentity, TlsServer, TlsTrust, TlsVersion,
     stream::{
         DialogueParams, DialogueReason, OpenStreamError, Protocol, ServerDialogue, ServerProtocol,
         ServerStep, Stage, StreamKind, StreamType,
@@ -281,7 +281,7 @@ conformance!(text_in_clear_that_comes_a_moment_later_is_as_fatal, |rig| {
                 };
                 connection.send(answer)
             });
-            Ok::<_, netproc::SendError>(())
+            Ok::<_, SendError>(())
         });
         let server = server.start()?;
         let port = server.contact().local().port().ok_or("a port")?;
@@ -363,5 +363,31 @@ conformance!(sending_on_a_connection_that_was_given_up_is_harmless, |rig| {
     assert_eq!(client.exit(), Exit::Broken(Reason::Corrupt));
     let err = client.layer_error().ok_or("it was told why")?;
     assert!(matches!(err.downcast(), Some(HandshakeFailure::Alert(_))), "{err}");
+    Ok(())
+});
+
+conformance!(nothing_more_is_accepted_once_a_record_was_damaged, |rig| {
+    let proof = Proof::new()?;
+    let server = rig.server().tls(proof.server()?).start()?;
+    // Whoever sits in between can put a record of its own there.
+    let back = rig.rt.client("back").remote(server.contact().local().clone()).start()?;
+    let forward = back.clone();
+    let relay = rig.rt.server("relay").filter(move |_: &Process, input| forward.send(input));
+    let relay = relay.start()?;
+    let client = rig.client(&relay).tls(proof.client("localhost")?).nowait(true).start()?;
+    let front = rig.child(&relay);
+    back.set_filter(move |_, input| front.send(input));
+    let child = rig.child(&server);
+    rig.until_line(&child, "open from 127.0.0.1 (open)");
+    client.send("whole")?;
+    rig.until_bytes(&child, b"whole");
+    back.send([&[23, 3, 3, 0, 32][..], &[0; 32]].concat())?;
+    // The one hears of it by the damage, the other by the alert.
+    for process in [&child, &client] {
+        rig.until("it gives up", || process.layer_error().is_some());
+        assert_eq!(process.send("lost"), Err(SendError::Finished));
+    }
+    rig.until("the end", || child.status() == Status::Closed);
+    assert_eq!(child.exit(), Exit::Broken(Reason::Corrupt));
     Ok(())
 });

@@ -305,8 +305,13 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     pub(super) fn put(&mut self, p: &mut Process<H>, sock: SockId, data: Payload) -> u64 {
         let Some(state) = &mut p.layer else { return self.reactor.send(sock, data) };
         let wire_has_room = self.reactor.queued(sock) < WIRE_LEN_MAX;
-        if state.waiting.is_empty() && data.len() <= CROSSING_LEN_MAX && wire_has_room {
+        let at_once = state.waiting.is_empty() && p.layer_failed.is_none();
+        if at_once && data.len() <= CROSSING_LEN_MAX && wire_has_room {
             let sent = state.layer.send(data.as_slice());
+            if sent.is_err() {
+                // It was accepted, so it counts as unsent.
+                state.waiting.push(data);
+            }
             self.crossed(p, sock, sent);
         } else {
             state.waiting.push(data);
@@ -329,8 +334,11 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             let Some(piece) = state.waiting.chunks().next() else { return };
             let len = piece.len().min(CROSSING_LEN_MAX);
             let sent = state.layer.send(&piece[..len]);
-            if self.crossed(p, sock, sent) > 0 && self.reactor.queued(sock) == 0 {
-                // The socket is gone, and its last events are on their way: this was not sent either.
+            let refused = sent.is_err();
+            let put = self.crossed(p, sock, sent);
+            if refused || put > 0 && self.reactor.queued(sock) == 0 {
+                // The layer has given up, or the socket is gone, and its last events are on their way:
+                // this was not sent either.
                 return;
             }
             if let Some(state) = &mut p.layer {

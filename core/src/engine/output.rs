@@ -23,7 +23,8 @@ pub enum SendError {
     /// The process has no connection to send on.
     #[error("process not running, it is {0}")]
     NotOpen(Status),
-    /// Its sending direction was ended by `send_eof`, or its peer has ended the connection.
+    /// Its sending direction was ended by `send_eof`, its peer has ended the connection, or the layer on top,
+    /// TLS, has given it up.
     #[error("the sending direction has ended")]
     Finished,
     /// As much waits as may wait, in bytes or in packets; `Drained` tells when there is room.
@@ -253,7 +254,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     /// The socket to send on, if the process may send now; a client that is looked up has none.
     fn sendable(&mut self, p: &mut Process<H>, bounded: bool) -> Result<Option<SockId>, SendError> {
-        if p.finished || p.phase == Phase::Draining {
+        // A layer that has given up takes nothing more, though the end is still to be told.
+        if p.finished || p.phase == Phase::Draining || p.layer_failed.is_some() {
             return Err(SendError::Finished);
         }
         let may = p.phase.is_open() || p.phase == Phase::Connect;

@@ -1,0 +1,144 @@
+//! Layers that give up: what they no longer take is refused, and what was accepted before is counted.
+//!
+//! The layer here changes nothing: it lets a number of pieces pass on their way out, and takes an
+//! exclamation mark for damage.
+
+use std::{cell::Cell, rc::Rc};
+
+use netproc::{
+    Buf, Event, Exit, Layer, Layers, Payload, Process, Reason, SendError, SendWaitError,
+    ServerBuilder, SharedError, Status,
+};
+use netproc_tests::{
+    conformance,
+    contract::pattern,
+    rig::{PATIENCE, Rig},
+};
+
+/// What may cross a layer at once.
+const PIECE: usize = 16 * 1024;
+
+#[derive(Debug)]
+struct Gate {
+    out: Vec<Payload>,
+    left: u32,
+}
+
+#[derive(Debug)]
+struct Gates(u32);
+
+impl Layers for Gates {
+    fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
+        Ok(Box::new(Gate { out: Vec::new(), left: self.0 }))
+    }
+}
+
+impl Layer for Gate {
+    fn receive(&mut self, wire: Buf, plain: &mut Vec<Buf>) -> Result<(), SharedError> {
+        if wire.contains(&b'!') {
+            return Err(SharedError::new("damaged"));
+        }
+        plain.push(wire);
+        Ok(())
+    }
+
+    fn send(&mut self, plain: &[u8]) -> Result<(), SharedError> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| SharedError::new("used up"))?;
+        self.out.push(plain.to_vec().into());
+        Ok(())
+    }
+
+    fn wire(&mut self, out: &mut Vec<Payload>) {
+        out.append(&mut self.out);
+    }
+
+    fn is_established(&self) -> bool {
+        true
+    }
+
+    fn is_peer_finished(&self) -> bool {
+        false
+    }
+
+    fn finish(&mut self) {}
+}
+
+/// How many bytes of a connection were not sent, once it has ended.
+type Unsent = Rc<Cell<Option<u64>>>;
+
+/// A server, with what its connection is told when it ends.
+fn counting(rig: &Rig) -> (ServerBuilder, Unsent) {
+    let (told, log) = (Unsent::default(), rig.log.sentinel());
+    let unsent = Rc::clone(&told);
+    let server = rig.server().sentinel(move |process, event| {
+        if let Event::Broken { unsent: left, .. } = event {
+            unsent.set(Some(*left));
+        }
+        log(process, event);
+    });
+    (server, told)
+}
+
+/// A client, and the connection that lets so many pieces through to it.
+fn gated(rig: &Rig, pieces: u32) -> Result<(Process, Process, Unsent), netproc::Error> {
+    let (server, unsent) = counting(rig);
+    let (_server, client, child) = rig.pair_at(server.layers(Gates(pieces)))?;
+    rig.until_line(&child, "open from 127.0.0.1 (open)");
+    Ok((client, child, unsent))
+}
+
+conformance!(nothing_more_is_accepted_once_the_peer_has_sent_damage, |rig| {
+    let (client, child, unsent) = gated(rig, u32::MAX)?;
+    client.send("!")?;
+    rig.until("it gives up", || child.layer_error().is_some());
+    assert_eq!(child.status(), Status::Open, "its end is still to be told");
+    assert_eq!(child.send("lost"), Err(SendError::Finished));
+    let waited = child.send_wait("lost", Some(PATIENCE));
+    assert!(matches!(waited, Err(SendWaitError::Send(SendError::Finished))), "{waited:?}");
+    assert_eq!(child.queued(), 0);
+    rig.until("the end", || unsent.get().is_some());
+    assert_eq!((child.exit(), unsent.get()), (Exit::Broken(Reason::Corrupt), Some(0)));
+    Ok(())
+});
+
+conformance!(what_a_layer_did_not_take_is_unsent_and_more_is_refused, |rig| {
+    let (client, child, unsent) = gated(rig, 2)?;
+    for text in ["one", "two", "three"] {
+        child.send(text)?;
+    }
+    assert_eq!(child.send("four"), Err(SendError::Finished));
+    rig.until("the end", || unsent.get().is_some());
+    assert_eq!((unsent.get(), rig.log.bytes_of(&client)), (Some(5), b"onetwo".into()));
+    Ok(())
+});
+
+conformance!(of_what_crosses_in_pieces_the_one_refused_is_unsent_too, |rig| {
+    const LEN: usize = 100_000;
+    for pieces in [0, 1, 2, 5] {
+        let (client, child, unsent) = gated(rig, pieces)?;
+        let bytes = pattern(7, LEN);
+        let waited = child.send_wait(bytes.clone(), Some(PATIENCE));
+        let sent = PIECE * usize::try_from(pieces)?;
+        let left = (LEN - sent) as u64;
+        let broken = matches!(waited, Err(SendWaitError::Broken { unsent, .. }) if unsent == left);
+        assert!(broken, "{pieces}: {waited:?}");
+        rig.until("the end", || unsent.get().is_some());
+        assert_eq!(unsent.get(), Some(left), "{pieces}");
+        rig.until_bytes(&client, &bytes[..sent]);
+        rig.log.clear();
+    }
+    Ok(())
+});
+
+conformance!(what_waited_for_an_upgrade_and_is_not_taken_is_unsent, |rig| {
+    let (server, unsent) = counting(rig);
+    let (_server, client, child) = rig.pair_at(server)?;
+    child.upgrade(Gates(1))?;
+    for text in ["one", "", "three", "four", ""] {
+        child.send(text)?;
+    }
+    rig.until("the end", || unsent.get().is_some());
+    assert_eq!((child.exit(), unsent.get()), (Exit::Broken(Reason::Corrupt), Some(9)));
+    rig.until_bytes(&client, b"one");
+    Ok(())
+});
