@@ -302,6 +302,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             self.cross(&mut p, sock, WIRE_LEN_MAX);
             queued = Self::waiting(&self.reactor, &p);
         }
+        // The handshake may have gone while what was sent waits for its end: that is no room yet.
+        queued = queued.saturating_add(p.early_len());
         let Some(sock) = p.sock.filter(|_| queued <= p.limits.low()) else { return };
         if (p.flushing == 0 || queued == 0) && p.layer_waiting() == 0 {
             self.reactor.watch_sent(sock, false);
