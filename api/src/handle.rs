@@ -310,8 +310,12 @@ impl Handle {
         }))
     }
 
-    /// Makes the runtime's current or next wait return early. Never blocks; many calls between two
-    /// waits count as one.
+    /// Makes the runtime's current wait look again, or the next one. Never blocks; many calls between two
+    /// looks count as one.
+    ///
+    /// [`Runtime::turn`] returns then, before its time; every other wait, of [`Runtime::run`],
+    /// [`Runtime::next_event`], [`Runtime::accept_output`], [`Process::send_wait`](crate::Process::send_wait)
+    /// and their like, goes on as long as what it waits for is not there.
     pub fn wake(&self) {
         self.waker.0.wake();
     }

@@ -181,7 +181,9 @@ pub enum Reason {
     End,
     /// The connection ended without the word the layer on top, TLS, ends with: bytes may be missing.
     Truncated,
-    /// What came made no sense to the layer on top: damaged, or not the peer's.
+    /// The layer on top, TLS, has given up, or could not be made: what came was damaged or not the peer's,
+    /// the peer has said that something was wrong, the handshake of an upgrade failed, or no more could be
+    /// sent. The process's `layer_error` says which.
     Corrupt,
     /// The system said so: a reset, a time-out, a broken path.
     Sys(SysError),

@@ -7,7 +7,8 @@
 //! first, so the working set stays in cache however large the pool is; memory never touched costs
 //! only address space.
 //!
-//! This is core's one file with unsafe code. What to do with a full pool is the backends' affair.
+//! Core's other unsafe code is for single calls of the system, in `socket.rs` and below it. What to do with a
+//! full pool is the backends' affair.
 
 #![expect(unsafe_code, reason = "guards alias memory that kernels write; argued at each block")]
 
