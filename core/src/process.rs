@@ -654,14 +654,13 @@ pub(crate) struct Racing {
 }
 
 impl Connecting {
-    /// Keeps `data` for when the connection stands; returns the bytes kept.
-    pub(crate) fn send_later(&mut self, mut data: Payload) -> u64 {
+    /// Keeps `data` for when the connection stands.
+    pub(crate) fn send_later(&mut self, mut data: Payload) {
         if let Payload::Buf(buf) = &mut data {
             buf.spill_if_scarce();
         }
         self.early_len += data.len() as u64;
         self.early.push_back(data);
-        self.early_len
     }
 }
 

@@ -137,7 +137,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let mut p = process.borrow_mut();
         let sock = self.sendable(&mut p, bounded)?;
         if let Some(connecting) = &mut p.connecting {
-            p.queued = connecting.send_later(data);
+            connecting.send_later(data);
+            p.queued = Self::waiting(&self.reactor, &p);
             return Ok(p.queued);
         }
         let sock = sock.ok_or_else(|| SendError::NotOpen(p.phase.status(false)))?;
@@ -289,6 +290,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     pub(super) fn waiting(reactor: &R, p: &Process<H>) -> u64 {
         match (&p.connecting, p.sock) {
+            // What an upgrade finds on its way goes out before the handshake does.
+            (Some(connecting), Some(sock)) if p.phase == Phase::Open => {
+                reactor.queued(sock).saturating_add(connecting.early_len)
+            }
             (Some(connecting), _) => connecting.early_len,
             (None, Some(sock)) => reactor.queued(sock).saturating_add(p.layer_waiting()),
             (None, None) => 0,
