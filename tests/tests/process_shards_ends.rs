@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
-    net::TcpListener,
+    net::{SocketAddr, SocketAddrV4, TcpListener},
     path::PathBuf,
     sync::{
         Arc,
@@ -14,14 +14,15 @@ use std::{
     time::Duration,
 };
 
-use netproc::{Process, Runtime, Shards, ShardsError, StartError, Status};
+use netproc::{Event, Process, Runtime, Shards, ShardsError, StartError, Status};
 use netproc_tests::{
     child::{activated, allow_all_descriptors, allow_descriptors, descriptors},
     contract::{assert_bytes, pattern},
     rig::{Outcome, PATIENCE},
     sharded,
-    shards::{Counts, assert_echoes, connect, echo, serving, shard_of, until, until_refused},
+    shards::{Counts, ask, assert_echoes, connect, echo, serving, shard_of, until, until_refused},
 };
+use nix::sys::socket::{self, SockaddrIn};
 
 /// How many clients keep the shards busy.
 const CLIENTS: usize = 4;
@@ -302,7 +303,7 @@ fn a_listener_shut_down_from_outside_ends_the_servers_of_all_shards_once() -> Ou
         })?;
         let number = (3..1000).find(|number| socket_name(*number).as_ref() == Some(&listener));
         let number = number.ok_or("a thread accepts on it")?;
-        nix::sys::socket::shutdown(number, nix::sys::socket::Shutdown::Both)?;
+        socket::shutdown(number, socket::Shutdown::Both)?;
         let mut told = [tellings.recv_timeout(PATIENCE)?, tellings.recv_timeout(PATIENCE)?];
         told.sort_by_key(|(shard, ..)| *shard);
         let broken = "connection broken by remote peer\n".to_owned();
@@ -313,3 +314,68 @@ fn a_listener_shut_down_from_outside_ends_the_servers_of_all_shards_once() -> Ou
         Ok(())
     })
 }
+
+/// Ends whatever listens there as somebody else would who has a duplicate of it.
+fn shut_down(address: SocketAddr) -> Outcome {
+    let SocketAddr::V4(address) = address else { return Err("not of IPv4".into()) };
+    let is_there = |number: &i32| {
+        socket::getsockname::<SockaddrIn>(*number)
+            .is_ok_and(|own| SocketAddrV4::from(own) == address)
+    };
+    let listeners: Vec<_> = (3..1000).filter(is_there).collect();
+    assert!(!listeners.is_empty(), "{address}");
+    listeners.into_iter().try_for_each(|it| socket::shutdown(it, socket::Shutdown::Both))?;
+    Ok(())
+}
+
+/// A server that is started anew when it breaks, and tells what came of that.
+fn steadfast(
+    rt: &Runtime,
+    port: u16,
+    told: &mpsc::Sender<Result<(), String>>,
+) -> Result<Process, StartError> {
+    let shard = u8::try_from(rt.shard().expect("one of two")).expect("few");
+    let told = told.clone();
+    let server = rt.server("s").shared(true).service(port).filter(Process::send);
+    let server = server.on_accept(move |_, connection| connection.send(vec![shard]));
+    let server = server.sentinel(move |process, event| {
+        if &*process.name() == "s" && matches!(event, Event::Broken { .. }) {
+            let again = steadfast(process.runtime(), port, &told);
+            told.send(again.map(drop).map_err(|err| err.to_string())).expect("the test listens");
+        }
+    });
+    server.start()
+}
+
+sharded!(alone: a_server_that_broke_is_started_again_at_its_port_and_serves, |_case, shards| {
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let (told, tellings) = mpsc::channel();
+    let (shards, address) = serving(shards, move |rt| Ok(steadfast(rt, port, &told)?))?;
+    // The second hears of it when the first has started anew.
+    let (go_on, wait) = mpsc::channel();
+    let (held, begun) = mpsc::channel();
+    shards.handle(1).ok_or("two")?.post(move |_| {
+        held.send(()).expect("the test listens");
+        let _failed = wait.recv_timeout(PATIENCE);
+    })?;
+    begun.recv_timeout(PATIENCE)?;
+    shut_down(address)?;
+    assert_eq!(tellings.recv_timeout(PATIENCE)?, Ok(()));
+    for _ in 0..4 {
+        assert_eq!(shard_of(&mut connect(address)?)?, 0);
+    }
+    go_on.send(())?;
+    assert_eq!(tellings.recv_timeout(PATIENCE)?, Ok(()));
+    until("both serve", || {
+        let served = connect(address).and_then(|mut stream| shard_of(&mut stream));
+        served.expect("one of them does") == 1
+    });
+    for shard in 0..2 {
+        ask(&shards, shard, |rt| rt.get_process("s").expect("it is back").delete());
+    }
+    // The last has gone, and its address is free.
+    let other = ask(&shards, 0, move |rt| rt.server("t").shared(true).service(port).start().map(drop));
+    assert!(other.is_ok(), "{other:?}");
+    shards.shutdown()?;
+    Ok(())
+});

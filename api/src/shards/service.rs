@@ -55,6 +55,8 @@ struct State {
     /// Where the rotation goes on.
     next: usize,
     over: bool,
+    /// Why the thread never will accept again; it is over then as well.
+    failed: Option<SysError>,
 }
 
 /// The thread that accepts; it ends when the other end of its stream is closed.
@@ -105,6 +107,7 @@ impl Service {
             members: Vec::new(),
             next: 0,
             over: false,
+            failed: None,
         };
         Arc::new(Self { local, file, state: Mutex::new(state), room: Condvar::new() })
     }
@@ -122,7 +125,15 @@ impl Service {
     /// A shard has a server for it.
     pub(super) fn join(&self, shard: usize, server: ProcessId, handle: Handle) {
         let handle = Arc::new(handle);
-        self.lock().members.push(Member { shard, server, handle, waiting: 0 });
+        let member = Member { shard, server, handle: Arc::clone(&handle), waiting: 0 };
+        let mut state = self.lock();
+        state.members.push(member);
+        let failed = state.failed;
+        drop(state);
+        if let Some(err) = failed {
+            // The others were told before it was one of them.
+            let _gone = handle.post(move |rt| rt.accept_failed_for(server, err, true));
+        }
     }
 
     /// Begins to accept, if it has not.
@@ -139,7 +150,8 @@ impl Service {
         Ok(())
     }
 
-    /// A shard's server is gone; returns whether it was the last. Then [`close`](Self::close) follows.
+    /// A shard's server is gone; returns whether it is over: it was the last, or no other will ever get anything.
+    /// Then [`close`](Self::close) follows.
     pub(super) fn leave(&self, shard: usize, server: ProcessId) -> bool {
         let mut state = self.lock();
         let at = state.find(shard, server);
@@ -195,6 +207,10 @@ impl Service {
     /// Tells a shard, or all of them, that accepting has failed.
     fn failed(&self, err: SysError, ended: bool) {
         let mut state = self.lock();
+        if ended {
+            // The first to leave takes it away, so that whoever starts it anew does not join this one.
+            (state.over, state.failed) = (true, Some(err));
+        }
         let at = state.pick();
         let told: Vec<_> = match at {
             Some(at) if !ended => {
