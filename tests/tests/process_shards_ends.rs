@@ -4,10 +4,11 @@
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
     net::{SocketAddr, SocketAddrV4, TcpListener},
+    os::fd::{AsRawFd as _, IntoRawFd as _},
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -22,7 +23,10 @@ use netproc_tests::{
     sharded,
     shards::{Counts, ask, assert_echoes, connect, echo, serving, shard_of, until, until_refused},
 };
-use nix::sys::socket::{self, SockaddrIn};
+use nix::{
+    fcntl::{FcntlArg, FdFlag, fcntl},
+    sys::socket::{self, SockaddrIn},
+};
 
 /// How many clients keep the shards busy.
 const CLIENTS: usize = 4;
@@ -379,3 +383,73 @@ sharded!(alone: a_server_that_broke_is_started_again_at_its_port_and_serves, |_c
     shards.shutdown()?;
     Ok(())
 });
+
+/// How often two shards race for a service that ends.
+const RACES: usize = 500;
+
+#[test]
+fn a_socket_handed_over_that_ends_in_one_shard_and_begins_in_another_is_served_or_replaced()
+-> Outcome {
+    let test = concat!(
+        module_path!(),
+        "::a_socket_handed_over_that_ends_in_one_shard_and_begins_in_another_is_served_or_replaced"
+    );
+    let names: Vec<_> = (0..RACES).map(|race| race.to_string()).collect();
+    let (count, names) = (RACES.to_string(), names.join(":"));
+    let variables = [("LISTEN_FDS", &*count), ("LISTEN_FDNAMES", &*names)];
+    activated(
+        test,
+        || Ok(Vec::new()),
+        &variables,
+        || {
+            // More than a shell passes on: they get their numbers here, before anybody asks for them.
+            loop {
+                let listener = TcpListener::bind("127.0.0.1:0")?;
+                if listener.as_raw_fd() >= 3 + i32::try_from(RACES)? {
+                    break;
+                }
+                fcntl(&listener, FcntlArg::F_SETFD(FdFlag::empty()))?;
+                let _handed_over = listener.into_raw_fd();
+            }
+            let shards = Shards::builder().count(2).start(|_, _| Ok::<_, netproc::Error>(()))?;
+            // Some numbers were taken: this program was started with descriptors of its own.
+            let sockets = netproc::external_sockets();
+            assert!(sockets.len() > RACES / 2, "{}", sockets.len());
+            for socket in sockets {
+                let name = socket.name.clone();
+                let start = move |rt: &Runtime| {
+                    let server = rt.server("s").shared(true).external_socket(&socket.name);
+                    let server = server.on_accept(|_, connection| connection.send(vec![7]));
+                    let server = server.filter(|_, _| {}).start()?;
+                    Ok::<_, StartError>(server.contact().local().socket_addr())
+                };
+                ask(&shards, 1, start.clone())?;
+                let line = Arc::new(AtomicUsize::new(0));
+                let (ends, begins) = (Arc::clone(&line), line);
+                let ended = shards.handle(1).ok_or("two")?;
+                ended.post(move |rt| {
+                    at_once(&ends);
+                    rt.get_process("s").expect("it was started").delete();
+                })?;
+                let address = ask(&shards, 0, move |rt| {
+                    at_once(&begins);
+                    start(rt)
+                })?;
+                let served = connect(address.ok_or("of IP")?).and_then(|mut it| shard_of(&mut it));
+                assert!(matches!(served, Ok(7)), "{name}: {served:?}");
+                ask(&shards, 0, |rt| rt.get_process("s").expect("it was started").delete());
+                ask(&shards, 1, |_| ());
+            }
+            shards.shutdown()?;
+            Ok(())
+        },
+    )
+}
+
+/// Returns when both have come to the line, at once.
+fn at_once(line: &AtomicUsize) {
+    line.fetch_add(1, Ordering::SeqCst);
+    while line.load(Ordering::SeqCst) < 2 {
+        std::hint::spin_loop();
+    }
+}

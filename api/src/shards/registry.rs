@@ -190,7 +190,8 @@ impl Seat {
         }
         let Joining { rt, mut start, backlog, .. } = joining;
         open::prepare(&mut start, local)?;
-        self.start_handed(rt, key, |service| {
+        let state = self.registry().lock();
+        self.start_handed(rt, state, key, |service| {
             let service = match service {
                 Some(service) => service,
                 None => {
@@ -230,10 +231,11 @@ impl Seat {
     }
 
     /// A server that is handed its connections; `open` is given the service if there is one, and makes it
-    /// otherwise.
+    /// otherwise. What all know stays locked as `state` meanwhile.
     fn start_handed(
         &self,
         rt: &Runtime,
+        mut state: MutexGuard<'_, State>,
         key: Key,
         open: impl FnOnce(Option<Arc<Service>>) -> Result<(Arc<Service>, Start<Handlers>), StartError>,
     ) -> Result<Process, StartError> {
@@ -242,7 +244,6 @@ impl Seat {
                 "packets cannot be handed over: such a server is one shard's alone, shared(false)",
             ));
         }
-        let mut state = self.registry().lock();
         let there = match state.services.get(&key) {
             Some(Entry::Handed(service)) => Some(Arc::clone(service)),
             Some(Entry::Port { .. }) | None => None,
@@ -266,22 +267,22 @@ impl Seat {
     }
 
     /// Where a service is that was started on a socket handed to this program; the first asks `offered` for
-    /// it. `None` if there is neither.
+    /// it. `None` if there is neither. Until a server is started there, or not, no service begins or ends.
     pub(crate) fn external(
         &self,
         name: &str,
         kind: Kind,
         external: Option<&str>,
         offered: impl FnOnce() -> Result<Option<(OwnedFd, Address)>, StartError>,
-    ) -> Result<Option<External>, StartError> {
+    ) -> Result<Option<External<'_>>, StartError> {
         let key = self.key(name, kind, Wanted::External(external.map(Into::into)));
         let state = self.registry().lock();
         if let Some(Entry::Handed(service)) = state.services.get(&key) {
-            return Ok(Some(External { key, service: Arc::clone(service) }));
+            let service = Arc::clone(service);
+            return Ok(Some(External { key, service, state }));
         }
-        drop(state);
         let offered = offered()?;
-        let over = |(fd, local)| External { key, service: Service::over(fd, local, None) };
+        let over = |(fd, local)| External { key, service: Service::over(fd, local, None), state };
         Ok(offered.map(over))
     }
 
@@ -290,20 +291,22 @@ impl Seat {
         &self,
         rt: &Runtime,
         start: Start<Handlers>,
-        external: External,
+        external: External<'_>,
     ) -> Result<Process, StartError> {
-        let External { key, service } = external;
-        self.start_handed(rt, key, |there| Ok((there.unwrap_or(service), start)))
+        let External { key, service, state } = external;
+        self.start_handed(rt, state, key, |_| Ok((service, start)))
     }
 }
 
 /// A service on a socket handed to this program.
-pub(crate) struct External {
+pub(crate) struct External<'a> {
     key: Key,
     service: Arc<Service>,
+    /// Locked, or the service could end, or another shard take a second socket for it, before this one joins.
+    state: MutexGuard<'a, State>,
 }
 
-impl External {
+impl External<'_> {
     /// Where it listens.
     pub(crate) fn local(&self) -> &Address {
         self.service.local()
