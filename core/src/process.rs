@@ -42,7 +42,8 @@ pub enum Crowded {
     /// unread, but in the server's inbox: each of them has a descriptor.
     #[default]
     Leave,
-    /// They are accepted and closed at once: each reads an end.
+    /// They are accepted and closed at once: each reads an end. One that was accepted elsewhere and is handed
+    /// over only when there is room, as among netproc's shards, waits for that instead.
     Close,
 }
 

@@ -33,7 +33,8 @@ impl ServerBuilder {
     /// each server of its own; one of several [`Shards`](crate::Shards) has its share of them. Over a
     /// simulation there is no default limit. What becomes of further ones is [`crowded`](Self::crowded)'s
     /// choice; either way the log hears [`LogEntry::Crowded`](crate::LogEntry::Crowded), at most once in
-    /// [`Limits::log_every`].
+    /// [`Limits::log_every`]. Connections that are handed over among shards wait, whatever was chosen, and with
+    /// [`Crowded::Close`] nothing is logged of that.
     ///
     /// # Examples
     ///

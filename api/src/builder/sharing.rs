@@ -16,8 +16,9 @@ impl ServerBuilder {
     ///
     /// The first of them opens the service, with [`Service::Any`](crate::Service::Any) on a free port, and the
     /// others have the same. Each has its own callbacks, bounds and connections;
-    /// [`max_connections`](Self::max_connections) is for each. Stopped or full, a server of one shard is passed
-    /// over, where connections are handed over; where the system balances, what it gives to that one waits.
+    /// [`max_connections`](Self::max_connections) is for each. Where connections are handed over, the shard
+    /// with the fewest waiting gets the next: for a server that is stopped or full up to 64 of them wait, the
+    /// more the busier the others are. Where the system balances, all that it gives to that one wait.
     /// Deleted, it leaves the service to the others; the last one ends it.
     ///
     /// Packet servers are shared where the system balances only. Outside of shards nothing is shared.
