@@ -181,6 +181,7 @@ impl Sock {
         debug_assert_eq!(self.in_flight, 0, "the kernel is done with the socket");
         io.set_timer(&mut self, Alarm::Deadline, None);
         io.set_timer(&mut self, Alarm::Retry, None);
+        self.leave_crowd(io);
         let dropped = self.pipes.as_ref().map_or(0, |pipes| pipes.dropped());
         let unsent = self.queue.clear() + self.lost + dropped;
         self.report_sent(unsent, out);

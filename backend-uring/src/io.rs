@@ -19,6 +19,7 @@ use netproc_core::{
 
 use crate::{
     buffers::BufferGroup,
+    crowd::Crowd,
     packets::{HEADER_LEN, PacketHeader},
     quiet::QuietSends,
     ring::Ring,
@@ -65,11 +66,13 @@ pub(crate) struct Io {
     /// Listeners that wait for a descriptor to come free, each once.
     pub(crate) resting: Vec<Key>,
     pub(crate) quiet: QuietSends,
+    pub(crate) crowd: Crowd,
     /// Watched sockets that sent something in this poll.
     pub(crate) reporting: Vec<Key>,
     pub(crate) timers: BTreeSet<(Tick, Key, Alarm)>,
     pub(crate) in_flight: u64,
-    /// Those of them that are the reactor's own: always a poll for wakes, sometimes a time.
+    /// Those of them that are the reactor's own: always a poll for wakes, sometimes a time, or a poll for the
+    /// crowd.
     own: u64,
     pub(crate) counters: Counters,
     pub(crate) reserve: Reserve,
@@ -91,6 +94,7 @@ impl Io {
             marked: Vec::new(),
             resting: Vec::new(),
             quiet: QuietSends::new(quiet),
+            crowd: Crowd::default(),
             reporting: Vec::new(),
             timers: BTreeSet::new(),
             in_flight: 0,

@@ -35,6 +35,8 @@ mod close;
 #[cfg(target_os = "linux")]
 mod cqe;
 #[cfg(target_os = "linux")]
+mod crowd;
+#[cfg(target_os = "linux")]
 mod dial;
 #[cfg(target_os = "linux")]
 mod error;

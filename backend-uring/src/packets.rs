@@ -1,4 +1,5 @@
-//! The layout in which the kernel delivers packets into a provided buffer: header, address, bytes.
+//! Packets and records received: the layout in which the kernel delivers them into a provided buffer (header,
+//! address, bytes), and what is made of one.
 //!
 //! Invariant: lengths come from the completion and are checked against the buffer; the length a
 //! packet *had* is only reported, never used for slicing.
@@ -6,11 +7,22 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 use io_uring::types::RecvMsgOut;
-use netproc_core::{address::Address, pool::Buf, socket::Pieces};
+use netproc_core::{
+    address::Address,
+    pool::Buf,
+    reactor::{Event, Op, Role},
+    socket::Pieces,
+};
 use nix::sys::socket::{setsockopt, sockopt::ReceiveTimestamp};
 use socket2::Socket;
 
-use crate::ring::empty_header;
+use crate::{
+    batch::Batch,
+    cqe::Completion,
+    io::Io,
+    ring::empty_header,
+    sock::{Input, Sock},
+};
 
 /// The most that stands in front of a packet: `struct io_uring_recvmsg_out`, an address, what is said
 /// beside.
@@ -124,6 +136,50 @@ fn address(raw: &[u8]) -> Option<Address> {
             _ => Some(Address::Local(rest.split(|byte| *byte == 0).next()?.into())),
         },
         _ => Some(Address::Other { family, bytes: rest.into() }),
+    }
+}
+
+impl Sock {
+    /// A receive of packets or records brought something.
+    pub(crate) fn on_recv_packet(
+        &mut self,
+        completion: &Completion,
+        io: &mut Io,
+        out: &mut Batch<'_>,
+    ) {
+        if !completion.more() {
+            self.input = Input::Idle;
+            io.mark(self);
+        }
+        match (completion.count(), io.group(true).complete(completion)) {
+            (Ok(_), Some(buf)) => self.on_packet(&buf, io, out),
+            (Ok(count), None) => self.on_nothing(count, out),
+            (Err(errno), _) => self.on_recv_error(errno, io, out),
+        }
+    }
+
+    fn on_packet(&mut self, filled: &Buf, io: &mut Io, out: &mut Batch<'_>) {
+        let parsed = io.packets.as_ref().and_then(|own| own.header(self.udp).parse(filled));
+        let Some(mut received) = parsed else { return self.fail(Op::Recv, libc::EIO) };
+        if self.role == Role::Connection && received.bytes.is_empty() && !received.stamped {
+            return self.on_end(out);
+        }
+        io.counters.received += received.bytes.len() as u64;
+        if received.joined.is_some() {
+            io.ring.note_joined();
+        }
+        if self.muted {
+            return;
+        }
+        let (id, lost) = (self.id(), received.lost);
+        if self.role == Role::Connection {
+            return out.push(Event::Data { id, buf: received.bytes, lost });
+        }
+        let from = received.from.take();
+        for (buf, last) in received.pieces() {
+            let lost = if last { lost } else { 0 };
+            out.push(Event::Datagram { id, buf, from: from.clone(), lost });
+        }
     }
 }
 

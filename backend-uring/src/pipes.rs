@@ -170,7 +170,7 @@ impl Sock {
                     self.phase = Phase::Ending;
                 }
             }
-            Input::Idle | Input::Cancelling | Input::Starved | Input::Resting => {}
+            Input::Idle | Input::Watched | Input::Cancelling | Input::Starved | Input::Resting => {}
         }
     }
 }

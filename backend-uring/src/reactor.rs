@@ -150,6 +150,7 @@ impl UringReactor {
             let sqe = sqe::poll_in(self.waker.fd(), true, Token::global(OpKind::Wake, 0));
             self.watching = self.io.submit_own(&sqe);
         }
+        self.watch_crowd();
         self.io.ring.serve(&self.io.marked);
         self.send_quietly();
         let mut at = 0;
@@ -192,14 +193,18 @@ impl UringReactor {
     }
 
     /// Gives the kernel free slots, and the sockets with input that wait for one their turn, the longest
-    /// waiting first, unless they are read by calls.
+    /// waiting first, unless they are read by calls: then whoever receives on finds no slot and stands in line
+    /// as well.
     fn feed(&mut self) {
         for packets in [false, true] {
             if packets && self.io.packets.is_none() {
                 continue;
             }
+            let lends = packets || self.io.crowd.lends();
             let group = self.io.group(packets);
-            group.refill();
+            if lends {
+                group.refill();
+            }
             let mut turns = group.begin_turns();
             if !packets && self.io.reads_in_turn() {
                 continue;
@@ -240,6 +245,7 @@ impl UringReactor {
         let packets = self.io.packets.as_ref().is_some_and(|own| own.group.has_turns());
         let held = !self.io.quiet.is_empty() && self.io.streams.is_short();
         let turns = self.io.streams.has_turns() || packets || self.io.reads_in_turn();
+        let turns = turns || self.io.asks_crowd();
         self.io.ring.has_completions() || turns || held
     }
 
@@ -269,11 +275,12 @@ impl UringReactor {
     #[inline(never)]
     fn complete(&mut self, completion: Completion, out: &mut Batch<'_>) {
         let (token, more) = (completion.token, completion.more());
-        let own = matches!(token.kind(), Some(OpKind::Wake | OpKind::Timeout));
+        let own = matches!(token.kind(), Some(OpKind::Wake | OpKind::Timeout | OpKind::Crowd));
         self.io.ended(u64::from(!more), own);
         match token.kind() {
             Some(OpKind::Wake) => return self.on_wake(more, out),
             Some(OpKind::Timeout) => return self.foreign.on_timeout(token),
+            Some(OpKind::Crowd) => return self.on_crowd(),
             _ => {}
         }
         let tenant = self.sockets.at_mut(token.index());
@@ -291,7 +298,7 @@ impl UringReactor {
             Some(OpKind::Writable) => sock.on_writable(&mut self.io),
             Some(OpKind::Accept) => return self.on_accept(key, completion, out),
             // Only the last completion of what was cancelled counts.
-            Some(OpKind::Cancel | OpKind::Wake | OpKind::Timeout) | None => {}
+            Some(OpKind::Cancel | OpKind::Wake | OpKind::Timeout | OpKind::Crowd) | None => {}
         }
         self.settle_if_over(key, out);
     }

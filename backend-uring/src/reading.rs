@@ -1,9 +1,9 @@
 //! Reading by calls of our own: where many sockets wait for a slot, and the rest of what a slot's end has cut.
 //!
-//! Invariant: a socket is never read beside a receive of the kernel's. One that is read in its turn has a poll
-//! of the kernel's tell of more, and then waits in the queue of its group again: it is read when there is
-//! something. One poll of the reactor reads no more in turns than may stay in cache until it is sent on; and a
-//! rest makes no more of a receive than a whole slot would have been.
+//! Invariant: a socket is never read beside a receive of the kernel's. One that is read in its turn joins the
+//! [`crate::crowd`], and waits in the queue of its group again when that tells of more. One poll of the reactor
+//! reads no more in turns than may stay in cache until it is sent on; and a rest makes no more of a receive than a
+//! whole slot would have been.
 
 use netproc_core::{
     reactor::{Kind, Role, Wait},
@@ -21,13 +21,21 @@ use crate::{
 
 /// So many wait at least. Of few, who has had a turn mostly has input again when the next comes, and a
 /// receive in the ring finds it without a poll before.
-const WAITING_MIN: usize = 128;
+pub(crate) const WAITING_MIN: usize = 128;
 
 impl Io {
     /// Whether those who wait for a slot have their turns by calls.
     #[inline]
     pub(crate) fn reads_in_turn(&mut self) -> bool {
-        self.streams.waiting() >= WAITING_MIN && self.reading.slot().is_some()
+        let waiting = self.streams.waiting();
+        let many = waiting > 0 && (waiting >= WAITING_MIN || self.crowd.gathered);
+        many && self.reading.slot().is_some()
+    }
+
+    /// Whether to ask who of the crowd has input: not while there are enough who are known to have.
+    #[inline]
+    pub(crate) fn asks_crowd(&self) -> bool {
+        self.crowd.ready && self.streams.waiting() < WAITING_MIN
     }
 }
 
@@ -35,7 +43,8 @@ impl UringReactor {
     /// Reads those who have waited longest, if they are many.
     #[inline]
     pub(crate) fn read_in_turn(&mut self, wait: Wait, out: &mut Batch<'_>) {
-        if self.io.streams.waiting() >= WAITING_MIN {
+        let crowd = &self.io.crowd;
+        if crowd.gathered | crowd.ready || self.io.streams.waiting() >= WAITING_MIN {
             self.read_waiting(wait, out);
         } else {
             // Without guards it is back on top of the stack, and the next the kernel gets.
@@ -45,6 +54,10 @@ impl UringReactor {
 
     #[inline(never)]
     fn read_waiting(&mut self, wait: Wait, out: &mut Batch<'_>) {
+        if self.io.asks_crowd() {
+            self.ask_crowd();
+        }
+        self.io.crowd.note(self.io.streams.waiting() >= WAITING_MIN);
         let bytes_max = self.io.config.bytes_max as usize;
         let mut left = if wait == Wait::No { usize::MAX } else { bytes_max };
         for _ in 0..self.io.streams.waiting() {
@@ -55,7 +68,7 @@ impl UringReactor {
             let read = self.with(key, |sock, io| sock.read_in_turn(turn, io, out));
             left = left.saturating_sub(read.unwrap_or(0));
         }
-        if self.io.streams.waiting() < WAITING_MIN {
+        if !self.io.crowd.gathered {
             self.io.reading.let_go();
         }
     }
@@ -84,6 +97,7 @@ impl Sock {
         if !self.wants_input() || !self.is_byte_socket() {
             // Its turn at a slot of the kernel's is in the next poll.
             self.turn = turn.wrapping_add(1);
+            io.crowd.note_other();
             io.mark(self);
             return 0;
         }
@@ -91,6 +105,7 @@ impl Sock {
             self.starve(io);
             return 0;
         };
+        let room = slot.room() as usize;
         io.counters.syscalls += 1;
         match slot.fill(usize::MAX, |room| bytes::recv(&self.fd, room)) {
             Ok(buf) if !buf.is_empty() => {
@@ -100,14 +115,13 @@ impl Sock {
                 if !self.muted {
                     out.push_data(self.id(), buf);
                 }
-                if self.broken {
-                    self.starve(io)
-                } else {
-                    self.await_input(io)
-                }
+                self.watch(len < room, io);
                 return len;
             }
-            Err(libc::EAGAIN | libc::EINTR) if !self.broken => self.await_input(io),
+            Err(libc::EAGAIN) if !self.broken => {
+                self.ended = false;
+                self.watch(true, io);
+            }
             Ok(_) => {
                 self.on_end(out);
                 io.mark(self);

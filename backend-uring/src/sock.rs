@@ -14,7 +14,6 @@ use std::{
 use netproc_core::{
     address::{Address, Family},
     outbox::{Packet, Queue, SEND_LEN_MAX},
-    pool::Buf,
     reactor::{Event, Kind, Op, Payload, Role, SockId, SysError, Tick},
     slots::Key,
 };
@@ -58,6 +57,8 @@ pub(crate) enum Input {
     Armed,
     /// A poll for readiness is in the kernel, in place of the operation.
     Polling,
+    /// The crowd's epoll tells when there is input.
+    Watched,
     /// Whichever it was, it has been cancelled and has not completed yet.
     Cancelling,
     /// Waits for its turn at a buffer, in its group's queue, wanted or not.
@@ -128,6 +129,10 @@ pub(crate) struct Sock {
     pub(crate) broken: bool,
     /// The kernel has been told to stop.
     pub(crate) stopped: bool,
+    /// The crowd's epoll has it.
+    pub(crate) member: bool,
+    /// It has told of an end, so that reads find something for ever.
+    pub(crate) ended: bool,
     /// On the list of those to settle.
     pub(crate) marked: bool,
     pub(crate) watched: bool,
@@ -175,6 +180,8 @@ impl Sock {
             short: false,
             broken: false,
             stopped: false,
+            member: false,
+            ended: false,
             marked: false,
             watched: false,
             deferred: 0,
@@ -263,7 +270,7 @@ impl Sock {
     fn is_steady(&self) -> bool {
         let whole = self.finish == Finish::No && !self.muted && !self.broken;
         let open = self.phase == Phase::Open && whole;
-        let receives = matches!(self.input, Input::Armed | Input::Polling | Input::Starved);
+        let receives = !matches!(self.input, Input::Idle | Input::Cancelling | Input::Resting);
         self.is_byte_socket() && open && receives && self.reading && !self.eof
     }
 
@@ -491,9 +498,11 @@ impl Sock {
                 self.cancel_input(io);
             }
             Input::Resting if !wanted => self.wake_listener(io),
+            Input::Watched if wanted && self.broken => self.starve(io),
             Input::Idle
             | Input::Armed
             | Input::Polling
+            | Input::Watched
             | Input::Cancelling
             | Input::Starved
             | Input::Resting => {}
@@ -505,10 +514,12 @@ impl Sock {
         let takes_packets = self.takes_packets();
         let fills = self.role != Role::Listener;
         let in_turn = fills && io.group(takes_packets).is_turn(self.turn);
-        if !self.cautious && fills && !in_turn && io.group(takes_packets).has_line() {
+        let called = self.member && io.crowd.gathered;
+        if !self.cautious && fills && !in_turn && (called || io.group(takes_packets).has_line()) {
             // The kernel would refuse it at once or soon, or give it what others have waited for.
             return self.starve(io);
         }
+        self.leave_crowd(io);
         if self.cautious && !self.broken {
             return self.await_input(io);
         }
@@ -552,7 +563,9 @@ impl Sock {
         let target = match self.input {
             Input::Armed => self.input_op(),
             Input::Polling => OpKind::Readable,
-            Input::Idle | Input::Cancelling | Input::Starved | Input::Resting => return,
+            Input::Idle | Input::Watched | Input::Cancelling | Input::Starved | Input::Resting => {
+                return;
+            }
         };
         self.input = Input::Cancelling;
         self.cancel(target, io);
@@ -618,50 +631,9 @@ impl Sock {
         }
     }
 
-    pub(crate) fn on_recv_packet(
-        &mut self,
-        completion: &Completion,
-        io: &mut Io,
-        out: &mut Batch<'_>,
-    ) {
-        if !completion.more() {
-            self.input = Input::Idle;
-            io.mark(self);
-        }
-        match (completion.count(), io.group(true).complete(completion)) {
-            (Ok(_), Some(buf)) => self.on_packet(&buf, io, out),
-            (Ok(count), None) => self.on_nothing(count, out),
-            (Err(errno), _) => self.on_recv_error(errno, io, out),
-        }
-    }
-
     /// A receive without a buffer is the end, unless it claims bytes: then the stream has a hole.
-    fn on_nothing(&mut self, count: u32, out: &mut Batch<'_>) {
+    pub(crate) fn on_nothing(&mut self, count: u32, out: &mut Batch<'_>) {
         if count == 0 { self.on_end(out) } else { self.fail(Op::Recv, libc::EIO) }
-    }
-
-    fn on_packet(&mut self, filled: &Buf, io: &mut Io, out: &mut Batch<'_>) {
-        let parsed = io.packets.as_ref().and_then(|own| own.header(self.udp).parse(filled));
-        let Some(mut received) = parsed else { return self.fail(Op::Recv, libc::EIO) };
-        if self.role == Role::Connection && received.bytes.is_empty() && !received.stamped {
-            return self.on_end(out);
-        }
-        io.counters.received += received.bytes.len() as u64;
-        if received.joined.is_some() {
-            io.ring.note_joined();
-        }
-        if self.muted {
-            return;
-        }
-        let (id, lost) = (self.id(), received.lost);
-        if self.role == Role::Connection {
-            return out.push(Event::Data { id, buf: received.bytes, lost });
-        }
-        let from = received.from.take();
-        for (buf, last) in received.pieces() {
-            let lost = if last { lost } else { 0 };
-            out.push(Event::Datagram { id, buf, from: from.clone(), lost });
-        }
     }
 
     pub(crate) fn on_end(&mut self, out: &mut Batch<'_>) {

@@ -25,9 +25,11 @@ pub(crate) enum OpKind {
     Wake,
     /// The time set for a foreign loop.
     Timeout,
+    /// Somebody of the crowd has input.
+    Crowd,
 }
 
-const KINDS: [OpKind; 10] = [
+const KINDS: [OpKind; 11] = [
     OpKind::Accept,
     OpKind::Recv,
     OpKind::RecvPacket,
@@ -38,6 +40,7 @@ const KINDS: [OpKind; 10] = [
     OpKind::Cancel,
     OpKind::Wake,
     OpKind::Timeout,
+    OpKind::Crowd,
 ];
 
 const GENERATION_BITS: u32 = 24;

@@ -2,9 +2,13 @@
 
 use std::{
     collections::HashMap,
-    io::{Write as _, pipe},
+    io::{IoSlice, Write, pipe},
     net::{Shutdown, TcpStream},
+    os::{fd::AsRawFd as _, unix::net::UnixStream},
 };
+
+use netproc_core::reactor::Role;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use super::*;
 
@@ -26,6 +30,12 @@ fn crowd(rig: &mut Rig) -> (Vec<SockId>, Vec<TcpStream>) {
     rig.reactor.close(listener, CloseHow::Now);
     rig.closed(listener);
     (ids, clients)
+}
+
+/// The same within the machine.
+fn local_crowd(rig: &mut Rig) -> (Vec<SockId>, Vec<UnixStream>) {
+    let pairs = (0..CLIENTS).map(|_| UnixStream::pair().unwrap());
+    pairs.map(|(a, b)| (rig.reactor.adopt(a.into(), Role::Connection, true).unwrap(), b)).unzip()
 }
 
 fn bytes_of(client: usize) -> Vec<u8> {
@@ -134,6 +144,78 @@ fn ends_and_resets_come_behind_the_bytes() {
         assert!(heard.data[id] == bytes_of(at), "client {at} sent something else");
         assert_eq!(heard.closed.get(id), (at % 3 == 1).then_some(&Some(libc::ECONNRESET)));
         assert_eq!(heard.ends.contains(id), at % 3 != 1);
+        rig.reactor.close(*id, CloseHow::Now);
+    }
+    rig.assert_clean();
+}
+
+/// A crowd that is one, goes its ways one by one, and is one again.
+fn gathers_and_parts(mut rig: Rig, ids: &[SockId], clients: &mut [impl Write]) {
+    let mut heard = Heard::default();
+    let mut expected: Vec<Vec<u8>> = vec![Vec::new(); CLIENTS];
+    for _ in 0..2 {
+        for (at, client) in clients.iter_mut().enumerate() {
+            client.write_all(&bytes_of(at)).unwrap();
+            expected[at].extend(bytes_of(at));
+        }
+        let all = expected[0].len();
+        heard.until(&mut rig, |heard| ids.iter().all(|id| heard.len(*id) == all));
+        assert!(rig.reactor.io.crowd.gathered);
+        // Each is told of once more before the crowd is over, and once after.
+        for at in (0..CLIENTS).chain(0..CLIENTS) {
+            clients[at].write_all(b"!").unwrap();
+            expected[at].push(b'!');
+            heard.until(&mut rig, |heard| heard.len(ids[at]) == expected[at].len());
+        }
+        assert!(!rig.reactor.io.crowd.gathered);
+        assert_eq!(rig.reactor.io.crowd.members(), 0, "the ring has them again");
+    }
+    for (id, expected) in ids.iter().zip(&expected) {
+        assert!(heard.data[id] == *expected, "something else was sent");
+        rig.reactor.close(*id, CloseHow::Now);
+    }
+    rig.assert_clean();
+}
+
+#[test]
+fn a_crowd_is_received_by_the_ring_again_when_it_has_parted() {
+    for mut rig in Rig::both(sized()) {
+        let (ids, mut clients) = crowd(&mut rig);
+        gathers_and_parts(rig, &ids, &mut clients);
+    }
+    for mut rig in Rig::both(sized()) {
+        let (ids, mut clients) = local_crowd(&mut rig);
+        gathers_and_parts(rig, &ids, &mut clients);
+    }
+}
+
+#[test]
+fn in_a_crowd_bytes_behind_a_descriptor_do_not_wait_for_more() {
+    let mut rig = Rig::new(sized());
+    let (ids, mut clients) = local_crowd(&mut rig);
+    for (at, client) in clients.iter_mut().enumerate() {
+        client.write_all(&bytes_of(at)).unwrap();
+    }
+    let mut heard = Heard::default();
+    heard.until(&mut rig, |heard| ids.iter().all(|id| heard.len(*id) == EACH));
+    assert!(rig.reactor.io.crowd.gathered && rig.reactor.io.crowd.members() > 0);
+    for (id, client) in ids.iter().zip(&mut clients) {
+        let fds = [client.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&fds)];
+        for _ in 0..3 {
+            let part = [IoSlice::new(b"with ")];
+            sendmsg::<()>(client.as_raw_fd(), &part, &rights, MsgFlags::empty(), None).unwrap();
+        }
+        client.write_all(b"without").unwrap();
+        heard.until(&mut rig, |heard| heard.data[id].ends_with(b"with with with without"));
+        // Stopped, it tells of nothing; an end is told of whenever it came.
+        rig.reactor.set_reading(*id, false);
+        client.write_all(b"last words").unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+        rig.reactor.set_reading(*id, true);
+        heard.until(&mut rig, |heard| heard.ends.contains(id));
+        assert!(heard.data[id].ends_with(b"last words"));
         rig.reactor.close(*id, CloseHow::Now);
     }
     rig.assert_clean();

@@ -1,0 +1,222 @@
+//! Those who have input but find no slot are many: they are read by calls, and an epoll of the ring's own tells
+//! which of them have more.
+//!
+//! A poll of each in the ring costs an entry and a completion a message; the ring polls the epoll instead, once
+//! for all that come meanwhile.
+//!
+//! Invariant: a member is registered from its first read until the crowd is over, its input is wanted no more, or
+//! its socket closed, and nothing of its input is in the ring while it is [`Input::Watched`]. Members come by
+//! edges, which are told of once: one that comes while its socket stands in line is for what the read to come
+//! finds, unless it tells of an end, which is remembered. Those within the machine come by level, since
+//! descriptors that came with bytes end a read though there are more.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, RawFd},
+};
+
+use netproc_core::slots::Key;
+use nix::{
+    errno::Errno,
+    sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+};
+use socket2::{Domain, Socket};
+
+use crate::{
+    io::Io,
+    reactor::UringReactor,
+    sock::{Input, Sock},
+    sqe,
+    token::{OpKind, Token},
+};
+
+/// Members one call tells of.
+const EVENTS_MAX: usize = 256;
+/// After so many polls without a crowd it is over.
+const CALM_POLLS: u8 = 64;
+
+/// See the head of this file.
+#[derive(Default)]
+pub(crate) struct Crowd {
+    /// Made when there first is a crowd.
+    epoll: Option<Epoll>,
+    events: Vec<EpollEvent>,
+    members: usize,
+    /// The ring polls the epoll.
+    armed: bool,
+    /// Somebody may be told of.
+    pub(crate) ready: bool,
+    /// There is a crowd, or was one a moment ago: members are read by calls.
+    pub(crate) gathered: bool,
+    calm: u8,
+    /// Somebody in line cannot be read by a call.
+    others: bool,
+}
+
+impl Crowd {
+    /// Learns whether there is a crowd in this poll.
+    pub(crate) fn note(&mut self, crowded: bool) {
+        if crowded {
+            (self.gathered, self.calm) = (true, 0);
+        } else if self.gathered {
+            self.calm += 1;
+            self.gathered = self.calm < CALM_POLLS;
+        }
+    }
+
+    /// Whether the kernel is to have slots: those who found one there would be ahead of those in line.
+    pub(crate) fn lends(&mut self) -> bool {
+        !self.gathered || std::mem::take(&mut self.others)
+    }
+
+    /// Somebody has had a turn who cannot be read by a call, and needs a slot of the kernel's.
+    pub(crate) fn note_other(&mut self) {
+        self.others = true;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn members(&self) -> usize {
+        self.members
+    }
+
+    fn register(&mut self, fd: &Socket, key: Key) -> io::Result<()> {
+        let epoll = match &mut self.epoll {
+            Some(epoll) => epoll,
+            none => none.insert(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?),
+        };
+        let mut flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP;
+        flags.set(EpollFlags::EPOLLET, fd.domain()? != Domain::UNIX);
+        epoll.add(fd, EpollEvent::new(flags, key.to_bits()))?;
+        self.members += 1;
+        Ok(())
+    }
+
+    fn remove(&mut self, fd: &Socket) {
+        if let Some(epoll) = &self.epoll {
+            // It is there, so nothing can be refused.
+            let _gone = epoll.delete(fd);
+            self.members -= 1;
+        }
+    }
+
+    /// What the ring is to poll, if it does not.
+    fn unwatched(&self) -> Option<RawFd> {
+        let epoll = self.epoll.as_ref().filter(|_| !self.armed && !self.ready);
+        epoll.map(|epoll| epoll.0.as_raw_fd())
+    }
+
+    /// Asks who has input; returns how many are told of.
+    fn ask(&mut self) -> usize {
+        self.ready = false;
+        let Some(epoll) = &self.epoll else { return 0 };
+        self.events.resize(EVENTS_MAX, EpollEvent::empty());
+        let told = epoll.wait(&mut self.events, EpollTimeout::ZERO);
+        self.ready = told == Ok(EVENTS_MAX) || told == Err(Errno::EINTR);
+        told.unwrap_or(0)
+    }
+
+    /// One of those told of, and whether an end is among what there is.
+    fn told(&self, at: usize) -> (Key, bool) {
+        let ends = EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
+        let event = &self.events[at];
+        (Key::from_bits(event.data()), event.events().intersects(ends))
+    }
+}
+
+impl UringReactor {
+    /// Has the ring tell when somebody of the crowd has input.
+    #[inline]
+    pub(crate) fn watch_crowd(&mut self) {
+        if self.io.crowd.members > 0 {
+            self.watch_members();
+        }
+    }
+
+    #[inline(never)]
+    fn watch_members(&mut self) {
+        if let Some(fd) = self.io.crowd.unwatched() {
+            let sqe = sqe::poll_in(fd, false, Token::global(OpKind::Crowd, 0));
+            self.io.crowd.armed = self.io.submit_own(&sqe);
+        }
+    }
+
+    /// The ring has told.
+    pub(crate) fn on_crowd(&mut self) {
+        (self.io.crowd.armed, self.io.crowd.ready) = (false, true);
+    }
+
+    /// Puts those who have input in line, or lets them go if the crowd is over.
+    pub(crate) fn ask_crowd(&mut self) {
+        self.io.counters.syscalls += 1;
+        for at in 0..self.io.crowd.ask() {
+            let (key, ends) = self.io.crowd.told(at);
+            self.with(key, |sock, io| sock.on_told(ends, io));
+        }
+    }
+}
+
+impl Sock {
+    /// Has the crowd's epoll tell when there is more to read; it was read just now, as far as there was anything
+    /// or a slot had room, which `all` says.
+    pub(crate) fn watch(&mut self, all: bool, io: &mut Io) {
+        if self.broken || self.member && (self.ended || !all) {
+            return self.starve(io);
+        }
+        if !self.member && io.crowd.register(&self.fd, self.key).is_err() {
+            return self.await_input(io);
+        }
+        self.member = true;
+        self.input = Input::Watched;
+    }
+
+    /// There is input, or an end.
+    fn on_told(&mut self, ends: bool, io: &mut Io) {
+        self.ended |= ends;
+        match self.input {
+            Input::Watched if io.crowd.gathered => self.starve(io),
+            Input::Starved => {}
+            Input::Idle
+            | Input::Armed
+            | Input::Polling
+            | Input::Watched
+            | Input::Cancelling
+            | Input::Resting => {
+                self.leave_crowd(io);
+                if self.input == Input::Watched {
+                    self.input = Input::Idle;
+                    io.mark(self);
+                }
+            }
+        }
+    }
+
+    /// Nobody tells of it any more.
+    pub(crate) fn leave_crowd(&mut self, io: &mut Io) {
+        if std::mem::take(&mut self.member) {
+            io.counters.syscalls += 1;
+            io.crowd.remove(&self.fd);
+            self.ended = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_over_when_there_was_none_for_a_while() {
+        let mut crowd = Crowd::default();
+        crowd.note(false);
+        assert!(!crowd.gathered);
+        for _ in 0..3 {
+            crowd.note(true);
+            for _ in 1..CALM_POLLS {
+                crowd.note(false);
+                assert!(crowd.gathered);
+            }
+        }
+        crowd.note(false);
+        assert!(!crowd.gathered);
+    }
+}
