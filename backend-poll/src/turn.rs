@@ -236,7 +236,7 @@ impl PollReactor {
                     stream::discard(id, sock, hub, batch);
                 }
                 Class::Stream | Class::Local | Class::Pipes => {
-                    stream::read_any(id, sock, hub, batch)
+                    stream::read_any(id, sock, hub, batch);
                 }
                 Class::Records | Class::Packets => packets::read(id, sock, hub, batch),
             }

@@ -279,6 +279,10 @@ impl Runtime {
         let over =
             failed || matches!(event, Event::Broken { .. } | Event::Deleted | Event::Ended { .. });
         let ended = over.then(|| process.clone());
+        if let (Some(process), Some(seat)) = (&ended, self.seat()) {
+            // Before it is told of: its sentinel may start the server again, here or in another shard.
+            seat.leave(process.id(), false);
+        }
         let untaken = self.call_sentinel(sentinel, process, event);
         if let Some(process) = ended {
             drop_handlers(&process);

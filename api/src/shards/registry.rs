@@ -181,7 +181,6 @@ impl Seat {
         joining: Joining<'_>,
         local: &Address,
     ) -> Result<Process, StartError> {
-        self.leave_ended(joining.rt);
         let key = self.key(&joining.start.name, joining.start.kind, Wanted::At(local.clone()));
         let over_ip = matches!(local.family(), Family::Ipv4 | Family::Ipv6);
         let balances = over_ip && joining.rt.capabilities().reuse_port_balances;

@@ -82,16 +82,6 @@ impl Seat {
         }
     }
 
-    /// Leaves the services whose server here has ended by itself: nobody has told of those with a socket of
-    /// their own.
-    pub(super) fn leave_ended(&self, rt: &Runtime) {
-        let memberships = self.memberships.borrow();
-        let servers = memberships.iter().map(Membership::server);
-        let ended: Vec<_> = servers.filter(|it| rt.process_by_id(*it).is_none()).collect();
-        drop(memberships);
-        ended.into_iter().for_each(|server| self.leave(server, false));
-    }
-
     /// All of it ends; with `deleted` as by deleting every server.
     pub(crate) fn leave_all(&self, deleted: bool) {
         let memberships = self.memberships.take();
