@@ -21,7 +21,7 @@ use crate::{
 
 /// So many wait at least. Of few, who has had a turn mostly has input again when the next comes, and a
 /// receive in the ring finds it without a poll before.
-pub(crate) const WAITING_MIN: usize = 128;
+const WAITING_MIN: usize = 128;
 
 impl Io {
     /// Whether those who wait for a slot have their turns by calls.

@@ -226,11 +226,12 @@ impl Sock {
     /// Queues `payload` unless the sending side is over; returns the bytes that wait.
     pub(crate) fn send(&mut self, payload: Payload, to: Option<&Address>, io: &mut Io) -> u64 {
         let open = matches!(self.phase, Phase::Connecting | Phase::Open) && !self.muted;
+        let takes = open && self.finish == Finish::No && self.role != Role::Listener;
         if self.is_unread() {
             self.drop_payload(&payload);
-        } else if self.broken {
-            self.lost += if open { payload.len() as u64 } else { 0 };
-        } else if open && self.finish == Finish::No && self.role != Role::Listener {
+        } else if takes && self.broken {
+            self.lost += payload.len() as u64;
+        } else if takes {
             self.queue.push(payload, to);
             io.list(self);
         }

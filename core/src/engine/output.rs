@@ -316,7 +316,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let refused = std::mem::take(&mut p.refused);
         drop(p);
         self.change_flow(process, |p| p.holding = false);
-        if refused {
+        // Where nothing can be sent any more there is no room, though nothing waits: the end follows.
+        if refused && self.reactor.send_failure(sock).is_none() {
             let (process, event) = (Rc::clone(process), Event::Drained);
             self.notices.push_back(Delivery::Event { process, event });
         }
