@@ -80,16 +80,6 @@ impl Sock {
         self.role == Role::Connection && self.kind == Kind::Stream && self.pipes.is_none()
     }
 
-    /// The kernel has told of input; returns whether it is read in turn, as it was before.
-    pub(crate) fn waits_again(&mut self, io: &mut Io) -> bool {
-        let waits = self.input == Input::Polling && self.is_byte_socket();
-        let waits = waits && !self.broken && io.streams.waiting() > 0;
-        if waits {
-            self.starve(io);
-        }
-        waits
-    }
-
     /// Reads what is there, once; returns how many bytes that was.
     fn read_in_turn(&mut self, turn: u32, io: &mut Io, out: &mut Batch<'_>) -> usize {
         debug_assert_eq!(self.input, Input::Starved, "it was in the queue");
@@ -97,7 +87,9 @@ impl Sock {
         if !self.wants_input() || !self.is_byte_socket() {
             // Its turn at a slot of the kernel's is in the next poll.
             self.turn = turn.wrapping_add(1);
-            io.crowd.note_other();
+            if self.wants_input() {
+                io.crowd.note_other();
+            }
             io.mark(self);
             return 0;
         }

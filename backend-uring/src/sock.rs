@@ -578,9 +578,6 @@ impl Sock {
     }
 
     pub(crate) fn on_readable(&mut self, io: &mut Io) {
-        if self.waits_again(io) {
-            return;
-        }
         let cancelled = self.input == Input::Cancelling;
         self.input = Input::Idle;
         io.mark(self);
