@@ -105,8 +105,8 @@ impl Common {
 
     /// A second hold on all that may run something when it is dropped: a start that fails drops its
     /// own while the engine is at work, and this one after that.
-    fn kept(&self) -> (Handlers, Plist) {
-        (self.handlers.clone(), self.plist.clone())
+    fn kept(&self) -> (Handlers, Plist, Option<Rc<dyn Layers>>) {
+        (self.handlers.clone(), self.plist.clone(), self.layers.clone())
     }
 
     fn start(mut self, asked: Plist, reuse_port: bool) -> Result<Start<Handlers>, StartError> {

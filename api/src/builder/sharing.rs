@@ -40,8 +40,8 @@ impl ServerBuilder {
         name: Option<&str>,
     ) -> Result<Result<Process, Box<Self>>, StartError> {
         let kind = self.common.kind;
-        // Its drop may run anything, which must not find the services locked.
-        let _kept = self.common.layers.clone();
+        // A drop of it may run anything, which must not find the services locked.
+        let _kept = self.common.kept();
         let offered = || {
             let Some(offer) = Offer::find(name) else { return Ok(None) };
             let checked = offer.serve(|fd| -> Result<_, StartError> {
