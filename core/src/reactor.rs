@@ -390,8 +390,8 @@ pub enum Event {
         /// What the system said.
         err: SysError,
     },
-    /// The kernel took bytes of a watched socket; summed over one `poll`. Packets may have been empty; and
-    /// one that can send no more says once that nothing waits.
+    /// The kernel took bytes of a watched socket, or empty packets; summed over one `poll`. A socket that can
+    /// send no more says so too, once, with no byte: nothing waits any more.
     Sent {
         /// Whose bytes.
         id: SockId,
@@ -597,12 +597,9 @@ pub trait Reactor {
     /// Packets or records queued that the kernel has not taken yet; 0 on streams and for a dead id.
     fn queued_packets(&self, id: SockId) -> usize;
 
-    /// Why the socket can send no more and how many bytes the kernel has not taken, if that is known and
-    /// `Closed` has still to come, as while its input is turned off. `None` where what cannot be sent
-    /// counts as [`queued`](Self::queued) until `Closed`.
-    fn send_failure(&self, _id: SockId) -> Option<(SysError, u64)> {
-        None
-    }
+    /// Why the socket can send no more and how many bytes the kernel has not taken, if `Closed` has still to
+    /// come: what the peer has sent before is read first, and its input may be turned off.
+    fn send_failure(&self, id: SockId) -> Option<(SysError, u64)>;
 
     /// Whether [`Event::Sent`] is wanted for this socket; off at first, since it costs an event a
     /// batch.

@@ -351,16 +351,18 @@ impl Connection {
         host: &mut Host,
         out: &mut Batch<'_>,
     ) -> Result<bool, i32> {
+        if self.failed.is_some() {
+            return Ok(false);
+        }
         let hasty = self.finished && host.chaos.plants(Canary::HastyFinish);
-        let ending = self.failed.is_none() && self.finished
-            || matches!(common.closing, Some(Closing::Flush { .. }));
+        let ending = self.finished || matches!(common.closing, Some(Closing::Flush { .. }));
         if ending && !self.shut && self.flight.is_none() && (self.out.is_empty() || hasty) {
             host.wire.shutdown(fd, host.now, &mut host.chaos);
             host.counters.syscalls += 1;
             self.shut = true;
             return Ok(true);
         }
-        if self.out.is_empty() || self.failed.is_some() || self.flight.is_some() || out.is_full() {
+        if self.out.is_empty() || self.flight.is_some() || out.is_full() {
             return Ok(false);
         }
         let mut chunks: Vec<IoSlice<'_>> = Vec::new();
