@@ -140,10 +140,8 @@ pub(crate) fn discard(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Ba
                 return read_nothing(id, sock, hub, batch, Ok(()));
             }
             Ok(len) if len < room && !sock.drain && bytes => {
+                // Of a local one more may be there, but nobody wants it, and an end is hinted.
                 sock.can_read = false;
-                if sock.class == Class::Local {
-                    hub.doubt(id, sock);
-                }
                 return;
             }
             Ok(_) => {}

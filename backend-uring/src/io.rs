@@ -61,7 +61,7 @@ pub(crate) struct Io {
     /// What calls of our own read into.
     pub(crate) reading: SharedSlot,
     pub(crate) config: Config,
-    /// Sockets whose wants may differ from what the kernel is doing, each once.
+    /// Sockets whose wants may differ from what the kernel is doing, each once, or those that were there.
     pub(crate) marked: Vec<u32>,
     /// Listeners that wait for a descriptor to come free, each once.
     pub(crate) resting: Vec<Key>,

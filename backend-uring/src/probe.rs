@@ -170,8 +170,8 @@ impl Trial {
     }
 
     /// Two receives into one buffer that is filled in parts, one of which goes on: they complete in the order in
-    /// which they fill it, or nobody knows whose bytes are whose. So it is since 6.15, and where that was mended
-    /// later; before, the one that goes on came first.
+    /// which they fill it, or nobody knows whose bytes are whose. Kernels that defer the completion of the one
+    /// that ends, and not that of the other, tell of the other first.
     fn keeps_order(&mut self) -> Result<(), SetupError> {
         const WHAT: &str = "completions in the order in which a buffer is filled";
         let buffers = self.groups.last().expect("received into before");

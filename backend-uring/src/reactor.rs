@@ -1,8 +1,8 @@
 //! The reactor: its table of sockets, the poll, accepting, and letting everything go.
 //!
-//! Invariant: the ring is touched only by `poll`, `arm`, the constructor and the drop, and by none of
-//! them in a forked child; every other method changes what a socket wants and marks it. One enter
-//! submits everything and waits.
+//! Invariant: the ring is entered only by `poll`, `arm`, the constructor and the drop; other methods change
+//! what a socket wants and mark it, and at most register something once. In a forked child none of them
+//! touches it. One enter submits everything and waits.
 
 use std::{fmt, time::Duration};
 
