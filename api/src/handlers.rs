@@ -103,8 +103,10 @@ impl Iterator for Packets<'_> {
 
 impl ExactSizeIterator for Packets<'_> {}
 
-/// The callbacks of one process; a connection starts with its server's.
+/// The callbacks of one process; a connection starts with its server's. The filter, which every message
+/// needs, is beside what else one needs of a process, which is why the order is kept.
 #[derive(Clone, Default)]
+#[repr(C)]
 pub(crate) struct Handlers {
     pub(crate) filter: Filter,
     pub(crate) sentinel: Option<Sentinel>,

@@ -82,23 +82,13 @@ pub(crate) struct Listed {
     pub(crate) fresh: bool,
 }
 
+/// In the order of declaration, with what every message needs at the top, where it lies together.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Sock {
     /// Of pipes, the end that bytes come from.
     pub(crate) socket: Socket,
-    /// Of pipes, the end that bytes go into, if there is one and it was not finished.
-    pub(crate) sink: Option<OwnedFd>,
-    /// Nobody reads what goes into the sink.
-    pub(crate) unread: bool,
-    /// Of pipes that are wound up, how much may have been written before.
-    pub(crate) left: Option<u64>,
     pub(crate) class: Class,
-    pub(crate) family: Family,
-    pub(crate) phase: Phase,
-    pub(crate) out: Queue,
-    pub(crate) listed: Listed,
-    /// Others may hold the same socket open: it came by `adopt`.
-    pub(crate) shared: bool,
     /// Input is wanted, as `set_reading` last said.
     pub(crate) reading: bool,
     /// A read may find something.
@@ -115,24 +105,37 @@ pub(crate) struct Sock {
     pub(crate) broken: bool,
     /// The owner has finished sending.
     pub(crate) fin: bool,
-    /// Our end is shut down.
-    pub(crate) fin_sent: bool,
     /// `Sent` events are wanted.
     pub(crate) watched: bool,
+    pub(crate) listed: Listed,
+    pub(crate) phase: Phase,
     /// How the owner wants it closed, if it does.
     pub(crate) close: Option<CloseHow>,
-    /// A listener found no descriptor when it last accepted, and none of ours came free since.
-    pub(crate) short: bool,
-    /// The first error.
-    pub(crate) cause: Option<SysError>,
-    /// When to connect again, or to accept again: set means that it waits for that.
-    pub(crate) retry_at: Option<Tick>,
-    /// When `Flush` becomes `Now`.
-    pub(crate) flush_by: Option<Tick>,
+    pub(crate) out: Queue,
+
     /// Bytes sent and not reported to a watcher.
     pub(crate) sent: u64,
     /// Bytes thrown away since nobody could take them.
     pub(crate) dropped: u64,
+    /// When to connect again, or to accept again: set means that it waits for that.
+    pub(crate) retry_at: Option<Tick>,
+    /// When `Flush` becomes `Now`.
+    pub(crate) flush_by: Option<Tick>,
+    /// Of pipes that are wound up, how much may have been written before.
+    pub(crate) left: Option<u64>,
+    /// The first error.
+    pub(crate) cause: Option<SysError>,
+    /// Of pipes, the end that bytes go into, if there is one and it was not finished.
+    pub(crate) sink: Option<OwnedFd>,
+    pub(crate) family: Family,
+    /// Nobody reads what goes into the sink.
+    pub(crate) unread: bool,
+    /// Others may hold the same socket open: it came by `adopt`.
+    pub(crate) shared: bool,
+    /// Our end is shut down.
+    pub(crate) fin_sent: bool,
+    /// A listener found no descriptor when it last accepted, and none of ours came free since.
+    pub(crate) short: bool,
 }
 
 impl Sock {

@@ -90,33 +90,57 @@ pub(crate) enum Finish {
     Done,
 }
 
-/// One entry of the reactor's table.
+/// One entry of the reactor's table. In the order of declaration, with what every message needs at the top,
+/// where it lies together.
+#[repr(C)]
 pub(crate) struct Sock {
     pub(crate) key: Key,
     /// What its sends are tokened with, and its other operations but for the kind.
     pub(crate) token: Token,
+    /// Of pipes, the end that bytes come from.
+    pub(crate) fd: Socket,
+    /// Operations in the kernel or on their way there.
+    pub(crate) in_flight: u16,
     /// It was settled as an open stream that receives and is not to end, and nothing of it has changed
     /// since but what is queued: only its output needs a look. Set by `settle`, and taken back by
     /// whoever marks it for another reason.
     pub(crate) steady: bool,
-    /// Of pipes, the end that bytes come from.
-    pub(crate) fd: Socket,
-    /// What only pipes have.
-    pub(crate) pipes: Option<Box<Pipes>>,
-    pub(crate) role: Role,
-    pub(crate) kind: Kind,
+    /// On the list of those to settle.
+    pub(crate) marked: bool,
+    pub(crate) watched: bool,
     pub(crate) phase: Phase,
     pub(crate) input: Input,
-    pub(crate) output: Output,
     pub(crate) finish: Finish,
+    pub(crate) role: Role,
+    pub(crate) kind: Kind,
     /// The owner wants input.
     pub(crate) reading: bool,
+    /// The owner has closed it and wants no more events but the last.
+    pub(crate) muted: bool,
+    pub(crate) output: Output,
+    pub(crate) queue: Queue,
+
+    /// What only pipes have.
+    pub(crate) pipes: Option<Box<Pipes>>,
+    pub(crate) message: Option<Box<Message>>,
+    pub(crate) dialing: Option<Box<Dialing>>,
+    pub(crate) deadline: Option<Tick>,
+    pub(crate) retry: Option<Tick>,
+    /// Bytes sent since the last report, if watched.
+    pub(crate) sent: u64,
+    /// Bytes queued that will never be sent, since it is broken.
+    pub(crate) lost: u64,
+    /// Packets put behind others since the last wait, because their destination had no room.
+    deferred: usize,
+    pub(crate) cause: Option<SysError>,
+    /// The last poll in which it had a turn at a slot.
+    pub(crate) turn: u32,
+    /// There is something to report, be it no byte.
+    pub(crate) unreported: bool,
     /// The peer has sent its end.
     pub(crate) eof: bool,
     /// The operation last declined to wait, so readiness is asked for before it is tried again.
     pub(crate) cautious: bool,
-    /// The owner has closed it and wants no more events but the last.
-    pub(crate) muted: bool,
     /// The owner wants a reset.
     pub(crate) reset: bool,
     /// It came from elsewhere, where others may still listen on it.
@@ -133,27 +157,6 @@ pub(crate) struct Sock {
     pub(crate) member: bool,
     /// It has told of an end, so that reads find something for ever.
     pub(crate) ended: bool,
-    /// On the list of those to settle.
-    pub(crate) marked: bool,
-    pub(crate) watched: bool,
-    /// Packets put behind others since the last wait, because their destination had no room.
-    deferred: usize,
-    /// The last poll in which it had a turn at a slot.
-    pub(crate) turn: u32,
-    /// Operations in the kernel or on their way there.
-    pub(crate) in_flight: u16,
-    /// Bytes sent since the last report, if watched.
-    pub(crate) sent: u64,
-    /// There is something to report, be it no byte.
-    pub(crate) unreported: bool,
-    /// Bytes queued that will never be sent, since it is broken.
-    pub(crate) lost: u64,
-    pub(crate) cause: Option<SysError>,
-    pub(crate) queue: Queue,
-    pub(crate) message: Option<Box<Message>>,
-    pub(crate) dialing: Option<Box<Dialing>>,
-    pub(crate) deadline: Option<Tick>,
-    pub(crate) retry: Option<Tick>,
 }
 
 impl Sock {

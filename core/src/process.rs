@@ -172,90 +172,93 @@ impl Exit {
 }
 
 /// One process with the handlers `H` of the layer above.
+///
+/// In the order of declaration, with what every message needs at the top: of a process that was idle for a
+/// while each cache line is a trip to memory, and so there are two or three of them.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Process<H> {
-    pub(crate) id: ProcessId,
-    pub(crate) name: Rc<str>,
-    pub(crate) kind: Kind,
-    pub(crate) phase: Phase,
-    pub(crate) exit: Exit,
-    pub(crate) sock: Option<SockId>,
-    pub(crate) contact: Contact,
-    /// Of one server's connections the same.
-    pub(crate) limits: Rc<Limits>,
-    /// What the user hangs on it.
-    pub plist: Plist,
-    /// Filter, sentinel and log, as the layer above has them; a connection gets a clone of its
-    /// server's.
-    pub handlers: H,
-    /// Seconds of the `:linger` option, if it was given.
-    pub(crate) linger: Option<u16>,
-    /// How its bytes are text, if they are.
-    pub(crate) coding: Option<Box<TextState>>,
-    /// The file it is bound to, if that shall go with it.
-    pub(crate) file: Option<Box<BoundFile>>,
-    /// What lies between it and its wire, once it is connected.
-    pub(crate) layer: Option<Box<LayerState>>,
-    /// Why its layer gave up, or could not be made.
-    pub(crate) layer_failed: Option<SharedError>,
-    /// Makes the layer of each connection.
-    pub(crate) layers: Option<Rc<dyn Layers>>,
-    /// What a connecting client still needs; gone once it is open.
-    pub(crate) connecting: Option<Box<Connecting>>,
-    /// What a server keeps count of, once it has had to.
-    pub(crate) serving: Option<Box<Serving>>,
-    /// The server that counts this connection, until it ends.
-    pub(crate) counted_by: Option<ProcessId>,
-    /// What it stands for.
-    pub(crate) process_type: ProcessType,
-    /// What only a child's process has.
-    pub(crate) child: Option<Box<ChildState>>,
-
     /// The user has stopped it.
     pub(crate) stopped: bool,
     /// The user wants no input read (Emacs's filter `t`). A server accepts all the same, and hands
     /// it down to its connections.
     pub(crate) deaf: bool,
-    /// It stays open after the peer's end.
-    pub(crate) half_open: bool,
-    /// A blocking start waits for it: neither `open` nor `failed` is announced.
-    pub(crate) unannounced: bool,
-    /// Its sending direction was ended by its user.
-    pub(crate) finished: bool,
-    /// The peer's end was seen.
-    pub(crate) peer_finished: bool,
     /// A handler that cannot be entered twice is running.
     pub(crate) busy: bool,
     /// Its filter has filled the queue: input waits until the queue is low again. Or it is a server
     /// with as many connections as it may have: others wait until one ends.
     pub(crate) holding: bool,
+    /// Its sending direction was ended by its user.
+    pub(crate) finished: bool,
+    pub(crate) kind: Kind,
+    pub(crate) phase: Phase,
+    /// It stands in the engine's list of processes with something to deliver.
+    pub(crate) ready: bool,
+    pub(crate) sock: Option<SockId>,
+    /// How many of its filters are running.
+    pub(crate) filtering: u32,
+    /// What lies between it and its wire, once it is connected.
+    pub(crate) layer: Option<Box<LayerState>>,
+    /// How its bytes are text, if they are.
+    pub(crate) coding: Option<Box<TextState>>,
+    /// What a connecting client still needs; gone once it is open.
+    pub(crate) connecting: Option<Box<Connecting>>,
+    /// Bytes in `inbox`, with something for each event so that empty packets count too.
+    pub(crate) inbox_len: u64,
+    /// How often it was given input; for a server, how many connections it was given.
+    pub(crate) served: u64,
+    /// What waited to be sent after the last `send`; what waits now is no more.
+    pub(crate) queued: u64,
+    /// Of one server's connections the same.
+    pub(crate) limits: Rc<Limits>,
+    /// Filter, sentinel and log, as the layer above has them; a connection gets a clone of its
+    /// server's.
+    pub handlers: H,
+
+    pub(crate) id: ProcessId,
+    pub(crate) name: Rc<str>,
+    pub(crate) exit: Exit,
+    pub(crate) contact: Contact,
+    /// What the user hangs on it.
+    pub plist: Plist,
+    /// Events that could not be delivered when they came, in order.
+    pub(crate) inbox: VecDeque<reactor::Event>,
+    /// Makes the layer of each connection.
+    pub(crate) layers: Option<Rc<dyn Layers>>,
+    /// Why its layer gave up, or could not be made.
+    pub(crate) layer_failed: Option<SharedError>,
+    /// The file it is bound to, if that shall go with it.
+    pub(crate) file: Option<Box<BoundFile>>,
+    /// What a server keeps count of, once it has had to.
+    pub(crate) serving: Option<Box<Serving>>,
+    /// What only a child's process has.
+    pub(crate) child: Option<Box<ChildState>>,
+    /// Bytes accepted by `send` that the system did not have when it ended.
+    pub(crate) unsent: u64,
+    /// The server that counts this connection, until it ends.
+    pub(crate) counted_by: Option<ProcessId>,
+    /// What the system said of a packet that one of its senders waits for.
+    pub(crate) trouble: Option<SysError>,
+    /// How many senders wait until nothing is queued any more.
+    pub(crate) flushing: u32,
+    /// Seconds of the `:linger` option, if it was given.
+    pub(crate) linger: Option<u16>,
+    /// What it stands for.
+    pub(crate) process_type: ProcessType,
+    /// It stays open after the peer's end.
+    pub(crate) half_open: bool,
+    /// A blocking start waits for it: neither `open` nor `failed` is announced.
+    pub(crate) unannounced: bool,
+    /// The peer's end was seen.
+    pub(crate) peer_finished: bool,
     /// A `send` was refused: `Drained` is owed.
     pub(crate) refused: bool,
     /// A packet socket that the system has connected to its peer: packets need no address.
     pub(crate) connected: bool,
-    /// What waited to be sent after the last `send`; what waits now is no more.
-    pub(crate) queued: u64,
-    /// How often it was given input; for a server, how many connections it was given.
-    pub(crate) served: u64,
-    /// How many of its filters are running.
-    pub(crate) filtering: u32,
-    /// Bytes accepted by `send` that the system did not have when it ended.
-    pub(crate) unsent: u64,
     /// It was deleted by its user, perhaps after it had ended by itself.
     pub(crate) deleted: bool,
-    /// How many senders wait until nothing is queued any more.
-    pub(crate) flushing: u32,
-    /// What the system said of a packet that one of them waits for.
-    pub(crate) trouble: Option<SysError>,
-
     /// What the reactor was last told about reading.
     pub(crate) reading: bool,
-    /// Events that could not be delivered when they came, in order.
-    pub(crate) inbox: VecDeque<reactor::Event>,
-    /// Bytes in `inbox`, with something for each event so that empty packets count too.
-    pub(crate) inbox_len: u64,
-    /// It stands in the engine's list of processes with something to deliver.
-    pub(crate) ready: bool,
 }
 
 impl<H> Process<H> {
@@ -483,7 +486,7 @@ impl<H> Process<H> {
         // One branch for the flags instead of four.
         let held = self.stopped | self.deaf | self.busy | self.holding;
         let plain = self.layer.is_none() && self.coding.is_none();
-        !held && plain && matches!(self.phase, Phase::Open) && self.inbox.is_empty()
+        !held && plain && matches!(self.phase, Phase::Open) && self.inbox_len == 0
     }
 
     /// Its socket, if it is an open stream and what it sends goes there as it is.

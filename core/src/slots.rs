@@ -64,9 +64,17 @@ impl Key {
 /// ```
 #[derive(Debug)]
 pub struct Slots<T> {
-    entries: Slab<(u32, T)>,
+    entries: Slab<Tenant<T>>,
     /// The last generation given out, by index; survives the entry.
     generations: Vec<u32>,
+}
+
+/// A value with its generation right before it, and so on the cache line that is needed next anyway.
+#[derive(Debug)]
+#[repr(C)]
+struct Tenant<T> {
+    generation: u32,
+    value: T,
 }
 
 impl<T> Default for Slots<T> {
@@ -102,7 +110,7 @@ impl<T> Slots<T> {
         self.generations[index] = generation;
         let index = u32::try_from(index).expect("a table holds fewer than 2^32 entries");
         let key = Key { index, generation };
-        entry.insert((generation, make(key)));
+        entry.insert(Tenant { generation, value: make(key) });
         key
     }
 
@@ -111,7 +119,7 @@ impl<T> Slots<T> {
     #[inline]
     pub fn get(&self, key: Key) -> Option<&T> {
         match self.entries.get(key.at()) {
-            Some((generation, value)) if *generation == key.generation => Some(value),
+            Some(tenant) if tenant.generation == key.generation => Some(&tenant.value),
             _ => None,
         }
     }
@@ -121,7 +129,7 @@ impl<T> Slots<T> {
     #[inline]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         match self.entries.get_mut(key.at()) {
-            Some((generation, value)) if *generation == key.generation => Some(value),
+            Some(tenant) if tenant.generation == key.generation => Some(&mut tenant.value),
             _ => None,
         }
     }
@@ -130,13 +138,13 @@ impl<T> Slots<T> {
     #[must_use]
     #[inline]
     pub fn at_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.entries.get_mut(index as usize).map(|(_, value)| value)
+        self.entries.get_mut(index as usize).map(|tenant| &mut tenant.value)
     }
 
     /// Takes the value under `key` out; a stale key takes nothing.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         self.get(key)?;
-        Some(self.entries.remove(key.at()).1)
+        Some(self.entries.remove(key.at()).value)
     }
 
     /// How many values are stored.
@@ -153,12 +161,13 @@ impl<T> Slots<T> {
 
     /// Every value with its key, by index.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        self.entries.iter().map(|(index, (generation, value))| (key(index, *generation), value))
+        self.entries.iter().map(|(index, tenant)| (key(index, tenant.generation), &tenant.value))
     }
 
     /// Every value with its key, by index, for change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
-        self.entries.iter_mut().map(|(index, (generation, value))| (key(index, *generation), value))
+        let tenants = self.entries.iter_mut();
+        tenants.map(|(index, tenant)| (key(index, tenant.generation), &mut tenant.value))
     }
 }
 
