@@ -2,7 +2,8 @@
 //!
 //! The windows are short and in turn, since a machine's pace changes within a second, and who is compared
 //! has to have had the same; the processes are replaced, since some have more luck with their memory than
-//! others for as long as they live.
+//! others for as long as they live. Each comes after each other equally often, and begins before it is measured:
+//! whoever came before leaves the machine as it was used, its caches and its free pages, which makes up to a tenth.
 //!
 //! Invariant: what goes wrong with one server ends that server's part of the cell alone, and is kept
 //! with it; nothing that was measured is lost, and nothing that was not is made up.
@@ -24,6 +25,8 @@ use crate::{
 
 /// In so many sets of processes the rounds of a cell run.
 const LIVES: u32 = 5;
+/// So long a server is under load before its window begins.
+const LEAD_MILLIS: u64 = 10;
 
 /// How a cell is measured.
 #[derive(Clone, Copy, Debug)]
@@ -184,13 +187,14 @@ fn live(rows: &mut [Row], cell: &Cell, rounds: Range<u32>, millis: u64) {
     let count = all.len();
     for round in rounds {
         for turn in 0..count {
-            // Nobody always comes first.
-            let seat = &mut all[(turn + round as usize) % count];
+            let seat = &mut all[whose_turn(turn, round as usize, count)];
             let row = &mut rows[seat.row];
             if row.is_over() {
                 continue;
             }
-            if let Some(window) = row.settle(seat.loader.run(Until::Millis(millis))) {
+            let lead = seat.loader.run(Until::Millis(LEAD_MILLIS));
+            let window = lead.and_then(|_| seat.loader.run(Until::Millis(millis)));
+            if let Some(window) = row.settle(window) {
                 let kept = if seat.is_alone { &mut row.alone } else { &mut row.rounds };
                 kept.push(window);
             }
@@ -202,6 +206,15 @@ fn live(rows: &mut [Row], cell: &Cell, rounds: Range<u32>, millis: u64) {
             row.settle(seat.loader.end().and_then(|()| seat.server.end()));
         }
     }
+}
+
+/// Who comes in this turn of a round: in as many rounds as there are servers, or twice as many if that is odd, each
+/// has each turn, and comes after each other, equally often (a balanced Latin square, due to E. J. Williams).
+const fn whose_turn(turn: usize, round: usize, count: usize) -> usize {
+    // From both ends towards the middle, and every other time back.
+    let turn = if (round / count).is_multiple_of(2) { turn } else { count - 1 - turn };
+    let zigzag = if turn.is_multiple_of(2) { turn / 2 } else { count - turn.div_ceil(2) };
+    (zigzag + round) % count
 }
 
 /// A server and its load generator, warm.
@@ -257,4 +270,30 @@ pub(crate) fn smoke(kind: Kind, cell: &Cell, messages: u64) -> io::Result<u64> {
     loader.end()?;
     server.end()?;
     Ok(window.messages_total * cell.shape.size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_each_turn_and_comes_after_each_other_equally_often() {
+        for count in 1..=12 {
+            let (mut had, mut after) = (vec![0; count * count], vec![0; count * count]);
+            for round in 0..2 * count {
+                let order: Vec<_> = (0..count).map(|turn| whose_turn(turn, round, count)).collect();
+                for (turn, &who) in order.iter().enumerate() {
+                    had[turn * count + who] += 1;
+                }
+                for pair in order.windows(2) {
+                    after[pair[0] * count + pair[1]] += 1;
+                }
+            }
+            assert!(had.iter().all(|&times| times == 2), "{count}: {had:?}");
+            for (at, &times) in after.iter().enumerate() {
+                let itself = at / count == at % count;
+                assert_eq!(times, if itself { 0 } else { 2 }, "{count}: {after:?}");
+            }
+        }
+    }
 }
