@@ -134,7 +134,10 @@ impl UringReactor {
 
     #[inline(never)]
     fn watch_members(&mut self) {
-        if let Some(fd) = self.io.crowd.unwatched() {
+        if let Some(fd) = self.io.crowd.unwatched()
+            // Those who come by level are told of until they are read: the poll would complete at once, for ever.
+            && !self.io.is_stuck()
+        {
             let sqe = sqe::poll_in(fd, false, Token::global(OpKind::Crowd, 0));
             self.io.crowd.armed = self.io.submit_own(&sqe);
         }

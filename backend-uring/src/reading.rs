@@ -37,6 +37,11 @@ impl Io {
     pub(crate) fn asks_crowd(&self) -> bool {
         self.crowd.ready && self.streams.waiting() < WAITING_MIN
     }
+
+    /// Whether somebody waits who gets no turn before a slot comes free, which a poll begins by looking for.
+    pub(crate) fn is_stuck(&mut self) -> bool {
+        self.streams.waiting() > 0 && !self.streams.has_turns() && !self.reads_in_turn()
+    }
 }
 
 impl UringReactor {

@@ -64,7 +64,7 @@ fn an_idle_reactor_sleeps_until_its_deadline() {
 
 /// Sleeps on the descriptor, and says whether something woke it: running out of time is no waking,
 /// whatever the descriptor shows by then.
-fn readable(rig: &Rig, within: u16) -> bool {
+pub(super) fn readable(rig: &Rig, within: u16) -> bool {
     let mut ask = [PollFd::new(rig.reactor.as_fd().unwrap(), PollFlags::POLLIN)];
     let start = Instant::now();
     let found = nix::poll::poll(&mut ask, PollTimeout::from(within)).unwrap() > 0;

@@ -220,3 +220,54 @@ fn in_a_crowd_bytes_behind_a_descriptor_do_not_wait_for_more() {
     }
     rig.assert_clean();
 }
+
+#[test]
+fn a_crowd_without_a_slot_sleeps_until_one_comes_free() {
+    for mut rig in Rig::both(sized()) {
+        let (ids, mut clients) = local_crowd(&mut rig);
+        for (at, client) in clients.iter_mut().enumerate() {
+            client.write_all(&bytes_of(at)).unwrap();
+        }
+        let mut heard = Heard::default();
+        heard.until(&mut rig, |heard| ids.iter().all(|id| heard.len(*id) == EACH));
+        assert!(rig.reactor.io.crowd.gathered && rig.reactor.io.crowd.members() > 0);
+        // Of the members too few have more to be a crowd, but more than all slots hold.
+        for (at, client) in clients.iter_mut().enumerate().take(100) {
+            client.write_all(&bytes_of(at)).unwrap();
+        }
+        let mut kept = Vec::new();
+        let mut before;
+        loop {
+            before = rig.reactor.counters();
+            let end = rig.reactor.now().after(Duration::from_millis(20));
+            rig.reactor.poll(Wait::Until(end), &mut rig.queue).unwrap();
+            if rig.queue.is_empty() {
+                break;
+            }
+            kept.extend(std::iter::from_fn(|| rig.queue.pop()));
+        }
+        let after = rig.reactor.counters();
+        assert!(rig.reactor.io.streams.waiting() > 0, "somebody found no slot");
+        assert!(rig.reactor.io.crowd.members() > 0);
+        let calls = after.syscalls - before.syscalls;
+        assert!(calls < 10, "{calls} calls while there was nothing to do");
+        rig.reactor.arm(None).unwrap();
+        assert!(!life::readable(&rig, 20), "a foreign loop sleeps as well");
+        for event in kept.drain(..) {
+            let Event::Data { id, buf, .. } = event else { panic!("{event:?}") };
+            heard.data.entry(id).or_default().extend_from_slice(&buf);
+        }
+        let twice = |heard: &Heard| ids[..100].iter().all(|id| heard.len(*id) == EACH * 2);
+        heard.until(&mut rig, twice);
+        // Nobody is forgotten who has more only now.
+        for (at, client) in clients.iter_mut().enumerate().skip(100) {
+            client.write_all(&bytes_of(at)).unwrap();
+        }
+        heard.until(&mut rig, |heard| ids.iter().all(|id| heard.len(*id) == EACH * 2));
+        for (at, id) in ids.iter().enumerate() {
+            assert!(heard.data[id] == bytes_of(at).repeat(2), "client {at} sent something else");
+            rig.reactor.close(*id, CloseHow::Now);
+        }
+        rig.assert_clean();
+    }
+}
