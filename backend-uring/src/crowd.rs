@@ -7,8 +7,8 @@
 //! Invariant: a member is registered from its first read until the crowd is over, its input is wanted no more, or
 //! its socket closed, and nothing of its input is in the ring while it is [`Input::Watched`]. Members come by
 //! edges, which are told of once: one that comes while its socket stands in line is for what the read to come
-//! finds, unless it tells of an end, which is remembered. Those within the machine come by level, since
-//! descriptors that came with bytes end a read though there are more.
+//! finds, unless it tells of an end or of an urgent mark, which is remembered: a read stops there though there is
+//! more. Those within the machine come by level, since so does a read at descriptors that came with bytes.
 
 use std::{
     io,
@@ -84,7 +84,7 @@ impl Crowd {
             Some(epoll) => epoll,
             none => none.insert(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?),
         };
-        let mut flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP;
+        let mut flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLPRI | EpollFlags::EPOLLRDHUP;
         flags.set(EpollFlags::EPOLLET, fd.domain()? != Domain::UNIX);
         epoll.add(fd, EpollEvent::new(flags, key.to_bits()))?;
         self.members += 1;
@@ -115,11 +115,11 @@ impl Crowd {
         told.unwrap_or(0)
     }
 
-    /// One of those told of, and whether an end is among what there is.
+    /// One of those told of, and whether an end or an urgent mark is among what there is.
     fn told(&self, at: usize) -> (Key, bool) {
         let ends = EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
         let event = &self.events[at];
-        (Key::from_bits(event.data()), event.events().intersects(ends))
+        (Key::from_bits(event.data()), event.events().intersects(ends | EpollFlags::EPOLLPRI))
     }
 }
 
@@ -152,8 +152,8 @@ impl UringReactor {
     pub(crate) fn ask_crowd(&mut self) {
         self.io.counters.syscalls += 1;
         for at in 0..self.io.crowd.ask() {
-            let (key, ends) = self.io.crowd.told(at);
-            self.with(key, |sock, io| sock.on_told(ends, io));
+            let (key, drain) = self.io.crowd.told(at);
+            self.with(key, |sock, io| sock.on_told(drain, io));
         }
     }
 }
@@ -162,7 +162,7 @@ impl Sock {
     /// Has the crowd's epoll tell when there is more to read; it was read just now, as far as there was anything
     /// or a slot had room, which `all` says.
     pub(crate) fn watch(&mut self, all: bool, io: &mut Io) {
-        if self.broken || self.member && (self.ended || !all) {
+        if self.broken || self.member && (self.drain || !all) {
             return self.starve(io);
         }
         if !self.member && io.crowd.register(&self.fd, self.key).is_err() {
@@ -172,9 +172,9 @@ impl Sock {
         self.input = Input::Watched;
     }
 
-    /// There is input, or an end.
-    fn on_told(&mut self, ends: bool, io: &mut Io) {
-        self.ended |= ends;
+    /// There is input, or an end; `drain` if a read may stop before all that there is.
+    fn on_told(&mut self, drain: bool, io: &mut Io) {
+        self.drain |= drain;
         match self.input {
             Input::Watched if io.crowd.gathered => self.starve(io),
             Input::Starved => {}
@@ -198,7 +198,7 @@ impl Sock {
         if std::mem::take(&mut self.member) {
             io.counters.syscalls += 1;
             io.crowd.remove(&self.fd);
-            self.ended = false;
+            self.drain = false;
         }
     }
 }

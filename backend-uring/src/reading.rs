@@ -116,7 +116,7 @@ impl Sock {
                 return len;
             }
             Err(libc::EAGAIN) if !self.broken => {
-                self.ended = false;
+                self.drain = false;
                 self.watch(true, io);
             }
             Ok(_) => {

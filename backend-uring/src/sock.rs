@@ -155,8 +155,8 @@ pub(crate) struct Sock {
     pub(crate) stopped: bool,
     /// The crowd's epoll has it.
     pub(crate) member: bool,
-    /// It has told of an end, so that reads find something for ever.
-    pub(crate) ended: bool,
+    /// It has told of an end or an urgent mark: a read with room to spare does not prove that nothing is left.
+    pub(crate) drain: bool,
 }
 
 impl Sock {
@@ -184,7 +184,7 @@ impl Sock {
             broken: false,
             stopped: false,
             member: false,
-            ended: false,
+            drain: false,
             marked: false,
             watched: false,
             deferred: 0,

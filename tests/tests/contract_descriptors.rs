@@ -346,3 +346,19 @@ contract!(on descriptors: the_descriptor_is_a_real_one, |rig| {
     }
     Ok(())
 });
+
+contract!(on descriptors: urgent_data_does_not_hide_what_follows, |rig| {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut peer = TcpStream::connect(listener.local_addr()?)?;
+    let near = rig.adopt(listener.accept()?.0.into(), Role::Connection, Kind::Stream)?;
+    for round in 1..=3 {
+        // What comes is in the kernel, with whatever waits for it, before the next poll looks.
+        rig.settle();
+        peer.write_all(b"before")?;
+        socket::send(peer.as_raw_fd(), b"!", socket::MsgFlags::MSG_OOB)?;
+        peer.write_all(b"after")?;
+        rig.until("what follows", |world| world[near].data.len() == 11 * round);
+    }
+    assert_eq!(rig.world[near].data, b"beforeafter".repeat(3));
+    Ok(())
+});

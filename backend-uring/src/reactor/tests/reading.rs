@@ -271,3 +271,23 @@ fn a_crowd_without_a_slot_sleeps_until_one_comes_free() {
         rig.assert_clean();
     }
 }
+
+#[test]
+fn in_a_crowd_an_urgent_mark_does_not_hide_what_follows() {
+    let mut rig = Rig::new(sized());
+    let (ids, mut clients) = crowd(&mut rig);
+    for (at, client) in clients.iter_mut().enumerate() {
+        client.write_all(&bytes_of(at)).unwrap();
+    }
+    let mut heard = Heard::default();
+    heard.until(&mut rig, |heard| ids.iter().all(|id| heard.len(*id) == EACH));
+    assert!(rig.reactor.io.crowd.gathered && rig.reactor.io.crowd.members() > 0);
+    for (id, client) in ids.iter().zip(&mut clients) {
+        client.write_all(b"before").unwrap();
+        socket2::SockRef::from(&*client).send_out_of_band(b"!").unwrap();
+        client.write_all(b"after").unwrap();
+        heard.until(&mut rig, |heard| heard.data[id].ends_with(b"beforeafter"));
+        rig.reactor.close(*id, CloseHow::Now);
+    }
+    rig.assert_clean();
+}
