@@ -182,6 +182,13 @@ impl Sock {
         }
     }
 
+    /// Whether an error would be news: of a connection whose peer's end was read, and of which the kernel has
+    /// not said yet that both sides are over.
+    pub(crate) fn minds_errors(&self) -> bool {
+        let connection = matches!(self.class, Class::Stream | Class::Local | Class::Records);
+        connection && self.eof && !self.drain && matches!(self.phase, Phase::Open)
+    }
+
     /// Whether room for output would be used if there were any.
     pub(crate) fn wants_output(&self) -> bool {
         match self.phase {

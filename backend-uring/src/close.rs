@@ -10,9 +10,11 @@ use netproc_core::reactor::{CloseHow, Event, Op, Role, SysError};
 
 use crate::{
     batch::Batch,
+    cqe::Completion,
     dial::Dial,
     io::{Alarm, Io},
-    sock::{Finish, Output, Phase, Sock},
+    sock::{Finish, Input, Output, Phase, Sock},
+    sqe,
     token::OpKind,
 };
 
@@ -112,6 +114,33 @@ impl Sock {
         }
     }
 
+    /// Whether an error is to be asked for: the peer's end was read, and the owner goes on.
+    pub(crate) fn minds_errors(&self) -> bool {
+        let open = self.phase == Phase::Open && !self.muted;
+        open && self.eof && self.role == Role::Connection && self.pipes.is_none()
+    }
+
+    /// Has the kernel tell of errors.
+    pub(crate) fn mind_errors(&mut self, io: &mut Io) {
+        let sqe = sqe::poll_errors(self.raw(), self.token(OpKind::Readable));
+        if self.submit(io, &sqe) {
+            self.input = Input::Minding;
+        }
+    }
+
+    /// What there is to say of a connection whose peer's end was read: mostly just that.
+    pub(crate) fn on_news(&mut self, completion: &Completion, io: &mut Io) {
+        let error = u32::from(libc::POLLERR.cast_unsigned());
+        if !completion.count().is_ok_and(|events| events & error != 0) {
+            return;
+        }
+        io.counters.syscalls += 1;
+        if let Ok(Some(err)) = self.fd.take_error() {
+            self.fail(Op::Recv, SysError::new(Op::Recv, &err).errno);
+            io.mark(self);
+        }
+    }
+
     /// Takes the next step of a close, if the last one is done.
     pub(crate) fn advance_close(&mut self, io: &mut Io) {
         let sent = self.queue.is_empty() && self.output == Output::Idle;
@@ -139,7 +168,13 @@ impl Sock {
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }
-        if self.ends_by_closing() && self.in_flight == 0 || self.shut_both(io) {
+        let minding = self.input == Input::Minding;
+        let idle = self.in_flight == u16::from(minding);
+        if minding {
+            // It goes on whatever is shut.
+            self.cancel_input(io);
+        }
+        if self.ends_by_closing() && idle || self.shut_both(io) {
             return;
         }
         self.cancel_input(io);

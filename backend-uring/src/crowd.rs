@@ -182,6 +182,7 @@ impl Sock {
             | Input::Armed
             | Input::Polling
             | Input::Watched
+            | Input::Minding
             | Input::Cancelling
             | Input::Resting => {
                 self.leave_crowd(io);

@@ -170,7 +170,12 @@ impl Sock {
                     self.phase = Phase::Ending;
                 }
             }
-            Input::Idle | Input::Watched | Input::Cancelling | Input::Starved | Input::Resting => {}
+            Input::Idle
+            | Input::Watched
+            | Input::Minding
+            | Input::Cancelling
+            | Input::Starved
+            | Input::Resting => {}
         }
     }
 }

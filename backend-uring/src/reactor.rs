@@ -294,7 +294,7 @@ impl UringReactor {
             Some(OpKind::Send) => sock.on_send(completion.result, &mut self.io, out),
             Some(OpKind::RecvPacket) => sock.on_recv_packet(&completion, &mut self.io, out),
             Some(OpKind::Connect) => sock.on_connect(&completion, &mut self.io, out),
-            Some(OpKind::Readable) => sock.on_readable(&mut self.io),
+            Some(OpKind::Readable) => sock.on_readable(&completion, &mut self.io),
             Some(OpKind::Writable) => sock.on_writable(&mut self.io),
             Some(OpKind::Accept) => return self.on_accept(key, completion, out),
             // Only the last completion of what was cancelled counts.

@@ -59,6 +59,8 @@ pub(crate) enum Input {
     Polling,
     /// The crowd's epoll tells when there is input.
     Watched,
+    /// After the peer's end, a poll for errors is in the kernel: no receive would bring one.
+    Minding,
     /// Whichever it was, it has been cancelled and has not completed yet.
     Cancelling,
     /// Waits for its turn at a buffer, in its group's queue, wanted or not.
@@ -496,6 +498,7 @@ impl Sock {
         let wanted = self.wants_input();
         match self.input {
             Input::Idle if wanted => self.arm_input(io),
+            Input::Idle if self.minds_errors() => self.mind_errors(io),
             // Shutting the socket down, or a cancel before, completes what is there.
             // Of a broken one, whatever would wait for input that may never come.
             Input::Armed | Input::Polling if (!wanted || self.broken) && !self.stopped => {
@@ -507,6 +510,7 @@ impl Sock {
             | Input::Armed
             | Input::Polling
             | Input::Watched
+            | Input::Minding
             | Input::Cancelling
             | Input::Starved
             | Input::Resting => {}
@@ -566,7 +570,7 @@ impl Sock {
     pub(crate) fn cancel_input(&mut self, io: &mut Io) {
         let target = match self.input {
             Input::Armed => self.input_op(),
-            Input::Polling => OpKind::Readable,
+            Input::Polling | Input::Minding => OpKind::Readable,
             Input::Idle | Input::Watched | Input::Cancelling | Input::Starved | Input::Resting => {
                 return;
             }
@@ -580,7 +584,13 @@ impl Sock {
         self.submit(io, &sqe);
     }
 
-    pub(crate) fn on_readable(&mut self, io: &mut Io) {
+    pub(crate) fn on_readable(&mut self, completion: &Completion, io: &mut Io) {
+        if self.input == Input::Minding {
+            self.on_news(completion, io);
+        }
+        if completion.more() {
+            return;
+        }
         let cancelled = self.input == Input::Cancelling;
         self.input = Input::Idle;
         io.mark(self);

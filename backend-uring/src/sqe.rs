@@ -123,6 +123,12 @@ pub(crate) fn poll_in(fd: RawFd, multi: bool, token: Token) -> Sqe {
     entry(opcode::PollAdd::new(Fd(fd), events).multi(multi).build(), token)
 }
 
+/// Of errors and ends, which every poll tells of, as often as there is news: a poll that goes on, since the peer's
+/// end, which was read, completes any other at once.
+pub(crate) fn poll_errors(fd: RawFd, token: Token) -> Sqe {
+    entry(opcode::PollAdd::new(Fd(fd), 0).multi(true).build(), token)
+}
+
 pub(crate) fn poll_out(fd: RawFd, token: Token) -> Sqe {
     let events = u32::from(libc::POLLOUT.cast_unsigned());
     entry(opcode::PollAdd::new(Fd(fd), events).build(), token)

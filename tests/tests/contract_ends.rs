@@ -345,6 +345,74 @@ contract!(the_peers_end_leaves_the_socket_open_for_sending, |rig| {
     Ok(())
 });
 
+contract!(a_reset_behind_the_peers_end_is_told_without_a_send, |rig| {
+    for answer in ["", "taken by the kernel, read by nobody"] {
+        let (client, server) = rig.pair()?;
+        rig.stop(client);
+        rig.finish(client);
+        rig.until("the end of the input", |world| world[server].eof);
+        rig.watch(server);
+        rig.send(server, answer);
+        rig.until("sent", |world| world[server].sent == answer.len() as u64);
+        rig.settle();
+        assert!(!rig.world.closed(server), "the end of the input is not the end");
+        rig.close(client, CloseHow::Reset);
+        rig.until("the server's end", |world| world.closed(server));
+        let errno = rig.world[server].errno();
+        assert!(matches!(errno, Some(libc::EPIPE | libc::ECONNRESET)), "{errno:?}");
+    }
+    Ok(())
+});
+
+contract!(a_peer_that_closes_behind_its_end_is_no_error_and_nothing_to_wait_for, |rig| {
+    let folder = tempfile::tempdir()?;
+    let local = Address::local(folder.path().join("s").as_os_str().as_encoded_bytes())?;
+    for (local, finishes) in [(loopback(0), false), (loopback(0), true), (local, false)] {
+        let listener = rig.listen(&OpenSpec { local: Some(&local), ..OpenSpec::default() }, 5)?;
+        let (client, server) = rig.pair_at(listener, &OpenSpec::default())?;
+        rig.finish(client);
+        rig.until("the end of the input", |world| world[server].eof);
+        rig.settle();
+        if finishes {
+            rig.finish(server);
+            rig.until("the end there", |world| world[client].eof);
+        }
+        rig.close(client, CloseHow::Now);
+        rig.until("the client's end", |world| world.closed(client));
+        rig.settle();
+        let before = rig.reactor.counters().waits;
+        rig.linger(Duration::from_millis(100));
+        let waits = rig.reactor.counters().waits - before;
+        assert!(waits <= 3, "{waits} waits in 0.1 s of nothing at {local}");
+        assert!(!rig.world.closed(server), "{local}");
+        rig.close(server, FLUSH);
+        rig.until("the server's end", |world| world.closed(server));
+        assert_eq!(rig.world[server].errno(), None, "{local}");
+    }
+    Ok(())
+});
+
+// Within the machine a peer that leaves something unread has reset the connection.
+contract!(a_local_peer_that_leaves_the_answer_unread_is_told_without_a_send, |rig| {
+    let folder = tempfile::tempdir()?;
+    let local = Address::local(folder.path().join("s").as_os_str().as_encoded_bytes())?;
+    let listener = rig.listen(&OpenSpec { local: Some(&local), ..OpenSpec::default() }, 5)?;
+    let (client, server) = rig.pair_at(listener, &OpenSpec::default())?;
+    rig.settle();
+    rig.stop(client);
+    rig.settle();
+    rig.finish(client);
+    rig.until("the end of the input", |world| world[server].eof);
+    rig.watch(server);
+    rig.send(server, "answer");
+    rig.until("sent", |world| world[server].sent == 6);
+    rig.close(client, CloseHow::Now);
+    rig.until("the server's end", |world| world.closed(server));
+    let errno = rig.world[server].errno();
+    assert!(matches!(errno, Some(libc::EPIPE | libc::ECONNRESET)), "{errno:?}");
+    Ok(())
+});
+
 contract!(now_throws_the_queue_away_and_the_peer_sees_an_end, |rig| {
     let (client, server) = rig.pair()?;
     rig.send(client, "sent");

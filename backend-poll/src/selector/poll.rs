@@ -2,7 +2,8 @@
 //!
 //! Invariant: between waits there is nothing to keep in step. The set is built for each wait from
 //! what each socket lacks: a paused or ended socket is left out altogether, since the kernel would
-//! report a hang-up without being asked, time and again. Building borrows the descriptors, which
+//! report a hang-up without being asked, time and again. One whose peer has ended stays until the kernel
+//! has done so once. Building borrows the descriptors, which
 //! keeps them open during the wait, and costs less per socket than the kernel's own look at it.
 
 use std::{
@@ -56,7 +57,7 @@ impl Selector for PollSet {
                 fds.push(PollFd::new(sink.as_fd(), PollFlags::POLLOUT));
                 lacks.remove(PollFlags::POLLOUT);
             }
-            if !lacks.is_empty() {
+            if !lacks.is_empty() || sock.minds_errors() {
                 self.tokens.push(key.to_bits());
                 fds.push(PollFd::new(sock.socket.as_fd(), lacks));
             }

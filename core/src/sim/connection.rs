@@ -273,6 +273,14 @@ impl Connection {
             self.end(Some((op, errno)), common, host);
             return true;
         }
+        // No read brings an error any more.
+        if self.eof
+            && common.closing.is_none()
+            && let Some(errno) = host.wire.broken(fd, host.now)
+        {
+            self.end(Some((Op::Recv, errno)), common, host);
+            return true;
+        }
         if matches!(common.closing, Some(Closing::Flush { .. })) {
             moved |= self.drain(fd, common, host);
         }

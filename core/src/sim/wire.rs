@@ -262,6 +262,11 @@ impl Wire {
         self.ends.get(key).filter(|end| end.broken(now).is_none()).map(|end| &end.remote)
     }
 
+    /// The error a kernel holds for this end, if the connection was reset.
+    pub(super) fn broken(&self, key: Key, now: u64) -> Option<i32> {
+        self.ends.get(key)?.broken(now)
+    }
+
     pub(super) fn ready(&self, key: Key, now: u64) -> Ready {
         let first = self.ends.get(key).and_then(|end| end.inbound.front());
         match first {
