@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use netproc_core::socket::joined_len;
 use netproc_core::{
     address::{Address, Family},
     outbox::{Packet, Queue},
@@ -24,7 +26,7 @@ use nix::{
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{ControlMessageOwned, setsockopt, sockopt},
+    sys::socket::{setsockopt, sockopt},
 };
 use socket2::Socket;
 
@@ -145,20 +147,18 @@ fn receive_joined(
     room: &mut [u8],
     joined: &mut Option<usize>,
 ) -> nix::Result<(usize, bool, Option<Address>)> {
-    /// Room for what the system says beside the bytes, where its structures may lie.
+    /// Room for what the system says beside the bytes, where its structures may lie. Of a socket that came
+    /// from elsewhere that may be more than the length of joined packets; what has no room is cut.
     #[repr(align(8))]
-    struct Control([u8; 64]);
+    struct Control([u8; 256]);
     let mut parts = [IoSliceMut::new(room)];
-    let mut control = Control([0; 64]);
-    let control = Some(&mut control.0[..]);
-    let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, control, RECV_FLAGS)?;
-    for said in message.cmsgs()? {
-        if let ControlMessageOwned::UdpGroSegments(len) = said {
-            *joined = usize::try_from(len).ok();
-        }
-    }
+    let mut control = Control([0; 256]);
+    let said = Some(&mut control.0[..]);
+    let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, said, RECV_FLAGS)?;
     let cut = message.flags.contains(MsgFlags::MSG_TRUNC);
-    Ok((message.bytes, cut, message.address.and_then(internet_name)))
+    let (len, from) = (message.bytes, message.address.and_then(internet_name));
+    *joined = joined_len(&control.0);
+    Ok((len, cut, from))
 }
 
 /// The same where packets come one by one.

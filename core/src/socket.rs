@@ -27,6 +27,8 @@ use std::{
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use self::joined::joined_len;
 pub use self::{
     adopt::{AdoptError, check_connection, check_server, describe},
     burst::{Burst, Taken},

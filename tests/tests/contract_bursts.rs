@@ -157,3 +157,30 @@ contract!(on descriptors: what_another_program_joins_comes_apart, |rig| {
     }
     Ok(())
 });
+
+#[cfg(target_os = "linux")]
+contract!(on descriptors: what_the_system_says_beside_a_packet_costs_none, |rig| {
+    use std::{io::IoSlice, net::{SocketAddr, UdpSocket}, os::fd::AsRawFd as _};
+    use netproc_core::reactor::{Kind, Role};
+    use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg, setsockopt, sockopt};
+
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let SocketAddr::V4(to) = socket.local_addr()? else { return Err("an address of version 4".into()) };
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    setsockopt(&socket, sockopt::RxqOvfl, &1)?;
+    setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+    setsockopt(&socket, sockopt::UdpGroSegment, &true)?;
+    let adopted = rig.adopt(socket.into(), Role::Datagram, Kind::Datagram)?;
+    let stranger = UdpSocket::bind("127.0.0.1:0")?;
+    stranger.send_to(b"alone", to)?;
+    let bytes = pattern(10, 10 * 300 + 7);
+    let cut = [ControlMessage::UdpGsoSegments(&300)];
+    sendmsg(stranger.as_raw_fd(), &[IoSlice::new(&bytes)], &cut, MsgFlags::empty(), Some(&SockaddrIn::from(to)))?;
+    rig.until("all of them", |world| world[adopted].records.len() == 12);
+    let wanted = std::iter::once(&b"alone"[..]).chain(bytes.chunks(300));
+    let from = Some(Address::from(stranger.local_addr()?));
+    for (record, wanted) in rig.world[adopted].records.iter().zip(wanted) {
+        assert_eq!((&record.bytes[..], record.lost, &record.from), (wanted, 0, &from));
+    }
+    Ok(())
+});
