@@ -352,7 +352,9 @@ impl Descriptors for PollReactor {
         let mut sock = Sock::new(socket, class, family, Phase::Open);
         sock.shared = true;
         sock.reading = reading;
-        self.insert(sock)
+        let id = self.insert(sock)?;
+        self.hub.counters.accepted += u64::from(role == Role::Connection);
+        Ok(id)
     }
 
     fn adopt_pipes(

@@ -95,6 +95,7 @@ impl Descriptors for UringReactor {
         // Whoever else holds it has not asked for joined packets; they are understood all the same.
         let udp = kind == Kind::Datagram && socket::speaks_udp(&socket);
         let key = self.insert(socket, role, kind, reading);
+        self.io.counters.accepted += u64::from(role == Role::Connection);
         self.with(key, |sock, _| (sock.adopted, sock.udp) = (true, udp));
         Ok(SockId(key))
     }

@@ -499,7 +499,7 @@ pub struct Counters {
     pub received: u64,
     /// Bytes the kernel took for sending.
     pub sent: u64,
-    /// Connections accepted.
+    /// Connections accepted, here or elsewhere: those taken over are among them.
     pub accepted: u64,
     /// Connections taken out of a backlog only to be ended, for want of a descriptor.
     pub turned_away: u64,

@@ -52,6 +52,23 @@ contract!(on descriptors: an_adopted_pair_talks, |rig| {
     Ok(())
 });
 
+contract!(on descriptors: connections_from_elsewhere_count_as_accepted, |rig| {
+    let (near, _far) = UnixStream::pair()?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    rig.adopt(near.into(), Role::Connection, Kind::Stream)?;
+    rig.adopt(UdpSocket::bind("127.0.0.1:0")?.into(), Role::Datagram, Kind::Datagram)?;
+    assert_eq!(rig.reactor.counters().accepted, 1);
+    rig.adopt(listener.accept()?.0.into(), Role::Connection, Kind::Stream)?;
+    drop(client);
+    let listener = rig.adopt(listener.into(), Role::Listener, Kind::Stream)?;
+    assert_eq!(rig.reactor.counters().accepted, 2);
+    let client = rig.client(listener)?;
+    rig.until("the third", |world| world[listener].children.len() == 1 && world[client].connected);
+    assert_eq!(rig.reactor.counters().accepted, 3);
+    Ok(())
+});
+
 contract!(on descriptors: input_that_waited_before_the_adoption_is_read, |rig| {
     for nonblocking in [false, true] {
         let (near, mut far) = UnixStream::pair()?;

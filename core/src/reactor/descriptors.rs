@@ -22,7 +22,7 @@ pub enum Role {
 pub trait Descriptors: Reactor {
     /// Takes over a socket that was opened elsewhere: socket activation, a socket pair, another
     /// thread's connection. Whoever else holds it keeps it open after `close(Now)`; its blocking mode
-    /// and, for records, its time stamps are set as the reactor needs them.
+    /// and, for records, its time stamps are set as the reactor needs them. A connection counts as accepted.
     ///
     /// # Errors
     ///
