@@ -165,8 +165,11 @@ impl Sock {
         if self.broken || self.member && (self.drain || !all) {
             return self.starve(io);
         }
-        if !self.member && io.crowd.register(&self.fd, self.key).is_err() {
-            return self.await_input(io);
+        if !self.member {
+            io.counters.syscalls += 2;
+            if io.crowd.register(&self.fd, self.key).is_err() {
+                return self.await_input(io);
+            }
         }
         self.member = true;
         self.input = Input::Watched;
