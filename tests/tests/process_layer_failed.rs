@@ -3,10 +3,10 @@
 //! The layer here changes nothing: it lets a number of pieces pass on their way out, and takes an
 //! exclamation mark for damage.
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use netproc::{
-    Buf, Event, Exit, Layer, Layers, Payload, Process, Reason, SendError, SendWaitError,
+    Buf, CloseHow, Event, Exit, Layer, Layers, Payload, Process, Reason, SendError, SendWaitError,
     ServerBuilder, SharedError, Status,
 };
 use netproc_tests::{
@@ -140,5 +140,55 @@ conformance!(what_waited_for_an_upgrade_and_is_not_taken_is_unsent, |rig| {
     rig.until("the end", || unsent.get().is_some());
     assert_eq!((child.exit(), unsent.get()), (Exit::Broken(Reason::Corrupt), Some(9)));
     rig.until_bytes(&client, b"one");
+    Ok(())
+});
+
+/// A connection whose filter answers every input with so many bytes, and which has been sent `input` by a
+/// client that has stopped reading.
+fn answering(rig: &Rig, len: usize) -> Result<(Process, Process, Unsent), netproc::Error> {
+    let (server, unsent) = counting(rig);
+    let filter = move |process: &Process, _| {
+        let _ = process.send(pattern(3, len));
+    };
+    let (_server, client, child) = rig.pair_at(server.filter(filter).layers(Gates(u32::MAX)))?;
+    client.stop();
+    Ok((client, child, unsent))
+}
+
+conformance!(input_held_back_by_what_waits_for_a_layer_goes_on_when_the_peer_resets, |rig| {
+    let (client, child, unsent) = answering(rig, 16 << 20)?;
+    client.send("go")?;
+    rig.settle();
+    let half = child.limits().queue_len_max / 2;
+    assert!(child.queued() > half, "{} hold no input back", child.queued());
+    client.delete_with(CloseHow::Reset);
+    rig.until("the end", || unsent.get().is_some());
+    assert!(unsent.get().is_some_and(|unsent| unsent > half), "{unsent:?}");
+    Ok(())
+});
+
+// Its input is there before the reset, in the inbox or still to be read.
+conformance!(answers_that_cannot_go_any_more_hold_no_input_back, |rig| {
+    for stored in [true, false] {
+        let (client, child, unsent) = answering(rig, 600_000)?;
+        let other = rig.rt.server("other").start()?;
+        child.stop();
+        client.send("x".repeat(200_000))?;
+        rig.settle();
+        if stored {
+            child.resume();
+            let wait = Some(Duration::from_millis(10));
+            while rig.rt.accept_output(Some(&other), wait, true)? {}
+            client.delete_with(CloseHow::Reset);
+            while rig.rt.accept_output(Some(&other), wait, true)? {}
+        } else {
+            client.delete_with(CloseHow::Reset);
+            rig.settle();
+            child.send("nobody is there")?;
+            rig.settle();
+            child.resume();
+        }
+        rig.until("the end", || unsent.get().is_some());
+    }
     Ok(())
 });

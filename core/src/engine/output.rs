@@ -13,7 +13,7 @@ use crate::{
     machine::{self, Phase, Status},
     outbox::Outbox,
     process::{Process, Shared},
-    reactor::{CloseHow, Kind, Payload, Reactor, SockId, SysError},
+    reactor::{self, CloseHow, Kind, Payload, Reactor, SockId, SysError},
 };
 
 /// Why `send` refused. Nothing was queued.
@@ -161,7 +161,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     #[inline(never)]
     fn hold(&mut self, p: &mut Process<H>, sock: SockId) {
-        if p.filtering > 0 && p.queued > 0 && !p.holding {
+        // Where nothing can be sent any more no `Sent` would let input go on, and the end is behind it.
+        let gone = matches!(p.inbox.back(), Some(reactor::Event::Closed { .. }));
+        let may_go = || !gone && self.reactor.send_failure(sock).is_none();
+        if p.filtering > 0 && p.queued > 0 && !p.holding && may_go() {
             p.holding = true;
             self.reactor.watch_sent(sock, true);
             Self::update_reading(&mut self.reactor, p);
@@ -303,21 +306,30 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// The kernel took bytes of a watched socket: input may go on, a refused sender may try again.
     pub(super) fn handle_sent(&mut self, process: &Shared<H>, mut queued: u64) {
         let mut p = process.borrow_mut();
-        if let Some(sock) = p.sock.filter(|_| p.layer_waiting() > 0) {
-            self.cross(&mut p, sock, WIRE_LEN_MAX);
-            queued = Self::waiting(&self.reactor, &p);
+        let Some(sock) = p.sock else { return };
+        let failed = self.reactor.send_failure(sock).is_some();
+        if failed {
+            // What waits for the layer never goes, and the end is behind the input that it would hold back.
+            queued = 0;
+        } else {
+            if p.layer_waiting() > 0 {
+                self.cross(&mut p, sock, WIRE_LEN_MAX);
+                queued = Self::waiting(&self.reactor, &p);
+            }
+            // The handshake may have gone while what was sent waits for its end: that is no room yet.
+            queued = queued.saturating_add(p.early_len());
         }
-        // The handshake may have gone while what was sent waits for its end: that is no room yet.
-        queued = queued.saturating_add(p.early_len());
-        let Some(sock) = p.sock.filter(|_| queued <= p.limits.low()) else { return };
-        if (p.flushing == 0 || queued == 0) && p.layer_waiting() == 0 {
+        if queued > p.limits.low() {
+            return;
+        }
+        if (p.flushing == 0 || queued == 0) && (failed || p.layer_waiting() == 0) {
             self.reactor.watch_sent(sock, false);
         }
         let refused = std::mem::take(&mut p.refused);
         drop(p);
         self.change_flow(process, |p| p.holding = false);
         // Where nothing can be sent any more there is no room, though nothing waits: the end follows.
-        if refused && self.reactor.send_failure(sock).is_none() {
+        if refused && !failed {
             let (process, event) = (Rc::clone(process), Event::Drained);
             self.notices.push_back(Delivery::Event { process, event });
         }
