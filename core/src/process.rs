@@ -526,6 +526,11 @@ impl<H> Process<H> {
         self.layer.as_ref().map_or(0, |state| state.waiting.bytes())
     }
 
+    /// Whether it is to have a layer and has none yet.
+    pub(crate) fn awaits_layer(&self) -> bool {
+        self.layers.is_some() && self.layer.is_none()
+    }
+
     /// Whether the handshake of its layer is under way, which nothing stops.
     #[must_use]
     pub fn is_shaking(&self) -> bool {

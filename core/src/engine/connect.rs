@@ -328,8 +328,13 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     pub(super) fn handle_connected(&mut self, process: &Shared<H>) -> Option<Delivery<H>> {
         let sock = process.borrow().sock?;
         self.send_proxy_header(process, sock);
-        if self.begins_handshake(process, sock) {
-            return None;
+        if process.borrow().awaits_layer() {
+            let waited = Self::take_waited(process);
+            let begins = self.begins_handshake(process, sock);
+            self.unwrap_waited(process, waited);
+            if begins {
+                return None;
+            }
         }
         let mut p = process.borrow_mut();
         let upgraded = p.phase == Phase::Open && p.connecting.is_some();

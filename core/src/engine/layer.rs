@@ -4,11 +4,11 @@
 //! inbox has only what the process may read; a process is connected when its layer is. What a layer
 //! makes of events goes through the inbox, in order.
 
-use std::{rc::Rc, time::Duration};
+use std::{collections::VecDeque, rc::Rc, time::Duration};
 
 use super::{Admit, Delivery, Engine};
 use crate::{
-    layer::Layers,
+    layer::{Layer, Layers},
     machine::{Phase, Status},
     pool::Buf,
     process::{Connecting, LayerState, Process, Shared},
@@ -48,6 +48,32 @@ pub enum UpgradeError {
     Finished,
 }
 
+/// In the place of a layer that could not be made: nothing passes it.
+#[derive(Debug)]
+struct NoLayer;
+
+impl Layer for NoLayer {
+    fn receive(&mut self, _: Buf, _: &mut Vec<Buf>) -> Result<(), SharedError> {
+        Ok(())
+    }
+
+    fn send(&mut self, _: &[u8]) -> Result<(), SharedError> {
+        Err(SharedError::new("there is no layer"))
+    }
+
+    fn wire(&mut self, _: &mut Vec<Payload>) {}
+
+    fn is_established(&self) -> bool {
+        false
+    }
+
+    fn is_peer_finished(&self) -> bool {
+        false
+    }
+
+    fn finish(&mut self) {}
+}
+
 impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Puts a layer between an open connection and its wire, which begins with its handshake; `Secured`
     /// is told when that is done. What is sent meanwhile waits for it.
@@ -79,7 +105,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         p.layers = Some(layers);
         p.connecting = Some(Box::new(Connecting::default()));
         drop(p);
+        let waited = Self::take_waited(process);
         self.shake_hands(process, sock);
+        self.unwrap_waited(process, waited);
         Ok(())
     }
 
@@ -103,6 +131,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 !established
             }
             Err(err) => {
+                // What is still to come, in clear, is not for the process either.
+                p.layer = Some(Box::new(LayerState::new(Box::new(NoLayer))));
                 drop(p);
                 self.give_up(process, sock, err);
                 true
@@ -122,26 +152,35 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if process.borrow().phase == Phase::Connect {
             process.borrow_mut().connecting = Some(Box::new(Connecting::default()));
             // What came before it was born came off the wire.
-            let waited = std::mem::take(&mut process.borrow_mut().inbox);
-            process.borrow_mut().inbox_len = 0;
+            let waited = Self::take_waited(process);
             if proxied {
                 self.await_proxy_header(process);
             } else {
                 self.shake_hands(process, sock);
             }
-            for event in waited {
-                let p = process.borrow();
-                let is_plain = p.layer.is_none() && p.layer_failed.is_none();
-                drop(p);
-                if is_plain && let reactor::Event::Data { .. } | reactor::Event::Eof { .. } = event
-                {
-                    // Its header was in what came before: the reader has gone, and nothing is in its place.
-                    self.store(process, event);
-                    continue;
-                }
-                let told = self.unwrap(process, event, Some(&|_, _| false));
-                self.notices.extend(told);
+            self.unwrap_waited(process, waited);
+        }
+    }
+
+    /// What waits in the inbox of a process that is about to get a layer: it came before the layer was there,
+    /// and is to pass it all the same.
+    pub(super) fn take_waited(process: &Shared<H>) -> VecDeque<reactor::Event> {
+        let mut p = process.borrow_mut();
+        p.inbox_len = 0;
+        std::mem::take(&mut p.inbox)
+    }
+
+    /// Lets it pass, now that the layer is there.
+    pub(super) fn unwrap_waited(&mut self, process: &Shared<H>, waited: VecDeque<reactor::Event>) {
+        for event in waited {
+            let is_plain = process.borrow().layer.is_none();
+            if is_plain && let reactor::Event::Data { .. } | reactor::Event::Eof { .. } = event {
+                // Its header was in what came before: the reader has gone, and nothing is in its place.
+                self.store(process, event);
+                continue;
             }
+            let told = self.unwrap(process, event, Some(&|_, _| false));
+            self.notices.extend(told);
         }
     }
 
