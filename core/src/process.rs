@@ -5,14 +5,15 @@
 
 mod child;
 mod serving;
+mod text;
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
-pub(crate) use self::serving::Serving;
+pub(crate) use self::{serving::Serving, text::TextState};
 use crate::{
     address::Address,
     child::{ChildExit, ChildSignal, ChildState, ProcessType},
-    coding::{Coding, Decoder, Encoder, Text},
+    coding::Coding,
     contact::{Contact, Role},
     event::{Failure, Reason},
     eyeballs::{self, Race},
@@ -595,40 +596,6 @@ impl LayerState {
         let waiting = Outbox::default();
         let (finished, settled, truncated) = (false, false, false);
         Self { layer, waiting, established, finished, settled, truncated }
-    }
-}
-
-/// The part of a process whose bytes are text.
-#[derive(Debug)]
-pub(crate) struct TextState {
-    pub(crate) decoder: Decoder,
-    pub(crate) encoder: Encoder,
-    /// What an earlier coding had kept when it was replaced: it goes before what comes next.
-    pub(crate) carried: Text,
-}
-
-impl TextState {
-    pub(crate) fn boxed(coding: Coding) -> Box<Self> {
-        let (decoder, encoder) = (coding.decoder(), coding.encoder());
-        Box::new(Self { decoder, encoder, carried: Text::new() })
-    }
-
-    fn known(&self) -> Coding {
-        Coding { decode: Some(self.decoder.system()), encode: Some(self.encoder.system()) }
-    }
-
-    /// The text that `bytes` complete.
-    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Text {
-        let mut text = std::mem::take(&mut self.carried);
-        self.decoder.decode(bytes, &mut text);
-        text
-    }
-
-    /// What is still incomplete, as raw bytes, now that nothing will complete it.
-    pub(crate) fn leftovers(&mut self) -> Text {
-        let mut text = std::mem::take(&mut self.carried);
-        self.decoder.finish(&mut text);
-        text
     }
 }
 
