@@ -425,10 +425,11 @@ impl UnderWay<'_> {
         let Some(layers) = self.opening.layers.clone() else {
             return self.opening.dialogue.tls_failed("no encryption was given");
         };
+        let waits = || self.process.shared().borrow().has_input_waiting();
         match self.process.upgrade_by(layers) {
             Ok(()) => {}
-            // It is read next, and the dialogue knows what to make of it.
-            Err(UpgradeError::ClearText(_)) if self.opening.kind != StreamType::Tls => {}
+            // It is read next, and the dialogue knows what to make of it; half a character is not.
+            Err(UpgradeError::ClearText(_)) if self.opening.kind != StreamType::Tls && waits() => {}
             Err(err) => self.opening.dialogue.tls_failed(err.to_string()),
         }
     }

@@ -4,7 +4,10 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use netproc::{Coding, Event, Process, SendError, SendTextError, StartError, Status, Text};
+use netproc::{
+    Buf, Coding, Event, Layer, Layers, Payload, Process, SendError, SendTextError, SharedError,
+    StartError, Status, Text, UpgradeError,
+};
 use netproc_tests::{conformance, rig::Rig};
 
 type Texts = Rc<RefCell<Vec<String>>>;
@@ -131,5 +134,85 @@ conformance!(a_pull_front_gets_text_too, |rig| {
         }
     }
     assert_eq!(texts, "h\u{e9}");
+    Ok(())
+});
+
+/// A layer that changes nothing, and has no handshake.
+#[derive(Debug, Default)]
+struct Glass(Vec<Payload>);
+
+#[derive(Debug)]
+struct Glasses;
+
+impl Layers for Glasses {
+    fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
+        Ok(Box::new(Glass::default()))
+    }
+}
+
+impl Layer for Glass {
+    fn receive(&mut self, wire: Buf, plain: &mut Vec<Buf>) -> Result<(), SharedError> {
+        plain.push(wire);
+        Ok(())
+    }
+
+    fn send(&mut self, plain: &[u8]) -> Result<(), SharedError> {
+        self.0.push(plain.into());
+        Ok(())
+    }
+
+    fn wire(&mut self, out: &mut Vec<Payload>) {
+        out.append(&mut self.0);
+    }
+
+    fn is_established(&self) -> bool {
+        true
+    }
+
+    fn is_peer_finished(&self) -> bool {
+        false
+    }
+
+    fn finish(&mut self) {}
+}
+
+// Whoever put it there would speak inside the layer.
+conformance!(an_upgrade_is_refused_while_the_coding_keeps_bytes, |rig| {
+    for (coding, bytes, kept) in
+        [("utf-8-dos", &b"go\r\n\r"[..], 1), ("utf-8-unix", b"go\n\xe2\x82", 2)]
+    {
+        let (client, child, texts) = reader(rig, coding)?;
+        client.send(bytes)?;
+        rig.settle();
+        assert_eq!(texts.borrow().concat(), "\"go\\n\"");
+        assert_eq!(child.upgrade(Glasses), Err(UpgradeError::ClearText(kept)), "{coding}");
+        // Another coding does not make them less clear.
+        child.set_coding("latin-1-unix")?;
+        assert_eq!(child.upgrade(Glasses), Err(UpgradeError::ClearText(kept)), "{coding}");
+        client.send("!")?;
+        rig.settle();
+        assert_eq!(child.upgrade(Glasses), Ok(()));
+    }
+    Ok(())
+});
+
+conformance!(what_came_in_clear_decides_nothing_about_text_behind_an_upgrade, |rig| {
+    let line_end = ("utf-8", &b"go\r\n"[..], &b"in\n"[..], r#""in\n""#);
+    // Shifted to kana, and not back.
+    let shift = ("iso-2022-jp-unix", &b"go\x1b$B$\""[..], &b"in"[..], r#""in""#);
+    for (coding, clear, inside, text) in [line_end, shift] {
+        let (client, child, texts) = reader(rig, coding)?;
+        client.send(clear)?;
+        rig.until("the clear text", || !texts.borrow().is_empty());
+        rig.settle();
+        texts.borrow_mut().clear();
+        child.upgrade(Glasses)?;
+        client.send(inside)?;
+        rig.settle();
+        assert_eq!(texts.borrow().concat(), text, "{coding}");
+        let decode = child.coding().and_then(|coding| coding.decode).expect("it has one");
+        let unix = coding.strip_suffix("-unix").unwrap_or(coding).to_owned() + "-unix";
+        assert_eq!(decode.to_string(), unix);
+    }
     Ok(())
 });

@@ -98,9 +98,14 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return Err(UpgradeError::Finished);
         }
         let unread = p.inbox.iter().filter_map(|event| event.buf().map(|buf| buf.len() as u64));
-        let unread: u64 = unread.sum();
+        let incomplete = p.coding.as_ref().map_or(0, |coding| coding.incomplete_len());
+        let unread = unread.sum::<u64>() + incomplete;
         if unread > 0 {
             return Err(UpgradeError::ClearText(unread));
+        }
+        if let Some(coding) = &mut p.coding {
+            // A shift or a line end of what came in clear decides nothing of what comes inside.
+            coding.restart();
         }
         p.layers = Some(layers);
         p.connecting = Some(Box::new(Connecting::default()));
