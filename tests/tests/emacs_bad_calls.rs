@@ -311,6 +311,32 @@ conformance!(rows_94_to_100_calls_a_process_cannot_follow, |rig| {
     Ok(())
 });
 
+conformance!(row_94_an_empty_string_and_one_behind_the_end_of_sending_are_refused_too, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let [server, client, ..] = family(rig)?;
+    let (send, eof) = ("process-send-string", "process-send-eof");
+    let srv = "!! error: Process srv not running";
+    expect(rig, &emacs, vec![(94, send, args![server, ""], srv)]);
+    expect(rig, &emacs, vec![(94, send, args![client.clone(), ""], "nil")]);
+    client.send_eof()?;
+    // The end of sending is no error as long as the process is open.
+    expect(rig, &emacs, vec![(94, send, args![client.clone(), "x"], "nil")]);
+    rig.until("the end", || client.status() == Status::Closed);
+    let cli = "!! error: Process cli not running";
+    let calls = || {
+        let c = || Value::from(client.clone());
+        vec![
+            (94, send, args![c(), "x"], cli),
+            (94, send, args![c(), ""], cli),
+            (94, eof, vec![c()], cli),
+        ]
+    };
+    expect(rig, &emacs, calls());
+    client.delete();
+    expect(rig, &emacs, calls());
+    Ok(())
+});
+
 // The typed `send` sends an empty packet; see `process_bad_input.rs`.
 conformance!(row_101_an_empty_string_sends_nothing_not_even_a_packet, |rig| {
     let emacs = Emacs::new(&rig.rt);

@@ -180,6 +180,20 @@ conformance!(a_half_open_connection_answers_after_its_peers_end, |rig| {
     Ok(())
 });
 
+conformance!(of_a_process_that_has_ended_the_status_is_why_it_cannot_send, |rig| {
+    for deletes in [false, true] {
+        let (_server, client, _child) = rig.pair()?;
+        client.send_eof()?;
+        assert_eq!(client.send("x"), Err(SendError::Finished), "it is open");
+        if deletes {
+            client.delete();
+        }
+        rig.until("the end", || client.status() == Status::Closed);
+        assert_eq!(client.send("x"), Err(SendError::NotOpen(Status::Closed)), "{deletes}");
+    }
+    Ok(())
+});
+
 conformance!(after_send_eof_input_goes_on_and_sending_is_an_error, |rig| {
     let (server, client, child) = rig.pair_at(rig.server().half_open(true))?;
     client.send_eof()?;

@@ -60,6 +60,12 @@ fn send(process: &Process, string: &Value) -> Answer {
     };
     let sent = if bytes.is_empty() {
         // Nothing is sent, not even an empty packet, but whoever cannot send is told.
+        let rt = process.runtime();
+        rt.wait_connecting(process, Tick(u64::MAX))?;
+        let may = rt.engine_mut().may_send(process.shared());
+        if let Err(SendError::NotOpen(_)) = may {
+            return Err(Signal::not_running(process));
+        }
         process.flush(Duration::MAX)
     } else {
         process.send_wait(bytes, None)

@@ -149,6 +149,15 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         Ok(self.hold_if_filled(&mut p, sock))
     }
 
+    /// Whether `process` is one that sends, however full its queue is.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], as that of [`send`](Self::send).
+    pub fn may_send(&mut self, process: &Shared<H>) -> Result<(), SendError> {
+        self.sendable(&mut process.borrow_mut(), false).map(drop)
+    }
+
     /// What its filter sends holds its input back once that fills half of the queue; returns what is
     /// queued.
     #[inline]
@@ -258,14 +267,17 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     /// The socket to send on, if the process may send now; a client that is looked up has none.
     fn sendable(&mut self, p: &mut Process<H>, bounded: bool) -> Result<Option<SockId>, SendError> {
+        let not_open = SendError::NotOpen(p.phase.status(false));
+        if !(p.phase.is_open() || matches!(p.phase, Phase::Connect | Phase::Draining)) {
+            return Err(not_open);
+        }
         // A layer that has given up takes nothing more, though the end is still to be told.
         if p.finished || p.phase == Phase::Draining || p.layer_failed.is_some() {
             return Err(SendError::Finished);
         }
-        let may = p.phase.is_open() || p.phase == Phase::Connect;
         let sock = p.sock;
-        if !may || sock.is_none() && !p.is_looking_up() {
-            return Err(SendError::NotOpen(p.phase.status(false)));
+        if sock.is_none() && !p.is_looking_up() {
+            return Err(not_open);
         }
         if !bounded {
             return Ok(sock);
