@@ -544,7 +544,17 @@ impl<H> Process<H> {
             return true;
         }
         let room = self.inbox_len < self.limits.inbox_len_max;
-        !(self.stopped || self.is_deaf() || self.holding) && room
+        // Those who wait to be born have a descriptor each, and are to have a place.
+        let place = self.limits.crowded == Crowded::Close || self.has_place();
+        !(self.stopped || self.is_deaf() || self.holding) && room && place
+    }
+
+    /// Whether it is no server, or one with a place for another connection beside those that wait already.
+    pub(crate) fn has_place(&self) -> bool {
+        let Some(max) = self.limits.connections_max.filter(|_| self.phase == Phase::Listen) else {
+            return true;
+        };
+        self.serving.as_ref().map_or(0, |serving| serving.connections) + self.inbox.len() < max
     }
 
     /// Whether `event` may be delivered now, in order and with its user's consent.

@@ -65,6 +65,51 @@ conformance!(a_full_server_leaves_the_others_in_the_backlog, |rig| {
     Ok(())
 });
 
+// A wait that serves somebody else accepts no more than there are places for.
+conformance!(those_who_wait_to_be_born_take_the_places_there_are, |rig| {
+    let other = rig.rt.server("other").start()?;
+    let server = rig.server().max_connections(3).start()?;
+    let before = rig.rt.stats().sockets;
+    let mut clients = Vec::new();
+    for count in 1..=20 {
+        let client = rig.client(&server).nowait(true).start()?;
+        client.send("me")?;
+        clients.push(client);
+        let wait = Some(Duration::from_millis(5));
+        while rig.rt.accept_output(Some(&other), wait, true)? {}
+        let accepted = rig.rt.stats().sockets - before - count;
+        // One more may come before accepting stops.
+        assert!(accepted <= 4, "{accepted} of {count}");
+    }
+    rig.until("as many as may", || rig.children(&server) == 3);
+    rig.settle();
+    assert_eq!(rig.children(&server), 3);
+    // All have their turn.
+    for left in (0..20).rev() {
+        let child = rig.child(&server);
+        rig.until_bytes(&child, b"me");
+        child.delete();
+        rig.until("the next", || rig.children(&server) == left.min(3));
+    }
+    Ok(())
+});
+
+// It does not go on while those who waited are born, nor stop for good.
+conformance!(a_server_goes_on_when_one_that_waited_is_gone, |rig| {
+    let other = rig.rt.server("other").start()?;
+    let server = rig.server().max_connections(3).start()?;
+    let clients = clients(rig, &server, 6)?;
+    let wait = Some(Duration::from_millis(10));
+    while rig.rt.accept_output(Some(&other), wait, true)? {}
+    clients.iter().for_each(Process::delete);
+    rig.until("all of them gone", || rig.rt.stats().sockets == 2);
+    let next = rig.connect(&server)?;
+    next.send("me")?;
+    rig.until("the next in", || rig.children(&server) == 1);
+    rig.until_bytes(&rig.child(&server), b"me");
+    Ok(())
+});
+
 conformance!(a_full_server_closes_the_others_if_told_so, |rig| {
     for (count, closed) in [(2, 0), (3, 0), (4, 1)] {
         let server = rig.server().max_connections(3).crowded(Crowded::Close).start()?;

@@ -137,9 +137,6 @@ impl<H> Process<H> {
     /// full, with those counted that wait already.
     #[must_use]
     pub fn takes_connections(&self) -> bool {
-        let connections = self.serving.as_ref().map_or(0, |serving| serving.connections);
-        let room = self.limits.connections_max;
-        let room = room.is_none_or(|max| connections + self.inbox.len() < max);
-        self.phase == Phase::Listen && self.takes_input() && room
+        self.phase == Phase::Listen && self.takes_input() && self.has_place()
     }
 }

@@ -374,7 +374,15 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             let process = self.ready.remove(at)?;
             process.borrow_mut().ready = false;
             let delivery = match self.take_stored(&process) {
-                Some(event) => self.handle(&process, event),
+                Some(event) => {
+                    let accepted = matches!(event, reactor::Event::Accepted { .. });
+                    let delivery = self.handle(&process, event);
+                    if accepted {
+                        // Now that the connection counts: it keeps the place that it had in the inbox.
+                        Self::update_reading(&mut self.reactor, &mut process.borrow_mut());
+                    }
+                    delivery
+                }
                 None => self.handle_child_news(&process),
             };
             // Round robin: with more in its inbox a process goes to the end of the line.
@@ -394,7 +402,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
         let event = p.inbox.pop_front()?;
         p.inbox_len -= event_len(&event);
-        Self::update_reading(&mut self.reactor, &mut p);
+        if !matches!(event, reactor::Event::Accepted { .. }) {
+            Self::update_reading(&mut self.reactor, &mut p);
+        }
         Some(event)
     }
 
