@@ -6,7 +6,7 @@
 use std::io;
 
 use netproc_core::{
-    outbox::{Outbox, Packet, SEND_LEN_MAX},
+    outbox::{APART_MIN, Outbox, Packet, SEND_LEN_MAX},
     socket::to_sockaddr,
 };
 use socket2::SockAddr;
@@ -15,6 +15,8 @@ use crate::ring::empty_header;
 
 /// The most payloads one gathered send takes.
 pub(crate) const PARTS_MAX: usize = 16;
+
+const _: () = assert!(PARTS_MAX <= APART_MIN, "behind those a queue joins what is small");
 
 /// The memory of one `sendmsg`.
 pub(crate) struct Message {

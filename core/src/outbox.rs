@@ -15,6 +15,35 @@ use crate::{
 /// sender's cache before the system is done with it.
 pub const SEND_LEN_MAX: usize = 64 * 1024;
 
+/// So many payloads at the front of a queue stay as they were sent: no fewer than one send is offered, so
+/// nothing changes that a kernel may be reading. Behind them small ones are joined, for a peer that sends
+/// byte by byte and reads nothing would else have each byte of an echo kept at many times its size.
+pub const APART_MIN: usize = 64;
+
+/// How much memory joined payloads share; longer ones are not joined.
+const JOINED_LEN: usize = 4 * 1024;
+
+/// Copies the bytes of a payload of a stream to the end of `queue`, where others may be already.
+pub(crate) fn join(queue: &mut VecDeque<Payload>, bytes: &[u8]) {
+    let mut rest = bytes;
+    if let Some(Payload::Owned(tail)) = queue.back_mut() {
+        // No more than there is room for, so that what is there stays where it is.
+        let (fits, more) = bytes.split_at(bytes.len().min(tail.capacity() - tail.len()));
+        tail.extend_from_slice(fits);
+        rest = more;
+    }
+    if !rest.is_empty() {
+        let mut tail = Vec::with_capacity(JOINED_LEN.max(rest.len()));
+        tail.extend_from_slice(rest);
+        queue.push_back(Payload::Owned(tail));
+    }
+}
+
+/// Whether a payload of `len` bytes is to be joined to a queue of `count` others.
+pub(crate) const fn joins(count: usize, len: usize) -> bool {
+    count > APART_MIN && len <= JOINED_LEN
+}
+
 /// The outgoing bytes of a stream.
 ///
 /// # Examples
@@ -44,7 +73,8 @@ pub struct Outbox {
 impl Outbox {
     /// Queues `payload` behind the rest; an empty one is dropped, since a stream cannot carry it.
     ///
-    /// A stored receive slot is copied first when slots are scarce.
+    /// A stored receive slot is copied first when slots are scarce, and behind [`APART_MIN`] others whatever
+    /// is small.
     #[inline(always)]
     pub fn push(&mut self, payload: Payload) {
         match payload {
@@ -67,6 +97,9 @@ impl Outbox {
             return;
         }
         self.bytes += len as u64;
+        if joins(self.rest.len(), len) {
+            return join(&mut self.rest, payload.as_slice());
+        }
         if let Payload::Buf(buf) = &mut payload {
             buf.spill_if_scarce();
         }
@@ -396,7 +429,7 @@ mod tests {
     fn a_slow_reader_cannot_pin_more_than_half_of_the_pool_and_one() {
         let pool = Pool::new(4, 64).unwrap();
         let mut outbox = Outbox::default();
-        for n in 0..100u8 {
+        for n in 0..60u8 {
             let mut slot = pool.take().expect("a slot is always left");
             let fill = |room: &mut [u8]| {
                 room.fill(n);
@@ -404,10 +437,71 @@ mod tests {
             };
             outbox.push(slot.fill(64, fill).unwrap().into());
         }
-        assert!(pool.spilled() > 90 && pool.free() >= 1, "{pool:?}");
-        for (n, chunk) in (0..100).zip(outbox.chunks()) {
+        assert!(pool.spilled() > 50 && pool.free() >= 1, "{pool:?}");
+        for (n, chunk) in (0..60).zip(outbox.chunks()) {
             assert_eq!(chunk, [n; 64]);
         }
+    }
+
+    #[test]
+    fn small_payloads_cost_no_more_than_twice_their_bytes() {
+        for lens in [&[1][..], &[1, JOINED_LEN + 1], &[1, JOINED_LEN], &[600, 1, 1]] {
+            let pool = Pool::new(4, 8192).unwrap();
+            let mut outbox = Outbox::default();
+            for len in lens.iter().copied().cycle() {
+                if outbox.bytes() >= 1 << 20 {
+                    break;
+                }
+                let mut slot = pool.take().expect("a slot is always left");
+                let buf = slot.fill(len, |_| Ok::<_, ()>(len)).unwrap();
+                outbox.push(buf.into());
+            }
+            let memory = |payload: &Payload| match payload {
+                Payload::Owned(bytes) => bytes.capacity(),
+                Payload::Buf(_) | Payload::Shared(_) | Payload::Static(_) => payload.len(),
+            };
+            let held: usize = outbox.rest.iter().map(memory).sum();
+            assert!(held <= 2 * (1 << 20) + 2 * JOINED_LEN, "{lens:?}: {held} bytes");
+            let count = outbox.len();
+            assert!(count <= APART_MIN + 4 + (1 << 20) / JOINED_LEN * 2, "{lens:?}: {count}");
+            assert_eq!(outbox.chunks().map(<[u8]>::len).sum::<usize>() as u64, outbox.bytes());
+        }
+    }
+
+    #[test]
+    fn what_a_send_may_be_offered_stays_as_it_is_and_where_it_is() {
+        let mut outbox = Outbox::default();
+        let mut sent = 0;
+        let places = |outbox: &Outbox| -> Vec<(*const u8, usize)> {
+            outbox.chunks().take(APART_MIN).map(|chunk| (chunk.as_ptr(), chunk.len())).collect()
+        };
+        let mut offered = Vec::new();
+        for n in 0..200_000_usize {
+            outbox.push((&[n.to_le_bytes()[0]]).into());
+            if n % 1_000 == 999 {
+                assert!(places(&outbox).starts_with(&offered), "after {n}");
+                let gone = (n % 7) * 300;
+                outbox.advance(gone.min(usize::try_from(outbox.bytes()).unwrap()));
+                sent = n + 1 - usize::try_from(outbox.bytes()).unwrap();
+                offered = places(&outbox);
+            }
+        }
+        let bytes = (sent..200_000).map(|n| n.to_le_bytes()[0]);
+        assert!(outbox.chunks().flatten().copied().eq(bytes), "each byte once and in order");
+    }
+
+    #[test]
+    fn joined_payloads_stay_where_they_are() {
+        let mut outbox = Outbox::default();
+        let push = |outbox: &mut Outbox| outbox.push(Payload::Static(b"abc"));
+        (0..APART_MIN + 2).for_each(|_| push(&mut outbox));
+        assert_eq!(outbox.len(), APART_MIN + 2, "none was joined");
+        let tail = |outbox: &Outbox| outbox.chunks().nth(APART_MIN + 2).map(<[u8]>::as_ptr);
+        push(&mut outbox);
+        let before = tail(&outbox);
+        assert!(before.is_some());
+        (0..2_000).for_each(|_| push(&mut outbox));
+        assert_eq!((outbox.len(), tail(&outbox)), (APART_MIN + 4, before), "two tails by now");
     }
 
     #[test]

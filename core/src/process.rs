@@ -20,7 +20,7 @@ use crate::{
     layer::{Layer, Layers},
     machine::{Event, Phase, Status},
     options::SockOption,
-    outbox::Outbox,
+    outbox::{self, Outbox},
     plist::Plist,
     proxy::{HEADER_LEN_MOST, ProxyHeader, ProxyOut, V2_ADDRESSES_LEN_MAX},
     reactor::{self, ConfigError, Kind, Payload, SockId, SysError},
@@ -641,11 +641,14 @@ pub(crate) struct Racing {
 
 impl Connecting {
     /// Keeps `data` for when the connection stands.
-    pub(crate) fn send_later(&mut self, mut data: Payload) {
+    pub(crate) fn send_later(&mut self, kind: Kind, mut data: Payload) {
+        self.early_len += data.len() as u64;
+        if kind == Kind::Stream && outbox::joins(self.early.len(), data.len()) {
+            return outbox::join(&mut self.early, data.as_slice());
+        }
         if let Payload::Buf(buf) = &mut data {
             buf.spill_if_scarce();
         }
-        self.early_len += data.len() as u64;
         self.early.push_back(data);
     }
 }

@@ -180,6 +180,22 @@ conformance!(a_half_open_connection_answers_after_its_peers_end, |rig| {
     Ok(())
 });
 
+conformance!(what_is_sent_byte_by_byte_comes_in_order_connected_or_not, |rig| {
+    let server = rig.server().start()?;
+    let client = rig.client(&server).nowait(true).start()?;
+    let bytes = pattern(6, 20_000);
+    for (n, byte) in bytes.iter().enumerate() {
+        assert_eq!(client.send([*byte].as_slice())?, n as u64 + 1);
+    }
+    let child = rig.child(&server);
+    rig.until_bytes(&child, &bytes);
+    for byte in &bytes {
+        client.send([*byte].as_slice())?;
+    }
+    rig.until_bytes(&child, &[&bytes[..], &bytes].concat());
+    Ok(())
+});
+
 conformance!(of_a_process_that_has_ended_the_status_is_why_it_cannot_send, |rig| {
     for deletes in [false, true] {
         let (_server, client, _child) = rig.pair()?;

@@ -136,8 +136,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     ) -> Result<u64, SendError> {
         let mut p = process.borrow_mut();
         let sock = self.sendable(&mut p, bounded)?;
+        let kind = p.kind;
         if let Some(connecting) = &mut p.connecting {
-            connecting.send_later(data);
+            connecting.send_later(kind, data);
             p.queued = Self::waiting(&self.reactor, &p);
             return Ok(p.queued);
         }
