@@ -412,8 +412,22 @@ impl<H> Process<H> {
     pub(crate) fn end_in_store(&self) -> Option<(Reason, u64)> {
         self.inbox.iter().find_map(|event| {
             let reactor::Event::Closed { cause, unsent, .. } = event else { return None };
-            Some((cause.map_or(Reason::End, Reason::Sys), *unsent))
+            Some((self.end_reason(*cause), *unsent))
         })
+    }
+
+    /// Why it ends, where the system says this of its socket: its layer, if it has one, may know better.
+    pub(crate) fn end_reason(&self, cause: Option<SysError>) -> Reason {
+        let layer = self.layer.as_deref();
+        if self.layer_failed.is_some() {
+            return Reason::Corrupt;
+        }
+        if layer.is_some_and(|state| state.truncated) {
+            return Reason::Truncated;
+        }
+        // A peer that closes behind its notice answers ours with a reset.
+        let cause = cause.filter(|_| !layer.is_some_and(|state| state.settled));
+        cause.map_or(Reason::End, Reason::Sys)
     }
 
     /// Bytes accepted by `send` that the system did not have when it ended; 0 before.

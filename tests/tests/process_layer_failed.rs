@@ -130,6 +130,19 @@ conformance!(of_what_crosses_in_pieces_the_one_refused_is_unsent_too, |rig| {
     Ok(())
 });
 
+conformance!(a_sender_that_waits_hears_that_the_layer_gave_up_before_the_end_is_told, |rig| {
+    let (_client, child, _) = gated(rig, 2)?;
+    // So its end waits to be told.
+    child.stop();
+    let waited = child.send_wait(pattern(7, 100_000), Some(PATIENCE));
+    let Err(SendWaitError::Broken { reason, unsent }) = waited else {
+        return Err(format!("{waited:?}").into());
+    };
+    assert_eq!((reason, unsent), (Reason::Corrupt, 100_000 - 2 * PIECE as u64));
+    assert_eq!(child.exit(), Exit::Alive);
+    Ok(())
+});
+
 conformance!(what_waited_for_an_upgrade_and_is_not_taken_is_unsent, |rig| {
     let (server, unsent) = counting(rig);
     let (_server, client, child) = rig.pair_at(server)?;

@@ -7,7 +7,7 @@ use std::{rc::Rc, time::Duration};
 use super::{Delivery, Engine, Owner};
 use crate::{
     child::{ChildExit, ProcessType},
-    event::{Event, Failure, Reason},
+    event::{Event, Failure},
     machine::{self, Phase},
     process::{Exit, Process, Shared},
     reactor::{self, CloseHow, Op, Reactor, SockId, SysError},
@@ -42,14 +42,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return self.handle_connect_failed(process, failure);
         }
         let p = process.borrow();
-        let cut = p.layer.as_ref().is_some_and(|state| state.truncated);
-        // A peer that closes behind its notice answers ours with a reset.
-        let cause = cause.filter(|_| !p.layer.as_ref().is_some_and(|state| state.settled));
-        let reason = match (&p.layer_failed, cut) {
-            (Some(_), _) => Reason::Corrupt,
-            (None, true) => Reason::Truncated,
-            (None, false) => cause.map_or(Reason::End, Reason::Sys),
-        };
+        let reason = p.end_reason(cause);
         let (exit, event) = if p.process_type == ProcessType::Pipe {
             let exit = ChildExit::Code(0);
             (Exit::Child(exit), Event::Ended { exit, unsent })

@@ -397,7 +397,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             Some((Reason::Sys(err), unsent))
         };
         let (reason, unsent) = p.end_in_store().or_else(failure)?;
-        let unsent = unsent.saturating_add(p.layer_waiting());
+        let unsent = unsent.saturating_add(p.early_len()).saturating_add(p.layer_waiting());
         (unsent > 0).then_some((reason, unsent))
     }
 
