@@ -194,7 +194,7 @@ impl fmt::Display for Reason {
         match self {
             Self::End => f.write_str("ended by the peer"),
             Self::Truncated => f.write_str("ended without a closing notice"),
-            Self::Corrupt => f.write_str("a damaged record"),
+            Self::Corrupt => f.write_str("given up by the layer on top"),
             Self::Sys(err) => write!(f, "{err}"),
         }
     }

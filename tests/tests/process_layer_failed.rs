@@ -139,6 +139,8 @@ conformance!(a_sender_that_waits_hears_that_the_layer_gave_up_before_the_end_is_
         return Err(format!("{waited:?}").into());
     };
     assert_eq!((reason, unsent), (Reason::Corrupt, 100_000 - 2 * PIECE as u64));
+    // Nothing that came was damaged.
+    assert_eq!(reason.to_string(), "given up by the layer on top");
     assert_eq!(child.exit(), Exit::Alive);
     Ok(())
 });
