@@ -58,8 +58,9 @@ impl Process {
     ///
     /// Emacs Lisp manual 28.2, "Network Options" (`set-network-process-option`).
     pub fn set_option(&self, option: SockOption) -> Result<(), SetOptionError> {
-        if !self.status().is_live() {
-            return Err(SetOptionError::NotRunning(self.status()));
+        let status = self.status_beneath_stop();
+        if !status.is_live() {
+            return Err(SetOptionError::NotRunning(status));
         }
         option.check()?;
         let set = self.runtime().engine_mut().set_option(self.shared(), &option);
@@ -89,6 +90,11 @@ impl Process {
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.status().is_live()
+    }
+
+    /// Its status were it not stopped: a stop hides that a connection has failed, and that there is no socket.
+    pub(crate) fn status_beneath_stop(&self) -> Status {
+        self.shared().borrow().phase().status(false)
     }
 
     /// Whether it is worth a question before the program ends; see

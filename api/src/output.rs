@@ -38,8 +38,9 @@ pub(crate) fn default_filter() -> SharedFilter {
 /// Tells of an end, or a child's stop, in the buffer of the process. While it runs, nothing is told.
 pub(crate) fn default_sentinel() -> Sentinel {
     Rc::new(|process: &Process, event: &Event| {
-        let stopped = matches!(event, Event::Stopped(_));
-        let tells = is_emacs(event) && (stopped || !process.status().is_live());
+        // Of a client that was stopped, the status still says so when it has failed.
+        let always = matches!(event, Event::Stopped(_) | Event::Failed(_));
+        let tells = is_emacs(event) && (always || !process.status().is_live());
         let text = || Text::from(format!("\nProcess {} {event}", process.name()));
         if tells { written(process, &text()).err().map(Box::<dyn Error>::from) } else { None }
     })

@@ -1,7 +1,7 @@
 //! Stopping and resuming, and input ignored: nothing is lost, nothing comes too early.
 
-use netproc::{Limits, Process, Status};
-use netproc_tests::{conformance, contract::pattern};
+use netproc::{Exit, Limits, Process, SetOptionError, SockOption, Status, Value, emacs::Emacs};
+use netproc_tests::{conformance, contract::pattern, front::said};
 
 /// Limits with room for `len` bytes to be sent.
 fn room(len: u64) -> Limits {
@@ -245,5 +245,28 @@ conformance!(an_ignoring_process_still_sends, |rig| {
     client.ignore_input();
     client.send("x")?;
     rig.until_bytes(&child, b"x");
+    Ok(())
+});
+
+// Emacs 28.2, asked: its status stays `stop`, its buffer says that it failed, and no option can be set.
+conformance!(a_client_started_stopped_that_fails_says_so_and_takes_no_option, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let port = rig.dead_end()?.port().ok_or("a port")?;
+    let args = format!(
+        "(:name \"c\" :host \"127.0.0.1\" :service {port} :nowait t :stop t :buffer \"b\")"
+    );
+    let args = args.parse::<Value>()?;
+    emacs.call("make-network-process", args.items().ok_or("a list")?)?;
+    let client = rig.rt.get_process("c").ok_or("it was made")?;
+    rig.until("it has failed", || client.exit() != Exit::Alive);
+    rig.settle();
+    assert_eq!(client.status(), Status::Stop);
+    let text = rig.rt.buffers().get("b").ok_or("its buffer")?.text();
+    assert_eq!(text, &*format!("\nProcess c failed with code {}\n", client.exit_status()));
+    let refused = client.set_option(SockOption::KeepAlive(true));
+    assert_eq!(refused, Err(SetOptionError::NotRunning(Status::Failed)));
+    let args = [Value::object(client.clone()), Value::symbol(":keepalive"), Value::True];
+    let said = said(&emacs, "set-network-process-option", &args);
+    assert_eq!(said, "!! error: Process is not running");
     Ok(())
 });

@@ -137,7 +137,7 @@ pub(super) fn set_network_process_option(emacs: &Emacs, args: &[Value]) -> Answe
     emacs.rt.wait_looking_up(&process)?;
     let keyword = args[1].as_symbol();
     let keyword = keyword.ok_or_else(|| Signal::wrong_type("symbolp", args[1].clone()))?;
-    if !process.is_live() {
+    if !process.status_beneath_stop().is_live() {
         return Err(Signal::error("Process is not running"));
     }
     let option = SockOption::new(keyword, &args[2]);
