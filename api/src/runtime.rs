@@ -7,6 +7,7 @@
 use std::os::fd::OwnedFd;
 mod accept;
 mod children;
+mod connecting;
 mod deliver;
 mod depth;
 mod foreign;
@@ -618,42 +619,6 @@ impl Runtime {
                 return Ok(None);
             }
             looked = true;
-            self.poll(self.wait_until(Some(deadline)))?;
-        }
-    }
-
-    /// Serves everybody with callbacks while `process` connects, until `deadline` at most; returns
-    /// whether it still does.
-    pub(crate) fn wait_connecting(&self, process: &Process, deadline: Tick) -> Result<bool> {
-        self.wait_connecting_beside(process, deadline, has_takers)
-    }
-
-    /// The same, with no other process served and no timer run.
-    pub(crate) fn wait_connecting_alone(&self, process: &Process, deadline: Tick) -> Result<bool> {
-        let _held = accept::HeldTimers::new(self);
-        self.wait_connecting_beside(process, deadline, |_, _| false)
-    }
-
-    fn wait_connecting_beside(
-        &self,
-        process: &Process,
-        deadline: Tick,
-        others: impl Fn(&Inside, bool) -> bool,
-    ) -> Result<bool> {
-        let depth = Depth::enter(self)?;
-        // A handshake that was given up is over, however long its peer takes to hang up.
-        let connecting = || {
-            let p = process.shared().borrow();
-            p.is_connecting() && p.layer_error().is_none()
-        };
-        let id = process.id();
-        // No longer than it connects: its first input is for whoever started it.
-        let admit = |p: &Inside, input: bool| others(p, input) || p.id() == id && p.is_connecting();
-        loop {
-            while connecting() && self.deliver_one(Some(&admit)).is_some() {}
-            if !connecting() || self.engine().now() >= deadline {
-                return depth.leave(connecting());
-            }
             self.poll(self.wait_until(Some(deadline)))?;
         }
     }
