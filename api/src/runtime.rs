@@ -651,9 +651,12 @@ impl Runtime {
     }
 
     /// After the deletion of a server: has the reactor close its socket now, so that the address is
-    /// free; and after a handshake that was given up: has the last word of it sent. What else comes waits for the next wait, which also shows if the reactor is unusable.
+    /// free; and after a handshake that was given up: has the last word of it sent. What else comes waits
+    /// for the next wait, which also shows if the reactor is unusable.
     pub(crate) fn let_go(&self) {
         drop(self.flush());
+        // It has taken the wake-up of whoever asked, and what it read a foreign loop would not hear of.
+        self.nudge();
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netproc::{Error, Limits, Runtime, Status};
+use netproc::{
+    Error, Limits, Runtime, Status,
+    stream::{DialogueParams, OpenStreamError, StreamType},
+};
 use netproc_tests::{
     conformance,
     contract::pattern,
@@ -205,6 +208,30 @@ conformance!(on (epoll uring): what_a_nested_wait_left_behind_makes_it_readable,
     assert_eq!(rig.log.len_of(&other), 0);
     drive(&rig.rt, "what was left", || rig.log.len_of(&other) == 11)?;
     assert_eq!(client.status(), Status::Open);
+    Ok(())
+});
+
+// What is left of it is sent off by a look at the system, which may find something for others.
+conformance!(on (epoll uring): a_stream_that_fails_leaves_it_readable_for_what_came_meanwhile, |rig| {
+    use std::io::Write as _;
+    let greets = rig.rt.server("greets").filter(|_, _| ());
+    let greets = greets.on_accept(|_, connection| connection.send("220 hi\r\n")).start()?;
+    let server = rig.server().start()?;
+    let at = server.contact().local().socket_addr().ok_or("an IP address")?;
+    let peer = std::net::TcpStream::connect(at)?;
+    let writer = peer.try_clone()?;
+    let child = rig.child(&server);
+    calm(rig)?;
+    let params = DialogueParams::new(StreamType::Plain).always_query_capabilities(true);
+    let params = params.end_of_command("\r\n").capability_function(move |_| {
+        (&writer).write_all(b"meanwhile").expect("it is connected");
+        Some(b"no\nline\r\n".to_vec())
+    });
+    let port = greets.contact().local().port().ok_or("a port")?;
+    let refused = rig.rt.open_stream("x", "127.0.0.1", port).dialogue(params).start();
+    assert!(matches!(refused, Err(OpenStreamError::Dialogue(_))), "{refused:?}");
+    assert_eq!(rig.log.len_of(&child), 0, "nobody was served since");
+    drive(&rig.rt, "what came meanwhile", || rig.log.len_of(&child) == 9)?;
     Ok(())
 });
 
