@@ -10,7 +10,8 @@ use std::{
 };
 
 use netproc::{
-    CloseHow, Error, Event, Exit, Process, Reason, Runtime, SendError, SendWaitError, Status,
+    Address, CloseHow, Error, Event, Exit, Process, Reason, Runtime, SendError, SendWaitError,
+    Status,
 };
 use netproc_tests::{
     conformance,
@@ -343,5 +344,30 @@ conformance!(on (poll epoll uring): two_threads_move_much_both_ways_at_once, |ri
     rig.until_bytes(&child, &up);
     rig.until_line(&child, "connection broken by remote peer (closed)");
     other.join().expect("the client's end has worked");
+    Ok(())
+});
+
+conformance!(a_sender_that_waits_for_the_connection_leaves_its_news_to_whoever_pulls, |rig| {
+    let server = rig.server().start()?;
+    let client = |to: &Address| rig.rt.client("pulled").remote(to.clone()).nowait(true).start();
+    let next = |client: &Process| rig.rt.next_event_of(client, PATIENCE);
+    let sent = client(server.contact().local())?;
+    sent.send_wait("sent", Some(PATIENCE))?;
+    assert!(matches!(next(&sent)?, Some(Event::Open)));
+    let flushed = client(server.contact().local())?;
+    flushed.send("flushed")?;
+    flushed.flush(PATIENCE)?;
+    // Another wait, in which nobody takes it either.
+    rig.rt.accept_output(None, Some(Duration::ZERO), false)?;
+    assert!(matches!(next(&flushed)?, Some(Event::Open)));
+    let failed = client(&rig.dead_end()?)?;
+    let unsent = failed.send_wait("x", Some(PATIENCE));
+    assert!(matches!(unsent, Err(SendWaitError::Send(SendError::NotOpen(Status::Failed)))));
+    assert!(matches!(next(&failed)?, Some(Event::Failed(_))));
+    server.delete();
+    for child in rig.connections(&server) {
+        child.delete();
+    }
+    assert!(matches!(next(&sent)?, Some(Event::Broken { .. })), "it is told once");
     Ok(())
 });

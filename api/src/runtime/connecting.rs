@@ -2,7 +2,7 @@
 //!
 //! Invariant: they are over with the connection: what comes behind it is for whoever started it.
 
-use netproc_core::reactor::Tick;
+use netproc_core::{event::Event, reactor::Tick};
 
 use super::{Depth, Inside, Runtime, accept::HeldTimers, has_takers};
 use crate::{error::Result, process::Process};
@@ -36,11 +36,25 @@ impl Runtime {
         // No longer than it connects: its first input is for whoever started it.
         let admit = |p: &Inside, input: bool| others(p, input) || p.id() == id && p.is_connecting();
         loop {
-            while connecting() && self.deliver_one(Some(&admit)).is_some() {}
+            while connecting()
+                && let Some(untaken) = self.deliver_one(Some(&admit))
+            {
+                self.keep_for_puller(process, untaken);
+            }
             if !connecting() || self.engine().now() >= deadline {
                 return depth.leave(connecting());
             }
             self.poll(self.wait_until(Some(deadline)))?;
+        }
+    }
+    /// Whoever pulls the events of `process` is told of its connection as well, although the wait needed it
+    /// delivered.
+    fn keep_for_puller(&self, process: &Process, untaken: Option<(Process, Event)>) {
+        if let Some((told, event)) = untaken
+            && told == *process
+            && !has_takers(&told.shared().borrow(), false)
+        {
+            self.engine_mut().tell_again(told.shared(), event);
         }
     }
 }

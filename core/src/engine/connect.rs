@@ -394,6 +394,11 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         announced.then(|| Delivery::Event { process: Rc::clone(process), event })
     }
 
+    /// Tells an event once more, before all that follows it: it was delivered where nobody took it.
+    pub fn tell_again(&mut self, process: &Shared<H>, event: Event) {
+        self.notices.push_front(Delivery::Event { process: Rc::clone(process), event });
+    }
+
     /// Ends a blocking start that failed or was given up: the process leaves without an event.
     pub fn abandon(&mut self, process: &Shared<H>) {
         let p = process.borrow();
