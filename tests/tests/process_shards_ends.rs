@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use netproc::{Event, Process, Runtime, Shards, ShardsError, StartError, Status};
+use netproc::{Address, Event, Process, Runtime, Shards, ShardsError, StartError, Status};
 use netproc_tests::{
     child::{activated, allow_all_descriptors, allow_descriptors, descriptors},
     contract::{assert_bytes, pattern},
@@ -444,6 +444,35 @@ fn a_socket_handed_over_that_ends_in_one_shard_and_begins_in_another_is_served_o
         },
     )
 }
+
+sharded!(alone handed: a_service_that_ends_in_one_shard_can_begin_in_another_meanwhile, |case, shards| {
+    // In nobody's way, as a port could be.
+    let name = format!("netproc-{}-{case:?}", std::process::id());
+    let at = Address::Abstract(name.into_bytes().into());
+    let start = move |rt: &Runtime| {
+        let server = rt.server("s").shared(true).local(at.clone()).filter(|_, _| {});
+        server.start().map(drop).map_err(|err| format!("{err:?}"))
+    };
+    let shards = shards.start(|_, _| Ok::<_, netproc::Error>(()))?;
+    ask(&shards, 1, start.clone())?;
+    for race in 0..RACES {
+        let (old, new) = if race % 2 == 0 { (1, 0) } else { (0, 1) };
+        let line = Arc::new(AtomicUsize::new(0));
+        let (ends, begins) = (Arc::clone(&line), line);
+        shards.handle(old).ok_or("two")?.post(move |rt| {
+            at_once(&ends);
+            rt.get_process("s").expect("it was started").delete();
+        })?;
+        let start = start.clone();
+        let begun = ask(&shards, new, move |rt| {
+            at_once(&begins);
+            start(rt)
+        });
+        assert_eq!(begun, Ok(()), "race {race}");
+    }
+    shards.shutdown()?;
+    Ok(())
+});
 
 /// Returns when both have come to the line, at once.
 fn at_once(line: &AtomicUsize) {

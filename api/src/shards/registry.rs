@@ -135,10 +135,11 @@ impl Membership {
             None => false,
         };
         let gone = over.then(|| state.services.remove(&self.key)).flatten();
-        drop(state);
         if let Some(Entry::Handed(service)) = gone {
+            // Under the lock, which its thread never takes: whoever starts it anew finds its address free.
             service.close(deleted);
         }
+        drop(state);
     }
 }
 
