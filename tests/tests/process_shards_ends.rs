@@ -474,6 +474,27 @@ sharded!(alone handed: a_service_that_ends_in_one_shard_can_begin_in_another_mea
     Ok(())
 });
 
+sharded!(alone handed: who_waits_for_a_shard_that_closes_is_served_by_another, |_case, shards| {
+    let counts = Arc::new(Counts::default());
+    let own = Arc::clone(&counts);
+    let (shards, address) = serving(shards, move |rt| {
+        let server = echo(rt, &own)?;
+        server.stop();
+        Ok(server)
+    })?;
+    let before = descriptors()?;
+    let clients = (0..10).map(|_| connect(address)).collect::<Result<Vec<_>, _>>()?;
+    until("each waits for one of the two", || descriptors().ok() == Some(before + 20));
+    ask(&shards, 0, Runtime::close);
+    ask(&shards, 1, |rt| rt.get_process("echo").expect("it is there").resume());
+    for mut client in clients {
+        assert_eq!(shard_of(&mut client)?, 1);
+        assert_echoes(&mut client, b"hello")?;
+    }
+    shards.shutdown()?;
+    Ok(())
+});
+
 /// Returns when both have come to the line, at once.
 fn at_once(line: &AtomicUsize) {
     line.fetch_add(1, Ordering::SeqCst);

@@ -26,6 +26,13 @@ pub(crate) struct Handed {
     pub(super) ticket: Ticket,
 }
 
+impl Handed {
+    /// Its server is gone: another shard's gets it, if there is one.
+    fn pass_on(self) {
+        self.ticket.pass_on(self.fd);
+    }
+}
+
 /// What a runtime among shards knows of that.
 #[derive(Debug)]
 pub(crate) struct Seat {
@@ -86,7 +93,8 @@ impl Seat {
     pub(crate) fn leave_all(&self, deleted: bool) {
         let memberships = self.memberships.take();
         memberships.into_iter().for_each(|membership| membership.leave(deleted));
-        drop(self.handed.take());
+        // Who waits here is another shard's from now on.
+        self.handed.take().into_iter().for_each(Handed::pass_on);
     }
 }
 
@@ -115,7 +123,7 @@ impl Runtime {
             match self.process_by_id(handed.ticket.server()) {
                 None => {
                     seat.leave(handed.ticket.server(), false);
-                    handed.ticket.pass_on(handed.fd);
+                    handed.pass_on();
                 }
                 Some(server) if server.shared().borrow().takes_connections() => {
                     taken = true;
