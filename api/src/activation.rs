@@ -114,21 +114,26 @@ impl Offer {
         Some(Self { handed, at })
     }
 
-    /// Has `start` make a server of it, or what becomes one; the socket stays here for another one if that
-    /// fails.
+    /// Has `start` make a server of it; the socket stays here for another one if that fails.
     pub(crate) fn serve<T>(
-        mut self,
+        self,
         start: impl FnOnce(OwnedFd) -> Result<T, StartError>,
     ) -> Result<T, StartError> {
-        // A duplicate, since the original is what stays; both are the same socket to the system.
-        let own = self.handed[self.at].fd.try_clone();
-        let own = own.map_err(|err| StartError::Sys {
-            address: None,
-            source: SysError::new(Op::Open, &err),
-        })?;
-        let made = start(own)?;
-        self.handed.remove(self.at);
+        let made = start(self.duplicate()?)?;
+        self.take();
         Ok(made)
+    }
+
+    /// What a server is made of: a duplicate, since the original is what stays if that fails. Both are the same
+    /// socket to the system.
+    pub(crate) fn duplicate(&self) -> Result<OwnedFd, StartError> {
+        let own = self.handed[self.at].fd.try_clone();
+        own.map_err(|err| StartError::Sys { address: None, source: SysError::new(Op::Open, &err) })
+    }
+
+    /// A server stands on it: nobody else is given it.
+    pub(crate) fn take(mut self) {
+        self.handed.remove(self.at);
     }
 }
 

@@ -23,11 +23,11 @@ use std::{
 use netproc_core::reactor::Counters;
 
 pub use self::error::ShardsError;
+use self::{registry::Registry, thread::Plan};
 pub(crate) use self::{
-    registry::Joining,
+    registry::{Joining, Offered},
     seat::{Handed, Seat},
 };
-use self::{registry::Registry, thread::Plan};
 use crate::{
     error::Result,
     handle::Handle,

@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, SocketAddrV4, TcpListener},
+    net::{SocketAddr, SocketAddrV4, TcpListener, UdpSocket},
     os::fd::{AsRawFd as _, IntoRawFd as _},
     path::PathBuf,
     sync::{
@@ -314,6 +314,53 @@ fn a_listener_shut_down_from_outside_ends_the_servers_of_all_shards_once() -> Ou
         assert_eq!(told, [expected(0), expected(1)]);
         shards.shutdown()?;
         assert_eq!(tellings.try_iter().count(), 0, "once");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_socket_handed_over_stays_for_the_next_start_when_one_fails_late() -> Outcome {
+    let test = concat!(
+        module_path!(),
+        "::a_socket_handed_over_stays_for_the_next_start_when_one_fails_late"
+    );
+    let handed = || {
+        let packets = UdpSocket::bind("127.0.0.1:0")?;
+        Ok(vec![TcpListener::bind("127.0.0.1:0")?.into(), packets.into()])
+    };
+    activated(test, handed, &[("LISTEN_FDNAMES", "web:packets")], || {
+        let shards = Shards::builder().count(2).start(|_, _| Ok::<_, netproc::Error>(()))?;
+        let offered = netproc::external_sockets();
+        let open = descriptors()?;
+        let packets = |shared| {
+            move |rt: &Runtime| {
+                let server = rt.server("p").shared(shared).datagram().external_socket("packets");
+                server.filter(|_, _| {}).start().map(|it| it.contact().local().clone())
+            }
+        };
+        let web = |rt: &Runtime| {
+            let server = rt.server("s").shared(true).external_socket("web");
+            let server = server.on_accept(|_, connection| connection.send(vec![7]));
+            server.filter(|_, _| {}).start().map(|it| it.contact().local().clone())
+        };
+        let refused = ask(&shards, 0, packets(true));
+        assert!(matches!(refused, Err(StartError::Incompatible(_))), "{refused:?}");
+        assert_eq!((netproc::external_sockets(), descriptors()?), (offered.clone(), open));
+        // Enough for a duplicate, not for what stops the thread that accepts.
+        allow_descriptors(1)?;
+        let refused = ask(&shards, 0, web);
+        allow_all_descriptors()?;
+        assert!(matches!(refused, Err(StartError::Sys { .. })), "{refused:?}");
+        assert_eq!((netproc::external_sockets(), descriptors()?), (offered.clone(), open));
+        assert_eq!(ask(&shards, 0, |rt| rt.process_list().len()), 0);
+        assert_eq!(ask(&shards, 0, packets(false))?, offered[1].local);
+        for shard in [1, 0] {
+            assert_eq!(ask(&shards, shard, web)?, offered[0].local);
+        }
+        assert_eq!(netproc::external_sockets(), []);
+        let to = offered[0].local.socket_addr().ok_or("of IP")?;
+        assert_eq!(shard_of(&mut connect(to)?)?, 7);
+        shards.shutdown()?;
         Ok(())
     })
 }

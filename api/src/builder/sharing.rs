@@ -8,7 +8,12 @@ use netproc_core::{
 };
 
 use super::ServerBuilder;
-use crate::{activation::Offer, error::StartError, process::Process, shards::Seat};
+use crate::{
+    activation::Offer,
+    error::StartError,
+    process::Process,
+    shards::{Offered, Seat},
+};
 
 impl ServerBuilder {
     /// Whether a server started in one of several [`Shards`](crate::Shards) is one service with those of the
@@ -40,18 +45,15 @@ impl ServerBuilder {
         name: Option<&str>,
     ) -> Result<Result<Process, Box<Self>>, StartError> {
         let kind = self.common.kind;
-        // A drop of it may run anything, which must not find the services locked.
+        // A drop of it may run anything, which must find neither the services locked nor the sockets.
         let _kept = self.common.kept();
         let offered = || {
             let Some(offer) = Offer::find(name) else { return Ok(None) };
-            let checked = offer.serve(|fd| -> Result<_, StartError> {
-                socket::check_server(&fd, kind).map_err(StartError::Adopt)?;
-                let described = socket::describe(&fd);
-                let (_, local) =
-                    described.map_err(|err| StartError::Adopt(AdoptError::Sys(err)))?;
-                Ok((fd, local))
-            });
-            checked.map(Some)
+            let fd = offer.duplicate()?;
+            socket::check_server(&fd, kind).map_err(StartError::Adopt)?;
+            let described = socket::describe(&fd);
+            let (_, local) = described.map_err(|err| StartError::Adopt(AdoptError::Sys(err)))?;
+            Ok(Some(Offered { offer, fd, local }))
         };
         let Some(external) = seat.external(&self.common.name, kind, name, offered)? else {
             return Ok(Err(Box::new(self)));

@@ -19,7 +19,8 @@ use netproc_core::{
 
 use super::{Seat, service::Service};
 use crate::{
-    error::StartError, handle::Handle, handlers::Handlers, open, process::Process, runtime::Runtime,
+    activation::Offer, error::StartError, handle::Handle, handlers::Handlers, open,
+    process::Process, runtime::Runtime,
 };
 
 /// What makes servers one service.
@@ -252,16 +253,20 @@ impl Seat {
         let shared = rt.engine_mut().serve_handed(start, service.local().clone());
         let process = Process::new(shared, rt.clone());
         service.join(self.shard(), process.id(), rt.handle());
-        state.services.insert(key.clone(), Entry::Handed(Arc::clone(&service)));
-        let running = state.running;
-        drop(state);
-        self.enter(key, &process);
-        if running && let Err(err) = service.serve() {
+        if state.running
+            && let Err(err) = service.serve()
+        {
+            if service.leave(self.shard(), process.id()) {
+                service.close(true);
+            }
+            drop(state);
             rt.engine_mut().abandon(process.shared());
-            self.leave(process.id(), true);
             let (address, source) = (Some(service.local().clone()), SysError::new(Op::Open, &err));
             return Err(StartError::Sys { address, source });
         }
+        state.services.insert(key.clone(), Entry::Handed(service));
+        drop(state);
+        self.enter(key, &process);
         rt.nudge();
         Ok(process)
     }
@@ -273,17 +278,18 @@ impl Seat {
         name: &str,
         kind: Kind,
         external: Option<&str>,
-        offered: impl FnOnce() -> Result<Option<(OwnedFd, Address)>, StartError>,
+        offered: impl FnOnce() -> Result<Option<Offered>, StartError>,
     ) -> Result<Option<External<'_>>, StartError> {
         let key = self.key(name, kind, Wanted::External(external.map(Into::into)));
         let state = self.registry().lock();
         if let Some(Entry::Handed(service)) = state.services.get(&key) {
             let service = Arc::clone(service);
-            return Ok(Some(External { key, service, state }));
+            return Ok(Some(External { key, service, state, offer: None }));
         }
-        let offered = offered()?;
-        let over = |(fd, local)| External { key, service: Service::over(fd, local, None), state };
-        Ok(offered.map(over))
+        Ok(offered()?.map(|Offered { offer, fd, local }| {
+            let service = Service::over(fd, local, None);
+            External { key, service, state, offer: Some(offer) }
+        }))
     }
 
     /// Starts a server there.
@@ -293,9 +299,22 @@ impl Seat {
         start: Start<Handlers>,
         external: External<'_>,
     ) -> Result<Process, StartError> {
-        let External { key, service, state } = external;
-        self.start_handed(rt, state, key, |_| Ok((service, start)))
+        let External { key, service, state, offer } = external;
+        let process = self.start_handed(rt, state, key, |_| Ok((service, start)))?;
+        if let Some(offer) = offer {
+            offer.take();
+        }
+        Ok(process)
     }
+}
+
+/// A socket handed to this program that becomes a service.
+pub(crate) struct Offered {
+    pub(crate) offer: Offer,
+    /// Its duplicate.
+    pub(crate) fd: OwnedFd,
+    /// Where it listens.
+    pub(crate) local: Address,
 }
 
 /// A service on a socket handed to this program.
@@ -304,6 +323,9 @@ pub(crate) struct External<'a> {
     service: Arc<Service>,
     /// Locked, or the service could end, or another shard take a second socket for it, before this one joins.
     state: MutexGuard<'a, State>,
+    /// The socket, if it becomes a service now: it stays for another start if this one fails. Whoever holds it
+    /// locks the services no more, since they come first.
+    offer: Option<Offer>,
 }
 
 impl External<'_> {
