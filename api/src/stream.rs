@@ -268,7 +268,8 @@ pub(crate) trait Opener {
         process.send(command)
     }
 
-    /// Hears of an input that the dialogue has taken; nothing of it is text that was smuggled in.
+    /// Hears of an input that the dialogue has taken, decoded if the process has a coding; nothing of it is
+    /// text that was smuggled in.
     fn heard(&self, _process: &Process, _input: &Input) {}
 
     /// Whether a stream that may be plain may still become one after this failure of a handshake.
@@ -320,11 +321,17 @@ impl<'a> Opening<'a> {
         let mut under_way = UnderWay { opening: self, process, step, is_open: false };
         let outcome = under_way.hold()?;
         under_way.is_open = true;
-        Ok((under_way.process.clone(), outcome))
+        let process = under_way.process.clone();
+        process.shared().borrow_mut().set_text_aside(false);
+        Ok((process, outcome))
     }
 
+    /// A connection that brings bytes, whatever its coding: a decoder keeps some of them back, and a response
+    /// may end with those.
     fn connect(&self) -> Result<Process, OpenStreamError> {
-        self.opener.connect(self.step_deadline().since(self.now()))
+        let process = self.opener.connect(self.step_deadline().since(self.now()))?;
+        process.shared().borrow_mut().set_text_aside(true);
+        Ok(process)
     }
 
     fn now(&self) -> Tick {
@@ -392,9 +399,16 @@ impl UnderWay<'_> {
                 }
             }
             if let Some(input) = input.take() {
-                self.opening.opener.heard(&self.process, &input);
+                self.hear(input);
             }
             input = self.listen()?;
+        }
+    }
+
+    fn hear(&self, input: Input) {
+        let decoded = self.process.shared().borrow_mut().decode(input);
+        if let Some(input) = decoded {
+            self.opening.opener.heard(&self.process, &input);
         }
     }
 
@@ -407,7 +421,7 @@ impl UnderWay<'_> {
         if let Some(input) = input.take()
             && !smuggled
         {
-            self.opening.opener.heard(&self.process, &input);
+            self.hear(input);
         }
     }
 
@@ -425,11 +439,10 @@ impl UnderWay<'_> {
         let Some(layers) = self.opening.layers.clone() else {
             return self.opening.dialogue.tls_failed("no encryption was given");
         };
-        let waits = || self.process.shared().borrow().has_input_waiting();
         match self.process.upgrade_by(layers) {
             Ok(()) => {}
-            // It is read next, and the dialogue knows what to make of it; half a character is not.
-            Err(UpgradeError::ClearText(_)) if self.opening.kind != StreamType::Tls && waits() => {}
+            // It is read next, and the dialogue knows what to make of it.
+            Err(UpgradeError::ClearText(_)) if self.opening.kind != StreamType::Tls => {}
             Err(err) => self.opening.dialogue.tls_failed(err.to_string()),
         }
     }
@@ -450,7 +463,11 @@ impl UnderWay<'_> {
                 dialogue.receive(&input);
                 taken = Some(input);
             }
-            Some(Event::Secured) => dialogue.tls_done(),
+            Some(Event::Secured) => {
+                dialogue.tls_done();
+                // What came in clear is not completed by what comes inside.
+                self.process.shared().borrow_mut().begin_text();
+            }
             Some(Event::Broken { .. } | Event::Deleted | Event::Ended { .. }) => self.ended(),
             Some(_) => {}
             None if over => self.ended(),

@@ -22,13 +22,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if !p.phase.is_open() {
             return None;
         }
-        if let Some(coding) = &mut p.coding {
-            let text = coding.decode(&input);
-            // A filter is never called for nothing; an empty packet is something.
-            if text.is_empty() && !input.is_empty() {
-                return None;
-            }
-            input = input.with_text(text);
+        if p.coding.as_ref().is_some_and(|coding| !coding.aside) {
+            input = p.decode(input)?;
         }
         p.served += 1;
         Some(Delivery::Input { process: Rc::clone(process), input })
@@ -138,6 +133,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let mut state = TextState::boxed(coding);
         if let Some(old) = &mut p.coding {
             state.carried = old.leftovers();
+            state.aside = old.aside;
         }
         p.coding = Some(state);
     }

@@ -88,7 +88,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         process: &Shared<H>,
         layers: Rc<dyn Layers>,
     ) -> Result<(), UpgradeError> {
-        let mut p = process.borrow_mut();
+        let mut borrowed = process.borrow_mut();
+        let p = &mut *borrowed;
         let sock = p.sock.filter(|_| p.phase == Phase::Open);
         let sock = sock.ok_or_else(|| UpgradeError::NotOpen(p.phase.status(false)))?;
         if p.kind != Kind::Stream || p.layers.is_some() {
@@ -98,18 +99,21 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return Err(UpgradeError::Finished);
         }
         let unread = p.inbox.iter().filter_map(|event| event.buf().map(|buf| buf.len() as u64));
-        let incomplete = p.coding.as_ref().map_or(0, |coding| coding.incomplete_len());
-        let unread = unread.sum::<u64>() + incomplete;
+        let unread: u64 = unread.sum();
+        // Whoever has its text aside has seen each byte, and begins it anew.
+        let mut coding = p.coding.as_mut().filter(|coding| !coding.aside);
+        let incomplete = coding.as_ref().map_or(0, |coding| coding.incomplete_len());
+        let unread = unread + incomplete;
         if unread > 0 {
             return Err(UpgradeError::ClearText(unread));
         }
-        if let Some(coding) = &mut p.coding {
+        if let Some(coding) = &mut coding {
             // A shift or a line end of what came in clear decides nothing of what comes inside.
             coding.restart();
         }
         p.layers = Some(layers);
         p.connecting = Some(Box::new(Connecting::default()));
-        drop(p);
+        drop(borrowed);
         let waited = Self::take_waited(process);
         self.shake_hands(process, sock);
         self.unwrap_waited(process, waited);

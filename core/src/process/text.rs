@@ -1,8 +1,12 @@
-//! The part of a process whose bytes are text.
+//! The part of a process whose bytes are text: its decoder, its encoder.
 //!
-//! Invariant: what is incomplete waits here and nowhere else.
+//! Invariant: text comes in the order of its bytes, whatever coding they count by.
 
-use crate::coding::{Coding, Decoder, Encoder, Text};
+use super::Process;
+use crate::{
+    coding::{Coding, Decoder, Encoder, Text},
+    event::Input,
+};
 
 /// The part of a process whose bytes are text.
 #[derive(Debug)]
@@ -13,12 +17,14 @@ pub(crate) struct TextState {
     pub(crate) carried: Text,
     /// As its user named it.
     named: Coding,
+    /// What comes is handed on as bytes; whoever takes it decodes it.
+    pub(crate) aside: bool,
 }
 
 impl TextState {
     pub(crate) fn boxed(coding: Coding) -> Box<Self> {
         let (decoder, encoder) = (coding.decoder(), coding.encoder());
-        Box::new(Self { decoder, encoder, carried: Text::new(), named: coding })
+        Box::new(Self { decoder, encoder, carried: Text::new(), named: coding, aside: false })
     }
 
     /// Begins anew, as if nothing had come or gone.
@@ -38,7 +44,7 @@ impl TextState {
     }
 
     /// The text that `bytes` complete.
-    pub(crate) fn decode(&mut self, bytes: &[u8]) -> Text {
+    fn decode(&mut self, bytes: &[u8]) -> Text {
         let mut text = std::mem::take(&mut self.carried);
         self.decoder.decode(bytes, &mut text);
         text
@@ -49,5 +55,34 @@ impl TextState {
         let mut text = std::mem::take(&mut self.carried);
         self.decoder.finish(&mut text);
         text
+    }
+}
+
+impl<H> Process<H> {
+    /// Hands on what comes as bytes from now on, or no longer: for conversations that go by the bytes on the
+    /// wire. Whoever takes it has [`decode`](Self::decode) for what of it is text.
+    pub fn set_text_aside(&mut self, aside: bool) {
+        if let Some(state) = &mut self.coding {
+            state.aside = aside;
+        }
+    }
+
+    /// An input with what its coding makes of the bytes, if it has one; `None` when they complete no text: a
+    /// filter is never called for nothing.
+    pub fn decode(&mut self, input: Input) -> Option<Input> {
+        let Some(state) = self.coding.as_mut().filter(|_| input.text().is_none()) else {
+            return Some(input);
+        };
+        let text = state.decode(&input);
+        // An empty packet is something.
+        (!text.is_empty() || input.is_empty()).then(|| input.with_text(text))
+    }
+
+    /// Has its text begin anew: what was cut short before is told as raw bytes, and nothing completes it.
+    pub fn begin_text(&mut self) {
+        if let Some(state) = &mut self.coding {
+            state.carried = state.leftovers();
+            state.decoder = Decoder::new(state.decoder.system());
+        }
     }
 }
