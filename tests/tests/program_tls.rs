@@ -4,10 +4,11 @@
 #![cfg(target_os = "linux")]
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{Shutdown, TcpListener, TcpStream},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::LazyLock,
     thread,
+    time::Instant,
 };
 
 use netproc_tests::{
@@ -338,6 +339,52 @@ fn a_cut_is_told_from_an_end_and_nothing_damaged_is_let_through() {
             left.check(2, reason);
             assert_eq!(left.text(), "", "{backend}");
         }
+    }
+}
+
+/// Waits until the other end has read all that `peer` has sent it.
+fn until_read(peer: &TcpStream) {
+    let port = |end: SocketAddr| format!("0100007F:{:04X}", end.port());
+    let own = port(peer.local_addr().expect("it is bound"));
+    let theirs = port(peer.peer_addr().expect("it is connected"));
+    let begin = Instant::now();
+    let is_read = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel shows it");
+        let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let line = lines.find(|line| line[1..3] == [&*theirs, &*own]);
+        line.expect("the connection is there")[4].ends_with(":00000000")
+    };
+    while !is_read() {
+        assert!(begin.elapsed() < PATIENCE, "nobody reads");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_coding_keeps_no_byte_of_what_is_said_before_tls() {
+    for backend in backends() {
+        let how = ["--starttls", "smtp", "--coding", "utf-16le"];
+        let (_server, endpoint) = listen(backend, "server", &how);
+        let mut peer = TcpStream::connect(&endpoint).unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut lines = BufReader::new(peer.try_clone().unwrap()).lines();
+        let mut hear = || lines.next().expect("it goes on").unwrap();
+        assert!(hear().starts_with("220 "), "{backend}");
+        // In parts that are reads of their own; the first is half a character to that coding.
+        for part in ["E", "HLO me\r\n"] {
+            peer.write_all(part.as_bytes()).unwrap();
+            until_read(&peer);
+        }
+        assert!(hear().starts_with("250-"), "{backend}");
+        drop(peer);
+        // The coding is that of the echo: it reads CR LF and answers in the other.
+        let how = ["--starttls", "smtp", "--coding", "(utf-8-dos . latin-1-unix)"];
+        let (_server, endpoint) = listen(backend, "server", &how);
+        let mut run = connect(backend, &endpoint, &["--starttls", "smtp"]);
+        run.feed("h\u{e9}\r\n".into());
+        let left = run.end();
+        left.check_well();
+        assert_eq!(left.output, b"h\xe9\n", "{backend}");
     }
 }
 

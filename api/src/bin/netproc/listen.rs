@@ -213,7 +213,9 @@ struct Serving {
 impl Serving {
     fn start(&self, server: ServerBuilder) -> netproc::Result<Process> {
         let mut server = server.limits(self.limits).backlog(4096);
-        if let Some(coding) = self.coding {
+        // What is said before TLS is bytes: a decoder keeps some of them back.
+        let is_dialogue = matches!(self.service, Service::StartTls(..));
+        if let Some(coding) = self.coding.filter(|_| !is_dialogue) {
             server = server.coding(coding);
         }
         if let Some(trusted) = &self.trusted {
@@ -240,7 +242,10 @@ impl Serving {
             Service::Clear => server,
             Service::Tls(tls) => server.tls(tls),
             Service::StartTls(protocol, tls) => {
-                server.on_accept(move |_, client| starttls::begin(client, protocol, tls.clone()))
+                let coding = self.coding;
+                server.on_accept(move |_, client| {
+                    starttls::begin(client, protocol, tls.clone(), coding)
+                })
             }
         };
         Ok(server.start()?)

@@ -1,17 +1,16 @@
 //! A connection that is served in clear until its client starts TLS, and then echoes inside it.
 //!
-//! Invariant: what came in clear never gets into the echo. Which commands there are is the dialogue's
+//! Invariant: what came in clear never gets into the echo, and has no coding. Which commands there are is the dialogue's
 //! business; of those inside TLS only the question that clients ask first is answered, what else comes
 //! is echoed.
 
 use std::{
     cell::{Cell, RefCell},
-    rc::Rc,
     time::Duration,
 };
 
 use netproc::{
-    Process, SendError, Timer, TlsServer,
+    Coding, Process, SendError, Timer, TlsServer,
     stream::{ServerDialogue, ServerProtocol, ServerStep},
 };
 
@@ -20,11 +19,12 @@ use super::echo;
 /// How long a client may take to start TLS.
 const CLEAR_WITHIN: Duration = Duration::from_secs(30);
 
-/// Greets a new client and lets its input go to the dialogue.
+/// Greets a new client and lets its input go to the dialogue; inside TLS it has `coding`.
 pub(super) fn begin(
     client: &Process,
     protocol: ServerProtocol,
     tls: TlsServer,
+    coding: Option<Coding>,
 ) -> Result<(), SendError> {
     let id = client.id();
     let limit = client.runtime().run_after(CLEAR_WITHIN, move |rt| {
@@ -33,7 +33,7 @@ pub(super) fn begin(
         }
     });
     let dialogue = RefCell::new(ServerDialogue::new(protocol, "localhost"));
-    let clear = Rc::new(Clear { protocol, dialogue, tls, limit: Cell::new(Some(limit)) });
+    let clear = Clear { protocol, dialogue, tls, coding, limit: Cell::new(Some(limit)) };
     clear.play(client)?;
     client.set_filter(move |client, input| {
         clear.dialogue.borrow_mut().receive(&input);
@@ -47,6 +47,8 @@ struct Clear {
     protocol: ServerProtocol,
     dialogue: RefCell<ServerDialogue>,
     tls: TlsServer,
+    /// That of the echo.
+    coding: Option<Coding>,
     /// What ends it when it takes too long.
     limit: Cell<Option<Timer>>,
 }
@@ -60,6 +62,9 @@ impl Clear {
                 Some(ServerStep::Send(answer)) => drop(client.send(answer)?),
                 Some(ServerStep::StartTls) if client.upgrade(self.tls.clone()).is_ok() => {
                     self.limit.take().map(Timer::cancel);
+                    if let Some(coding) = self.coding {
+                        client.set_coding(coding).expect("it is a known one");
+                    }
                     serve_inside(client, self.protocol);
                 }
                 // It has taken leave, or spoke where or how it may not.
