@@ -603,8 +603,9 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a `start` that waits may wait, for the look-up of its host and for the connection.
-    /// Default 60 seconds.
+    /// How long a `start` that waits may wait, for the look-up of its host, for the connection, and for its
+    /// handshake. Default 60 seconds. One that does not wait has
+    /// [`Limits::handshake_within`](crate::Limits::handshake_within) for its handshake.
     pub const fn within(mut self, within: Duration) -> Self {
         self.within = within;
         self

@@ -440,7 +440,7 @@ impl UnderWay<'_> {
             return self.opening.dialogue.tls_failed("no encryption was given");
         };
         match self.process.upgrade_by(layers) {
-            Ok(()) => {}
+            Ok(()) => self.opening.rt.leave_handshake_limit(&self.process),
             // It is read next, and the dialogue knows what to make of it.
             Err(UpgradeError::ClearText(_)) if self.opening.kind != StreamType::Tls => {}
             Err(err) => self.opening.dialogue.tls_failed(err.to_string()),

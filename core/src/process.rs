@@ -63,8 +63,9 @@ pub struct Limits {
     pub inbox_len_max: u64,
     /// How long queued bytes may take to go out after the end.
     pub flush_within: Duration,
-    /// How long the handshake of an accepted connection may take, if it has one; and its PROXY header,
-    /// before that.
+    /// How long the handshake may take of an accepted connection, and its PROXY header before that; of a
+    /// client whose start did not wait; and of a connection that was given a layer later. A start that waits,
+    /// and the opening of a stream, have limits of their own for all they do, and only those hold.
     pub handshake_within: Duration,
     /// The longest PROXY header of version 2, with everything it may say beside addresses.
     pub proxy_header_len_max: usize,
@@ -544,6 +545,12 @@ impl<H> Process<H> {
     /// Whether it is to have a layer and has none yet.
     pub(crate) fn awaits_layer(&self) -> bool {
         self.layers.is_some() && self.layer.is_none()
+    }
+
+    /// Whether a start waits for it to be connected: that of a client that does not wait is over.
+    #[must_use]
+    pub const fn is_awaited(&self) -> bool {
+        self.unannounced
     }
 
     /// Whether the handshake of its layer is under way, which nothing stops.

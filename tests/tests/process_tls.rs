@@ -332,6 +332,64 @@ conformance!(on (sim): steps_have_a_limit_each_and_the_whole_has_one, |rig| {
     Ok(())
 });
 
+/// How long a server thinks before it shakes hands: longer than those have whom nobody waits for.
+const SLOW: Duration = Duration::from_secs(20);
+
+/// Has this end of a connection shake hands by then; what comes before waits.
+fn secure_slowly(connection: &Process, tls: TlsServer) {
+    connection.stop();
+    let id = connection.id();
+    connection.runtime().run_after(SLOW, move |rt| {
+        let Some(connection) = rt.process_by_id(id) else { return };
+        connection.upgrade(tls).expect("nothing was read");
+        connection.resume();
+    });
+}
+
+conformance!(on (sim): a_start_that_waits_leaves_a_slow_handshake_its_whole_time, |rig| {
+    let proof = Proof::new()?;
+    let tls = proof.server()?;
+    let server = rig.server().on_accept(move |_, it| secure_slowly(it, tls.clone())).start()?;
+    let secured = rig.client(&server).tls(proof.client("localhost")?).start()?;
+    assert!(secured.tls_info().is_some());
+    let late = rig.client(&server).tls(proof.client("localhost")?).within(SLOW / 2).start();
+    assert!(matches!(late, Err(StartError::TimedOut { .. })), "{late:?}");
+    Ok(())
+});
+
+// Given up too early, it would have come back in clear.
+conformance!(on (sim): a_stream_that_may_be_plain_waits_for_a_slow_handshake_as_long_as_it_may, |rig| {
+    let proof = Proof::new()?;
+    let tls = proof.server()?;
+    let server = rig.rt.server("mail").on_accept(|_, it| it.send("220 hello\r\n"));
+    let server = server.sentinel(|_, _| {}).filter(move |connection, input| -> netproc::Result<()> {
+        if input.starts_with(b"STARTTLS") {
+            connection.send("220 go\r\n")?;
+            secure_slowly(connection, tls.clone());
+        } else {
+            connection.send("250 STARTTLS\r\n")?;
+        }
+        Ok(())
+    });
+    let server = server.start()?;
+    let port = server.contact().local().port().ok_or("a port")?;
+    let tls = proof.client("localhost")?;
+    for kind in [StreamType::Network, StreamType::StartTls] {
+        let open = || {
+            let opened = rig.rt.open_stream("s", "127.0.0.1", port);
+            opened.dialogue(Protocol::Smtp.params(kind, "me.example")).layers(tls.clone())
+        };
+        let opened = open().start()?;
+        assert_eq!((opened.kind, opened.error), (StreamKind::Tls, None), "{kind:?}");
+        let late = open().step_within(SLOW / 2).start();
+        let Err(OpenStreamError::Dialogue(failure)) = late else {
+            return Err(format!("{late:?}").into());
+        };
+        assert_eq!(failure.reason, DialogueReason::TimedOut(Stage::Handshake), "{kind:?}");
+    }
+    Ok(())
+});
+
 conformance!(a_handshake_that_is_given_up_is_over_though_its_peer_stays, |rig| {
     let proof = Proof::new()?;
     // It speaks first, in clear, and never hangs up.

@@ -145,7 +145,11 @@ impl Runtime {
     }
 
     fn limit_handshake(&self, process: &Process) {
-        if !process.shared().borrow().is_shaking() {
+        let p = process.shared().borrow();
+        // Who waits for it has a limit for all of that.
+        let is_limited = p.is_shaking() && !p.is_awaited();
+        drop(p);
+        if !is_limited {
             return;
         }
         // That of its PROXY header, which is there, or there would be no second limit.
@@ -160,7 +164,14 @@ impl Runtime {
         process.shared().borrow_mut().handlers.ties_mut().handshake_timer = Some(timer.id());
     }
 
-    /// Its handshake is over, one way or the other.
+    /// Leaves the limit of a handshake that has just begun to whoever waits for it.
+    #[cfg(feature = "starttls")]
+    pub(crate) fn leave_handshake_limit(&self, process: &Process) {
+        self.limit_handshakes();
+        self.lift_handshake_limit(process);
+    }
+
+    /// Its handshake is over, one way or the other, or somebody else limits it.
     pub(crate) fn lift_handshake_limit(&self, process: &Process) {
         let mut p = process.shared().borrow_mut();
         let timer = p.handlers.held().and_then(|ties| ties.handshake_timer.take());
