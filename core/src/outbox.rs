@@ -1,7 +1,8 @@
 //! What waits to be sent: a queue of payloads with an offset into the first.
 //!
 //! Invariant: `bytes` is the sum of what is queued less what was advanced over, and a payload is
-//! dropped only once `advance` has passed its last byte: while a kernel may still read it, it stays.
+//! dropped only once `advance` has passed its last byte: while a kernel may still read it, it stays. Only what
+//! lies behind more payloads than a send is offered may still grow.
 //! How much may wait is the engine's policy; sending it is the backends' work.
 
 use std::{collections::VecDeque, io::IoSlice};
@@ -20,8 +21,8 @@ pub const SEND_LEN_MAX: usize = 64 * 1024;
 /// byte by byte and reads nothing would else have each byte of an echo kept at many times its size.
 pub const APART_MIN: usize = 64;
 
-/// How much memory joined payloads share; longer ones are not joined.
-const JOINED_LEN: usize = 4 * 1024;
+/// How much memory joined payloads share; longer ones are not joined, for which their own memory is little.
+const JOINED_LEN: usize = 512;
 
 /// Copies the bytes of a payload of a stream to the end of `queue`, where others may be already.
 pub(crate) fn join(queue: &mut VecDeque<Payload>, bytes: &[u8]) {
@@ -39,9 +40,14 @@ pub(crate) fn join(queue: &mut VecDeque<Payload>, bytes: &[u8]) {
     }
 }
 
-/// Whether a payload of `len` bytes is to be joined to a queue of `count` others.
-pub(crate) const fn joins(count: usize, len: usize) -> bool {
-    count > APART_MIN && len <= JOINED_LEN
+/// Whether `payload` is to be joined to a queue of `count` others: not where it costs nothing but its place, as
+/// what is sent to many does, unless a place is more than it.
+pub(crate) fn joins(count: usize, payload: &Payload) -> bool {
+    let len = match payload {
+        Payload::Buf(_) | Payload::Owned(_) => JOINED_LEN,
+        Payload::Shared(_) | Payload::Static(_) => size_of::<Payload>(),
+    };
+    count > APART_MIN && payload.len() <= len
 }
 
 /// The outgoing bytes of a stream.
@@ -97,7 +103,7 @@ impl Outbox {
             return;
         }
         self.bytes += len as u64;
-        if joins(self.rest.len(), len) {
+        if joins(self.rest.len(), &payload) {
             return join(&mut self.rest, payload.as_slice());
         }
         if let Payload::Buf(buf) = &mut payload {
@@ -491,6 +497,17 @@ mod tests {
     }
 
     #[test]
+    fn what_several_queues_share_is_not_copied() {
+        let news: std::sync::Arc<[u8]> = vec![7; 100].into();
+        let mut outbox = Outbox::default();
+        for _ in 0..1_000 {
+            outbox.push(Payload::Shared(news.clone()));
+            outbox.push(Payload::Static(&[8; 100]));
+        }
+        assert_eq!((outbox.len(), std::sync::Arc::strong_count(&news)), (2_000, 1_001));
+    }
+
+    #[test]
     fn joined_payloads_stay_where_they_are() {
         let mut outbox = Outbox::default();
         let push = |outbox: &mut Outbox| outbox.push(Payload::Static(b"abc"));
@@ -501,7 +518,7 @@ mod tests {
         let before = tail(&outbox);
         assert!(before.is_some());
         (0..2_000).for_each(|_| push(&mut outbox));
-        assert_eq!((outbox.len(), tail(&outbox)), (APART_MIN + 4, before), "two tails by now");
+        assert_eq!((outbox.len(), tail(&outbox)), (APART_MIN + 14, before), "twelve tails by now");
     }
 
     #[test]

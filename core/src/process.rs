@@ -664,7 +664,7 @@ impl Connecting {
     /// Keeps `data` for when the connection stands.
     pub(crate) fn send_later(&mut self, kind: Kind, mut data: Payload) {
         self.early_len += data.len() as u64;
-        if kind == Kind::Stream && outbox::joins(self.early.len(), data.len()) {
+        if kind == Kind::Stream && outbox::joins(self.early.len(), &data) {
             return outbox::join(&mut self.early, data.as_slice());
         }
         if let Payload::Buf(buf) = &mut data {
