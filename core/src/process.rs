@@ -565,7 +565,8 @@ impl<H> Process<H> {
             return true;
         }
         let room = self.inbox_len < self.limits.inbox_len_max;
-        // Those who wait to be born have a descriptor each, and are to have a place.
+        // Those who wait to be born have a descriptor each, and are to have a place. Where there is none to wait
+        // for they are ended as they come.
         let place = self.limits.crowded == Crowded::Close || self.has_place();
         !(self.stopped || self.is_deaf() || self.holding) && room && place
     }
@@ -575,7 +576,8 @@ impl<H> Process<H> {
         let Some(max) = self.limits.connections_max.filter(|_| self.phase == Phase::Listen) else {
             return true;
         };
-        self.serving.as_ref().map_or(0, |serving| serving.connections) + self.inbox.len() < max
+        let waiting = self.inbox.iter().filter(|event| event.is_input()).count();
+        self.serving.as_ref().map_or(0, |serving| serving.connections) + waiting < max
     }
 
     /// Whether `event` may be delivered now, in order and with its user's consent.

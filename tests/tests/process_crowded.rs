@@ -76,7 +76,7 @@ conformance!(those_who_wait_to_be_born_take_the_places_there_are, |rig| {
         client.send("me")?;
         clients.push(client);
         let wait = Some(Duration::from_millis(5));
-        while rig.rt.accept_output(Some(&other), wait, true)? {}
+        rig.rt.accept_output(Some(&other), wait, true)?;
         let accepted = rig.rt.stats().sockets - before - count;
         // One more may come before accepting stops.
         assert!(accepted <= 4, "{accepted} of {count}");
@@ -94,13 +94,34 @@ conformance!(those_who_wait_to_be_born_take_the_places_there_are, |rig| {
     Ok(())
 });
 
+conformance!(those_too_many_are_closed_though_nobody_serves_the_server, |rig| {
+    let other = rig.rt.server("other").start()?;
+    let server = rig.server().max_connections(3).crowded(Crowded::Close).start()?;
+    let before = rig.rt.stats();
+    let clients = (0..8).map(|_| rig.client(&server).nowait(true).start());
+    let clients: Vec<_> = clients.collect::<Result<_, _>>()?;
+    let kept = || {
+        let now = rig.rt.stats();
+        (now.accepted - before.accepted, now.sockets - before.sockets - 8)
+    };
+    let end = Instant::now() + PATIENCE;
+    while kept() != (8, 3) {
+        assert!(Instant::now() < end, "{:?}", kept());
+        rig.rt.accept_output(Some(&other), Some(Duration::from_millis(5)), true)?;
+    }
+    let ended = || clients.iter().filter(|client| client.status() == Status::Closed).count();
+    rig.until("the others' end", || ended() == 5);
+    assert_eq!(rig.children(&server), 3);
+    Ok(())
+});
+
 // It does not go on while those who waited are born, nor stop for good.
 conformance!(a_server_goes_on_when_one_that_waited_is_gone, |rig| {
     let other = rig.rt.server("other").start()?;
     let server = rig.server().max_connections(3).start()?;
     let clients = clients(rig, &server, 6)?;
     let wait = Some(Duration::from_millis(10));
-    while rig.rt.accept_output(Some(&other), wait, true)? {}
+    rig.rt.accept_output(Some(&other), wait, true)?;
     clients.iter().for_each(Process::delete);
     rig.until("all of them gone", || rig.rt.stats().sockets == 2);
     let next = rig.connect(&server)?;

@@ -70,9 +70,7 @@ fn serving(rig: &Rig, then: impl Fn(&Process) + 'static) -> ServerBuilder {
 
 /// Waits in a way that serves nobody but `server`: what comes for others is stored.
 fn serve_only(rig: &Rig, server: &Process) -> Result<(), netproc::Error> {
-    for _ in 0..5 {
-        while rig.rt.accept_output(Some(server), Some(Duration::from_millis(10)), true)? {}
-    }
+    rig.rt.accept_output(Some(server), Some(Duration::from_millis(50)), true)?;
     Ok(())
 }
 

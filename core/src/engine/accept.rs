@@ -102,7 +102,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     }
 
     /// Ends a connection there is no place for. Its bytes are unread, so it may be a reset.
-    fn turn_away(&mut self, server: &Shared<H>, id: SockId) -> Option<Delivery<H>> {
+    pub(super) fn turn_away(&mut self, server: &Shared<H>, id: SockId) -> Option<Delivery<H>> {
         self.drop_unborn(id);
         self.crowded(server)
     }

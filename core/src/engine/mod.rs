@@ -36,7 +36,7 @@ use crate::{
     event::{Event, Input, LogEntry},
     options::SockOption,
     pool::Buf,
-    process::{Process, Shared},
+    process::{Crowded, Process, Shared},
     queue::EventQueue,
     reactor::{self, Op, Reactor, SockId, SysError, Tick, Wait},
     table::{ProcessId, Table},
@@ -488,6 +488,14 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     fn store(&mut self, process: &Shared<H>, event: reactor::Event) {
         let event = spilled(event);
         if let reactor::Event::Accepted { id, .. } = event {
+            let p = process.borrow();
+            let no_place = p.limits.crowded == Crowded::Close && !p.has_place();
+            drop(p);
+            if no_place {
+                let entry = self.turn_away(process, id);
+                self.notices.extend(entry);
+                return;
+            }
             self.reactor.set_reading(id, false);
             self.own(id, Owner::Unborn(Box::default()));
         }
