@@ -63,9 +63,9 @@ pub struct Limits {
     pub inbox_len_max: u64,
     /// How long queued bytes may take to go out after the end.
     pub flush_within: Duration,
-    /// How long the handshake may take of an accepted connection, and its PROXY header before that; of a
-    /// client whose start did not wait; and of a connection that was given a layer later. A start that waits,
-    /// and the opening of a stream, have limits of their own for all they do, and only those hold.
+    /// How long a handshake may take: that of an accepted connection, whose PROXY header before it may take as
+    /// long; that of a client whose start did not wait; and that of a layer given later. A start that waits, and
+    /// the opening of a stream, have limits of their own for all they do, and only those hold.
     pub handshake_within: Duration,
     /// The longest PROXY header of version 2, with everything it may say beside addresses.
     pub proxy_header_len_max: usize,
@@ -547,10 +547,16 @@ impl<H> Process<H> {
         self.layers.is_some() && self.layer.is_none()
     }
 
-    /// Whether a start waits for it to be connected: that of a client that does not wait is over.
+    /// Whether a start waits for it to be connected; `false` of a client whose start did not wait.
     #[must_use]
     pub const fn is_awaited(&self) -> bool {
         self.unannounced
+    }
+
+    /// Whether an open connection waits for the layer it was given: so does what it sends.
+    #[must_use]
+    pub const fn is_upgrading(&self) -> bool {
+        matches!(self.phase, Phase::Open) && self.connecting.is_some()
     }
 
     /// Whether the handshake of its layer is under way, which nothing stops.

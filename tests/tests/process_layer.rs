@@ -384,6 +384,21 @@ conformance!(an_open_connection_can_be_upgraded, |rig| {
     Ok(())
 });
 
+conformance!(a_sender_waits_for_the_upgrade_of_a_process_that_is_pulled, |rig| {
+    let server = rig.server().filter(|child, input| match &input[..] {
+        GREETING => child.send(GREETING),
+        _ => child.send(input),
+    });
+    let server = server.start()?;
+    let client = rig.rt.client("pulled").remote(server.contact().local().clone()).start()?;
+    client.upgrade(Toys::default())?;
+    client.send_wait("hi", Some(PATIENCE))?;
+    let next = || rig.rt.next_event_of(&client, PATIENCE);
+    assert!(matches!(next()?, Some(Event::Secured)));
+    assert!(matches!(next()?, Some(Event::Input(input)) if input[..] == *b"hi"));
+    Ok(())
+});
+
 conformance!(an_upgrade_that_fails_ends_the_connection, |rig| {
     let (_server, client, child) = rig.pair()?;
     child.upgrade(Toys::default())?;

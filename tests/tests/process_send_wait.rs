@@ -371,3 +371,14 @@ conformance!(a_sender_that_waits_for_the_connection_leaves_its_news_to_whoever_p
     assert!(matches!(next(&sent)?, Some(Event::Broken { .. })), "it is told once");
     Ok(())
 });
+
+conformance!(what_was_asked_for_waits_until_a_sender_is_connected, |rig| {
+    let server = rig.server().start()?;
+    let to = server.contact().local().clone();
+    let client = rig.rt.client("pulled").remote(to).nowait(true).start()?;
+    client.notify_drained();
+    client.send_wait("sent", Some(PATIENCE))?;
+    assert!(matches!(rig.rt.next_event_of(&client, PATIENCE)?, Some(Event::Drained)));
+    assert!(matches!(rig.rt.next_event_of(&client, PATIENCE)?, Some(Event::Open)));
+    Ok(())
+});

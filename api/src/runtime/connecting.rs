@@ -2,7 +2,7 @@
 //!
 //! Invariant: they are over with the connection: what comes behind it is for whoever started it.
 
-use netproc_core::{event::Event, reactor::Tick};
+use netproc_core::reactor::Tick;
 
 use super::{Depth, Inside, Runtime, accept::HeldTimers, has_takers};
 use crate::{error::Result, process::Process};
@@ -11,50 +11,54 @@ impl Runtime {
     /// Serves everybody with callbacks while `process` connects, until `deadline` at most; returns
     /// whether it still does.
     pub(crate) fn wait_connecting(&self, process: &Process, deadline: Tick) -> Result<bool> {
-        self.wait_connecting_beside(process, deadline, has_takers)
+        self.wait_while(Inside::is_connecting, process, deadline, has_takers)
+    }
+
+    /// The same while an upgrade of it is under way.
+    pub(crate) fn wait_upgrading(&self, process: &Process, deadline: Tick) -> Result<bool> {
+        self.wait_while(Inside::is_upgrading, process, deadline, has_takers)
     }
 
     /// The same, with no other process served and no timer run.
     pub(crate) fn wait_connecting_alone(&self, process: &Process, deadline: Tick) -> Result<bool> {
         let _held = HeldTimers::new(self);
-        self.wait_connecting_beside(process, deadline, |_, _| false)
+        self.wait_while(Inside::is_connecting, process, deadline, |_, _| false)
     }
 
-    fn wait_connecting_beside(
+    fn wait_while(
         &self,
+        under_way: fn(&Inside) -> bool,
         process: &Process,
         deadline: Tick,
         others: impl Fn(&Inside, bool) -> bool,
     ) -> Result<bool> {
         let depth = Depth::enter(self)?;
         // A handshake that was given up is over, however long its peer takes to hang up.
-        let connecting = || {
+        let goes_on = || {
             let p = process.shared().borrow();
-            p.is_connecting() && p.layer_error().is_none()
+            under_way(&p) && p.layer_error().is_none()
         };
         let id = process.id();
-        // No longer than it connects: its first input is for whoever started it.
-        let admit = |p: &Inside, input: bool| others(p, input) || p.id() == id && p.is_connecting();
-        loop {
-            while connecting()
-                && let Some(untaken) = self.deliver_one(Some(&admit))
+        // No longer than that: its first input is for whoever started it.
+        let admit = |p: &Inside, input: bool| others(p, input) || p.id() == id && under_way(p);
+        let mut untaken = Vec::new();
+        let waited = loop {
+            while goes_on()
+                && let Some(left) = self.deliver_one(Some(&admit))
             {
-                self.keep_for_puller(process, untaken);
+                untaken.extend(left.filter(|(told, _)| told == process));
             }
-            if !connecting() || self.engine().now() >= deadline {
-                return depth.leave(connecting());
+            if !goes_on() || self.engine().now() >= deadline {
+                break depth.leave(goes_on());
             }
-            self.poll(self.wait_until(Some(deadline)))?;
+            if let Err(err) = self.poll(self.wait_until(Some(deadline))) {
+                break Err(err);
+            }
+        };
+        // Whoever pulls its events is told all the same, although the wait needed them delivered.
+        for (process, event) in untaken.into_iter().rev() {
+            self.engine_mut().tell_again(process.shared(), event);
         }
-    }
-    /// Whoever pulls the events of `process` is told of its connection as well, although the wait needed it
-    /// delivered.
-    fn keep_for_puller(&self, process: &Process, untaken: Option<(Process, Event)>) {
-        if let Some((told, event)) = untaken
-            && told == *process
-            && !has_takers(&told.shared().borrow(), false)
-        {
-            self.engine_mut().tell_again(told.shared(), event);
-        }
+        waited
     }
 }

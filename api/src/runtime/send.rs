@@ -94,6 +94,9 @@ impl Process {
 
 impl Runtime {
     fn flush_of(&self, process: &Process, deadline: Tick) -> Result<(), SendWaitError> {
+        if self.wait_upgrading(process, deadline)? {
+            return Err(SendWaitError::TimedOut { queued: process.queued() });
+        }
         let depth = Depth::enter(self)?;
         let before = self.engine_mut().flush_begins(process.shared());
         let waited = self.flush_until(process, deadline);

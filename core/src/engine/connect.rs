@@ -337,7 +337,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             }
         }
         let mut p = process.borrow_mut();
-        let upgraded = p.phase == Phase::Open && p.connecting.is_some();
+        let upgraded = p.is_upgrading();
         if !upgraded && !p.apply(machine::Event::Connected) {
             return None;
         }
