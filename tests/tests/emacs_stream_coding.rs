@@ -117,3 +117,30 @@ conformance!(what_came_in_clear_is_not_completed_by_what_comes_inside, |rig| {
     assert_eq!(text(&rig.rt), "220 hi\r250 STARTTLS\r220 go\r\n250 inside");
     Ok(())
 });
+
+conformance!(what_came_in_clear_decides_no_coding_of_what_comes_inside, |rig| {
+    let folder = tempfile::tempdir()?;
+    let authority = Authority::new()?;
+    trust(&rig.rt, folder.path(), &authority)?;
+    let tls = TlsServer::builder(authority.sign(&["localhost"])?.identity()?).build()?;
+    let port = serve(rig, "220 hi\n", move |connection, said| {
+        connection.send(match said {
+            "STARTTLS" => "220 go\n",
+            _ if connection.tls_info().is_some() => "250 inside\r\n",
+            _ => "250 STARTTLS\n",
+        })?;
+        if said == "STARTTLS" {
+            connection.upgrade(tls.clone()).expect("it is open");
+        }
+        Ok(())
+    })?;
+    let starts = Function::new(|_| Ok("STARTTLS\n".into()));
+    let more = [sym(":starttls-function"), starts.into()];
+    let params = r#":type starttls :end-of-command "[0-9]+ .*\n" :capability-command "EHLO\n"
+        :success "^220" :coding utf-8"#;
+    let said = open(&rig.rt, port, params, &more);
+    assert!(said.ends_with(":type tls :error nil)"), "{said}");
+    // Its lines end in LF before, and in CR LF inside.
+    assert_eq!(text(&rig.rt), "220 hi\n250 STARTTLS\n220 go\n250 inside\n");
+    Ok(())
+});

@@ -78,11 +78,12 @@ impl<H> Process<H> {
         (!text.is_empty() || input.is_empty()).then(|| input.with_text(text))
     }
 
-    /// Has its text begin anew: what was cut short before is told as raw bytes, and nothing completes it.
+    /// Has its text begin anew: what was cut short before is told as raw bytes, and decides nothing of what comes.
     pub fn begin_text(&mut self) {
         if let Some(state) = &mut self.coding {
-            state.carried = state.leftovers();
-            state.decoder = Decoder::new(state.decoder.system());
+            let (carried, aside) = (state.leftovers(), state.aside);
+            state.restart();
+            (state.carried, state.aside) = (carried, aside);
         }
     }
 }
