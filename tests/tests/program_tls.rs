@@ -378,13 +378,23 @@ fn a_coding_keeps_no_byte_of_what_is_said_before_tls() {
         assert!(hear().starts_with("250-"), "{backend}");
         drop(peer);
         // The coding is that of the echo: it reads CR LF and answers in the other.
-        let how = ["--starttls", "smtp", "--coding", "(utf-8-dos . latin-1-unix)"];
-        let (_server, endpoint) = listen(backend, "server", &how);
-        let mut run = connect(backend, &endpoint, &["--starttls", "smtp"]);
-        run.feed("h\u{e9}\r\n".into());
+        for protocol in ["smtp", "imap", "pop3"] {
+            let how = ["--starttls", protocol, "--coding", "(utf-8-dos . latin-1-unix)"];
+            let (_server, endpoint) = listen(backend, "server", &how);
+            let mut run = connect(backend, &endpoint, &["--starttls", protocol]);
+            run.feed("h\u{e9}\r\n".into());
+            let left = run.end();
+            left.check_well();
+            assert_eq!(left.output, b"h\xe9\n", "{backend} {protocol}");
+        }
+        // The question inside TLS has an odd number of bytes, half a character at its end.
+        let (_server, endpoint) =
+            listen(backend, "server", &["--starttls", "imap", "--coding", "utf-16le"]);
+        let mut run = connect(backend, &endpoint, &["--starttls", "imap"]);
+        run.feed(b"h\0i\0".to_vec());
         let left = run.end();
         left.check_well();
-        assert_eq!(left.output, b"h\xe9\n", "{backend}");
+        assert_eq!(left.output, b"h\0i\0", "{backend}");
     }
 }
 

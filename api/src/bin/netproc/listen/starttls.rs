@@ -1,8 +1,9 @@
 //! A connection that is served in clear until its client starts TLS, and then echoes inside it.
 //!
-//! Invariant: what came in clear never gets into the echo, and has no coding. Which commands there are is the dialogue's
+//! Invariant: what came in clear never gets into the echo. Which commands there are is the dialogue's
 //! business; of those inside TLS only the question that clients ask first is answered, what else comes
-//! is echoed.
+//! is echoed. The coding is that of what is echoed: commands and that question are bytes, and decide nothing of
+//! it. So the process has none.
 
 use std::{
     cell::{Cell, RefCell},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use netproc::{
-    Coding, Process, SendError, Timer, TlsServer,
+    Coding, Process, SendError, Text, Timer, TlsServer,
     stream::{ServerDialogue, ServerProtocol, ServerStep},
 };
 
@@ -19,7 +20,7 @@ use super::echo;
 /// How long a client may take to start TLS.
 const CLEAR_WITHIN: Duration = Duration::from_secs(30);
 
-/// Greets a new client and lets its input go to the dialogue; inside TLS it has `coding`.
+/// Greets a new client and lets its input go to the dialogue; `coding` is that of the echo.
 pub(super) fn begin(
     client: &Process,
     protocol: ServerProtocol,
@@ -62,10 +63,7 @@ impl Clear {
                 Some(ServerStep::Send(answer)) => drop(client.send(answer)?),
                 Some(ServerStep::StartTls) if client.upgrade(self.tls.clone()).is_ok() => {
                     self.limit.take().map(Timer::cancel);
-                    if let Some(coding) = self.coding {
-                        client.set_coding(coding).expect("it is a known one");
-                    }
-                    serve_inside(client, self.protocol);
+                    serve_inside(client, self.protocol, self.coding);
                 }
                 // It has taken leave, or spoke where or how it may not.
                 Some(_) => client.delete(),
@@ -77,14 +75,22 @@ impl Clear {
 
 /// Echoes, but for a question about capabilities if nothing else comes first: whoever has started TLS
 /// has to ask again.
-fn serve_inside(client: &Process, protocol: ServerProtocol) {
+fn serve_inside(client: &Process, protocol: ServerProtocol, coding: Option<Coding>) {
     let is_first = Cell::new(true);
+    let recoder = coding.map(|coding| RefCell::new((coding.decoder(), coding.encoder())));
     client.set_filter(move |client, input| {
         let asked = is_first.replace(false).then(|| capabilities(protocol, &input)).flatten();
-        match asked {
+        match (asked, &recoder) {
             // Whoever hears no answer is gone, which ends this.
-            Some(answer) => _ = client.send(answer),
-            None => echo(client, input),
+            (Some(answer), _) => _ = client.send(answer),
+            (None, None) => echo(client, input),
+            (None, Some(recoder)) => {
+                let (decoder, encoder) = &mut *recoder.borrow_mut();
+                let (mut text, mut bytes) = (Text::new(), Vec::new());
+                decoder.decode(&input, &mut text);
+                encoder.encode(&text, &mut bytes);
+                let _ = client.send(bytes);
+            }
         }
     });
 }
