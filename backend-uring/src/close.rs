@@ -100,6 +100,11 @@ impl Sock {
         self.phase = Phase::Ending;
     }
 
+    /// Whether it has failed, which its owner does not know yet: it is told once the kernel is done with it.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.phase == Phase::Ending && self.cause.is_some() && !self.muted
+    }
+
     /// Nothing can be sent any more: what the peer has sent before comes first, then the end.
     pub(crate) fn output_failed(&mut self, errno: i32, io: &mut Io) {
         if self.phase != Phase::Open || self.muted || self.eof {

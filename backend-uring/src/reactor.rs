@@ -437,8 +437,8 @@ impl Reactor for UringReactor {
     }
 
     fn send_failure(&self, id: SockId) -> Option<(SysError, u64)> {
-        let sock = self.sockets.get(id.0).filter(|sock| sock.broken)?;
-        Some((sock.cause?, sock.lost))
+        let sock = self.sockets.get(id.0).filter(|sock| sock.broken || sock.has_failed())?;
+        Some((sock.cause?, sock.lost + sock.queue.bytes()))
     }
 
     fn watch_sent(&mut self, id: SockId, on: bool) {

@@ -234,7 +234,7 @@ impl Sock {
         let takes = open && self.finish == Finish::No && self.role != Role::Listener;
         if self.is_unread() {
             self.drop_payload(&payload);
-        } else if takes && self.broken {
+        } else if takes && self.broken || self.has_failed() {
             self.lost += payload.len() as u64;
         } else if takes {
             self.queue.push(payload, to);

@@ -391,3 +391,27 @@ fn counting_descriptors() {
         assert_eq!(count(), before);
     }
 }
+
+#[test]
+fn what_is_sent_to_one_that_has_failed_counts_as_unsent() {
+    let mut rig = Rig::new(Config::default());
+    let (id, client) = rig.accepted();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    rig.until(|event| matches!(event, Event::Eof { .. }).then_some(()));
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    let end = rig.reactor.now().after(PATIENCE);
+    while rig.reactor.send_failure(id).is_none() {
+        // It fails in one poll and is told of in the next.
+        rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+        assert!(rig.queue.is_empty() && rig.reactor.now() < end);
+    }
+    rig.reactor.send(id, Payload::Static(b"late"));
+    assert_eq!(rig.reactor.send_failure(id).unwrap().1, 4);
+    let (cause, unsent) = rig.until(|event| match event {
+        Event::Closed { cause, unsent, .. } => Some((cause.unwrap().errno, unsent)),
+        _ => None,
+    });
+    assert!([libc::EPIPE, libc::ECONNRESET].contains(&cause), "{cause}");
+    assert_eq!(unsent, 4);
+}
