@@ -2,8 +2,9 @@
 //!
 //! The windows are short and in turn, since a machine's pace changes within a second, and who is compared
 //! has to have had the same; the processes are replaced, since some have more luck with their memory than
-//! others for as long as they live. Each comes after each other equally often, and begins before it is measured:
-//! whoever came before leaves the machine as it was used, its caches and its free pages, which makes up to a tenth.
+//! others for as long as they live. Each comes after each other about equally often, and is warmed up anew before
+//! it is measured: whoever came before leaves the machine as it was used, its caches and its free pages, which makes
+//! up to a tenth.
 //!
 //! Invariant: what goes wrong with one server ends that server's part of the cell alone, and is kept
 //! with it; nothing that was measured is lost, and nothing that was not is made up.
@@ -25,7 +26,7 @@ use crate::{
 
 /// In so many sets of processes the rounds of a cell run.
 const LIVES: u32 = 5;
-/// So long a server is under load before its window begins.
+/// So long at least a server is under load before each window of it.
 const LEAD_MILLIS: u64 = 10;
 
 /// How a cell is measured.
@@ -211,8 +212,9 @@ fn live(rows: &mut [Row], cell: &Cell, rounds: Range<u32>, millis: u64) {
 /// Who comes in this turn of a round: in as many rounds as there are servers, or twice as many if that is odd, each
 /// has each turn, and comes after each other, equally often (a balanced Latin square, due to E. J. Williams).
 const fn whose_turn(turn: usize, round: usize, count: usize) -> usize {
-    // From both ends towards the middle, and every other time back.
-    let turn = if (round / count).is_multiple_of(2) { turn } else { count - 1 - turn };
+    // From both ends towards the middle; of an odd number every other time back, or only half of all pairs came.
+    let back = count % 2 == 1 && round % 2 == 1;
+    let turn = if back { count - 1 - turn } else { turn };
     let zigzag = if turn.is_multiple_of(2) { turn / 2 } else { count - turn.div_ceil(2) };
     (zigzag + round) % count
 }
