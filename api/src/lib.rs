@@ -17,7 +17,8 @@
 //! }
 //! ```
 //!
-//! The filter forwards the very memory the kernel wrote into: nothing is copied, nothing allocated.
+//! The filter forwards the very memory the kernel wrote into: nothing is copied, nothing allocated, as long as
+//! the peer reads.
 //!
 //! A client that talks to it, driven without callbacks:
 //!
@@ -47,12 +48,23 @@
 //! # Rules
 //!
 //! * Callbacks run only while one of the waiting methods does ([`Runtime::run`], [`Runtime::turn`],
-//!   [`Runtime::next_event`], [`Runtime::accept_output`], a blocking `start`), and in
-//!   [`Process::delete`], which tells the sentinel before it returns. Sending runs none.
+//!   [`Runtime::next_event`], [`Runtime::next_event_of`], [`Runtime::accept_output`], a `start` that waits,
+//!   [`Process::send_wait`], [`Process::flush`]), and in [`Process::delete`], which tells the sentinel before it
+//!   returns. [`Process::send`] runs none.
 //! * Status and contact are as of the last event delivered.
 //! * A callback may do anything: send, stop or delete any process, replace its own filter, wait.
 //! * A callback is given its process, and the runtime by [`Process::runtime`]. A closure that keeps
 //!   either keeps it alive until its process has ended: then callbacks are dropped.
+//!
+//! # Features
+//!
+//! * `uring`, on by default: the io_uring backend; without it, and on every system but Linux, the readiness
+//!   backend serves.
+//! * `starttls`: dialogues that open a stream, as `open-network-stream` does.
+//! * `tls-ring` or `tls-aws-lc`: TLS, by rustls; with `native-roots` a client trusts what the system trusts, with
+//!   `webpki-roots` Mozilla's list.
+//! * `sim`: runtimes over a simulated reactor, in memory, on a virtual clock.
+//! * `cli`: the program `netproc`.
 
 mod activation;
 mod backend;

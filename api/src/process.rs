@@ -170,8 +170,8 @@ impl Process {
 
     /// Sends `data` to the peer, after everything sent before.
     ///
-    /// Bytes go out unchanged; received ones without a copy, owned ones without one either. Never
-    /// blocks and runs no callback: they leave with the next wait. Returns how many bytes wait now.
+    /// Bytes go out unchanged; received ones without a copy, owned ones without one either, as long as the
+    /// peer reads. Never blocks and runs no callback: they leave with the next wait. Returns how many bytes wait now.
     /// A stopped process still sends, a connecting one once it is open. On a packet process this is
     /// one packet to [`datagram_address`](Self::datagram_address), even if empty.
     ///
@@ -346,12 +346,13 @@ impl Process {
     ///
     /// The handshake begins at once, within [`Limits::handshake_within`]; [`Event::Secured`] tells when
     /// it is done, a broken connection that it failed. What is sent meanwhile waits for it, and goes
-    /// through it.
+    /// through it. A coding begins anew, both ways, as it was named: what came in clear decides nothing of
+    /// what comes inside.
     ///
     /// # Errors
     ///
-    /// [`UpgradeError`]; in particular when more has come in clear than the filter was given. Nothing has
-    /// changed.
+    /// [`UpgradeError`]; in particular when more has come in clear than the filter was given, be it half a
+    /// character of text. Nothing has changed.
     pub fn upgrade(&self, layers: impl Layers + 'static) -> Result<(), UpgradeError> {
         self.upgrade_by(Rc::new(layers))
     }

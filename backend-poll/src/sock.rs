@@ -182,8 +182,8 @@ impl Sock {
         }
     }
 
-    /// Whether an error would be news: of a connection whose peer's end was read, and of which the kernel has
-    /// not said yet that both sides are over.
+    /// Whether poll(2) is to tell of an error, which epoll does unasked: of a connection whose peer's end was read,
+    /// and of which it has not said yet that both sides are over.
     pub(crate) fn minds_errors(&self) -> bool {
         let connection = matches!(self.class, Class::Stream | Class::Local | Class::Records);
         connection && self.eof && !self.drain && matches!(self.phase, Phase::Open)

@@ -8,7 +8,7 @@
 //! its socket closed, and nothing of its input is in the ring while it is [`Input::Watched`]. Members come by
 //! edges, which are told of once: one that comes while its socket stands in line is for what the read to come
 //! finds, unless it tells of an end or of an urgent mark, which is remembered: a read stops there though there is
-//! more. Those within the machine come by level, since so does a read at descriptors that came with bytes.
+//! more. Those within the machine come by level, since a read stops at descriptors that came with bytes as well.
 
 use std::{
     io,

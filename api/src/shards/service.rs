@@ -3,7 +3,7 @@
 //!
 //! Invariant: every connection goes to one shard, in rotation among those that keep up; while all have as
 //! many waiting as they may, the rest stay in the backlog. The listener is closed when the last shard has
-//! left, before whoever left goes on. Locks are held for moves only, and never two of them.
+//! left, before whoever left goes on. The locks of this file are held for moves only, and never two of them.
 
 use std::{
     io,

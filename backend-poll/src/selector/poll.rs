@@ -3,8 +3,8 @@
 //! Invariant: between waits there is nothing to keep in step. The set is built for each wait from
 //! what each socket lacks: a paused or ended socket is left out altogether, since the kernel would
 //! report a hang-up without being asked, time and again. One whose peer has ended stays until the kernel
-//! has done so once. Building borrows the descriptors, which
-//! keeps them open during the wait, and costs less per socket than the kernel's own look at it.
+//! has named a hang-up once. Building borrows the descriptors, which keeps them open during the wait, and
+//! costs less per socket than the kernel's own look at it.
 
 use std::{
     os::fd::{AsFd as _, BorrowedFd},

@@ -1,8 +1,8 @@
 //! The layer between a process and its wire: its handshake, and bytes through it both ways.
 //!
-//! Invariant: bytes off the wire pass the layer when they come, before anything is stored, so that an
-//! inbox has only what the process may read; a process is connected when its layer is. What a layer
-//! makes of events goes through the inbox, in order.
+//! Invariant: bytes off the wire pass the layer when they come, before anything is stored, and those that were
+//! stored before it was there when it is, so that an inbox has only what the process may read; a process is
+//! connected when its layer is. What a layer makes of events goes through the inbox, in order.
 
 use std::{collections::VecDeque, rc::Rc, time::Duration};
 
@@ -40,7 +40,8 @@ pub enum UpgradeError {
     /// It is packets or records, or has a layer already.
     #[error("this process cannot have another layer")]
     Unfit,
-    /// Its peer has sent more in clear than was read: whoever put it there would speak inside the layer.
+    /// Its peer has sent more in clear than was read, or than was text: whoever put it there would speak inside
+    /// the layer.
     #[error("{0} bytes in clear have come behind what was read")]
     ClearText(u64),
     /// Its sending direction has ended.
@@ -189,7 +190,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 continue;
             }
             let told = self.unwrap(process, event, Some(&|_, _| false));
-            self.notices.extend(told);
+            debug_assert!(told.is_none(), "nobody was admitted");
         }
     }
 
