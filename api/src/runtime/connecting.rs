@@ -1,6 +1,6 @@
-//! Waits for one process to be connected, or not.
+//! Waits for one process to be connected, or to have the layer it was given, or not.
 //!
-//! Invariant: they are over with the connection: what comes behind it is for whoever started it.
+//! Invariant: they are over with that: what comes behind it is for whoever started the process.
 
 use netproc_core::reactor::Tick;
 
@@ -14,15 +14,15 @@ impl Runtime {
         self.wait_while(Inside::is_connecting, process, deadline, has_takers)
     }
 
-    /// The same while an upgrade of it is under way.
-    pub(crate) fn wait_upgrading(&self, process: &Process, deadline: Tick) -> Result<bool> {
-        self.wait_while(Inside::is_upgrading, process, deadline, has_takers)
-    }
-
     /// The same, with no other process served and no timer run.
     pub(crate) fn wait_connecting_alone(&self, process: &Process, deadline: Tick) -> Result<bool> {
         let _held = HeldTimers::new(self);
         self.wait_while(Inside::is_connecting, process, deadline, |_, _| false)
+    }
+
+    /// Serves everybody with callbacks while an upgrade of `process` is under way, likewise.
+    pub(crate) fn wait_upgrading(&self, process: &Process, deadline: Tick) -> Result<bool> {
+        self.wait_while(Inside::is_upgrading, process, deadline, has_takers)
     }
 
     fn wait_while(
