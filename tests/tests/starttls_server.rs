@@ -74,7 +74,8 @@ impl Client {
 
     /// Up to and with the answer to STARTTLS, as a client has to do it.
     fn starttls(mut self) -> Secured {
-        assert!(self.hear().starts_with("220 "));
+        let told = self.hear();
+        assert!(told.starts_with("220 "), "{told:?}, {:?}", self.0);
         self.say("EHLO me\r\n");
         let told = self.hear();
         assert!(told.starts_with("250-") && told.ends_with("\r\n250 STARTTLS\r\n"), "{told}");
