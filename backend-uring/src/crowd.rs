@@ -30,10 +30,15 @@ use crate::{
     token::{OpKind, Token},
 };
 
-/// Members one call tells of.
-const EVENTS_MAX: usize = 256;
-/// After so many polls without a crowd it is over.
-const CALM_POLLS: u8 = 64;
+/// So many in line, or told of before the same one is again, are a crowd. Of few, who has had a turn mostly has
+/// input again when the next comes, and a receive in the ring finds it without a poll before.
+pub(crate) const CROWD_MIN: usize = 128;
+/// With fewer in line it is asked who else has input.
+pub(crate) const LINE_MIN: usize = 8;
+/// Members one call tells of: what the kernel looks up of each is in cache still when it is read.
+const EVENTS_MAX: usize = 32;
+/// After so many reads without a crowd it is over.
+pub(crate) const CALM_READS: usize = 1024;
 
 /// See the head of this file.
 #[derive(Default)]
@@ -48,20 +53,41 @@ pub(crate) struct Crowd {
     pub(crate) ready: bool,
     /// There is a crowd, or was one a moment ago: members are read by calls.
     pub(crate) gathered: bool,
-    calm: u8,
+    /// As many are in line as make a crowd if they are never the same.
+    busy: bool,
+    /// Reads since there last was a crowd.
+    calm: usize,
+    /// One that was told of, and how many others have been since.
+    first: Option<Key>,
+    since_first: usize,
     /// Somebody in line cannot be read by a call.
     others: bool,
 }
 
 impl Crowd {
-    /// Learns whether there is a crowd in this poll.
-    pub(crate) fn note(&mut self, crowded: bool) {
-        if crowded {
+    /// Learns how many are in line in this poll.
+    pub(crate) fn note_line(&mut self, len: usize) {
+        self.busy = len >= LINE_MIN;
+        if len >= CROWD_MIN {
             (self.gathered, self.calm) = (true, 0);
-        } else if self.gathered {
-            self.calm += 1;
-            self.gathered = self.calm < CALM_POLLS;
         }
+    }
+
+    /// Learns whose turn comes because it was told of.
+    fn note_told(&mut self, key: Key) {
+        if self.first.is_none_or(|first| first == key) {
+            (self.first, self.since_first) = (Some(key), 0);
+            return;
+        }
+        self.since_first += 1;
+        if self.busy && self.since_first >= CROWD_MIN {
+            (self.first, self.since_first, self.calm) = (Some(key), 0, 0);
+        }
+    }
+
+    fn note_read(&mut self) {
+        self.calm += 1;
+        self.gathered &= self.calm < CALM_READS;
     }
 
     /// Whether the kernel is to have slots: those who found one there would be ahead of those in line.
@@ -162,6 +188,7 @@ impl Sock {
     /// Has the crowd's epoll tell when there is more to read; it was read just now, as far as there was anything
     /// or a slot had room, which `all` says.
     pub(crate) fn watch(&mut self, all: bool, io: &mut Io) {
+        io.crowd.note_read();
         if self.broken || self.member && (self.drain || !all) {
             return self.starve(io);
         }
@@ -179,7 +206,10 @@ impl Sock {
     fn on_told(&mut self, drain: bool, io: &mut Io) {
         self.drain |= drain;
         match self.input {
-            Input::Watched if io.crowd.gathered => self.starve(io),
+            Input::Watched if io.crowd.gathered => {
+                io.crowd.note_told(self.key);
+                self.starve(io);
+            }
             Input::Starved => {}
             Input::Idle
             | Input::Armed
@@ -212,18 +242,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crowd_is_over_when_there_was_none_for_a_while() {
-        let mut crowd = Crowd::default();
-        crowd.note(false);
-        assert!(!crowd.gathered);
-        for _ in 0..3 {
-            crowd.note(true);
-            for _ in 1..CALM_POLLS {
-                crowd.note(false);
-                assert!(crowd.gathered);
+    fn a_crowd_is_over_when_few_take_turns_or_few_are_in_line() {
+        let keys: Vec<_> = (0..).map(|at| Key::new(at, 1)).take(CROWD_MIN + 1).collect();
+        for (peers, line, reads, lasts) in [
+            (CROWD_MIN + 1, LINE_MIN, 7, true),
+            (CROWD_MIN + 1, LINE_MIN, 9, false),
+            (CROWD_MIN + 1, LINE_MIN - 1, 1, false),
+            (CROWD_MIN, LINE_MIN, 1, false),
+        ] {
+            let mut crowd = Crowd::default();
+            crowd.note_line(CROWD_MIN - 1);
+            assert!(!crowd.gathered);
+            crowd.note_line(CROWD_MIN);
+            crowd.note_line(line);
+            for read in 1..3 * CALM_READS {
+                if read % reads == 0 {
+                    crowd.note_told(keys[read / reads % peers]);
+                }
+                crowd.note_read();
+                let over = !lasts && read >= CALM_READS;
+                assert_eq!(crowd.gathered, !over, "{peers} peers, {line} in line, read {read}");
             }
         }
-        crowd.note(false);
-        assert!(!crowd.gathered);
     }
 }

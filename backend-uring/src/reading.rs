@@ -12,6 +12,7 @@ use netproc_core::{
 
 use crate::{
     batch::Batch,
+    crowd::{CROWD_MIN, LINE_MIN},
     io::Io,
     reactor::UringReactor,
     sock::{Input, Sock},
@@ -19,23 +20,20 @@ use crate::{
     token::OpKind,
 };
 
-/// So many wait at least. Of few, who has had a turn mostly has input again when the next comes, and a
-/// receive in the ring finds it without a poll before.
-const WAITING_MIN: usize = 128;
-
 impl Io {
     /// Whether those who wait for a slot have their turns by calls.
     #[inline]
     pub(crate) fn reads_in_turn(&mut self) -> bool {
         let waiting = self.streams.waiting();
-        let many = waiting > 0 && (waiting >= WAITING_MIN || self.crowd.gathered);
+        let many = waiting > 0 && (waiting >= CROWD_MIN || self.crowd.gathered);
         many && self.reading.slot().is_some()
     }
 
-    /// Whether to ask who of the crowd has input: not while there are enough who are known to have.
+    /// Whether to ask who of the crowd has input: not while there are enough who are known to have. Nobody waits
+    /// longer for not being asked for, as the kernel keeps them in line as well.
     #[inline]
     pub(crate) fn asks_crowd(&self) -> bool {
-        self.crowd.ready && self.streams.waiting() < WAITING_MIN
+        self.crowd.ready && self.streams.waiting() < LINE_MIN
     }
 
     /// Whether somebody waits who gets no turn before a slot comes free, which a poll begins by looking for.
@@ -49,7 +47,7 @@ impl UringReactor {
     #[inline]
     pub(crate) fn read_in_turn(&mut self, wait: Wait, out: &mut Batch<'_>) {
         let crowd = &self.io.crowd;
-        if crowd.gathered | crowd.ready || self.io.streams.waiting() >= WAITING_MIN {
+        if crowd.gathered | crowd.ready || self.io.streams.waiting() >= CROWD_MIN {
             self.read_waiting(wait, out);
         } else {
             // Without guards it is back on top of the stack, and the next the kernel gets.
@@ -62,7 +60,7 @@ impl UringReactor {
         if self.io.asks_crowd() {
             self.ask_crowd();
         }
-        self.io.crowd.note(self.io.streams.waiting() >= WAITING_MIN);
+        self.io.crowd.note_line(self.io.streams.waiting());
         let bytes_max = self.io.config.bytes_max as usize;
         let mut left = if wait == Wait::No { usize::MAX } else { bytes_max };
         for _ in 0..self.io.streams.waiting() {

@@ -11,6 +11,7 @@ use netproc_core::reactor::Role;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use super::*;
+use crate::crowd::CALM_READS;
 
 const CLIENTS: usize = 300;
 /// Less than any socket's buffers hold, so that all of it is there before the first poll.
@@ -158,11 +159,13 @@ fn gathers_and_parts(mut rig: Rig, ids: &[SockId], clients: &mut [impl Write]) {
             client.write_all(&bytes_of(at)).unwrap();
             expected[at].extend(bytes_of(at));
         }
-        let all = expected[0].len();
-        heard.until(&mut rig, |heard| ids.iter().all(|id| heard.len(*id) == all));
+        heard.until(&mut rig, |heard| {
+            let mut all = ids.iter().zip(&expected);
+            all.all(|(id, expected)| heard.len(*id) == expected.len())
+        });
         assert!(rig.reactor.io.crowd.gathered);
-        // Each is told of once more before the crowd is over, and once after.
-        for at in (0..CLIENTS).chain(0..CLIENTS) {
+        // Each is told of once more after the crowd is over.
+        for at in (0..CLIENTS).cycle().take(CALM_READS + CLIENTS) {
             clients[at].write_all(b"!").unwrap();
             expected[at].push(b'!');
             heard.until(&mut rig, |heard| heard.len(ids[at]) == expected[at].len());
