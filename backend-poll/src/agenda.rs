@@ -22,6 +22,8 @@ pub(crate) struct Agenda {
     pub(crate) ready: VecDeque<SockId>,
     /// Has something new to send, or to end.
     pub(crate) dirty: Vec<SockId>,
+    /// Sockets of UDP that found no room and are to be told of it.
+    pub(crate) blocked: Vec<SockId>,
     /// Over; closing it is all that is left.
     pub(crate) ended: VecDeque<SockId>,
     /// Watched, with bytes sent and not reported.

@@ -237,7 +237,7 @@ pub(crate) fn peer_ended(sock: &Sock, hub: &mut Hub) -> bool {
 ///
 /// A local receiver whose queue is full holds up only what is for it.
 pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
-    if sock.class == Class::Packets && matches!(sock.family, Family::Ipv4 | Family::Ipv6) {
+    if sock.speaks_udp() {
         return flush_bursts(id, sock, hub);
     }
     // The last so many found their receiver full; whether anything left the queue at all.
@@ -297,6 +297,7 @@ fn flush_bursts(id: SockId, sock: &mut Sock, hub: &mut Hub) {
         };
         if err.kind() == io::ErrorKind::WouldBlock {
             sock.can_write = false;
+            hub.agenda.blocked.push(id);
             return;
         }
         if err.kind() != io::ErrorKind::Interrupted {

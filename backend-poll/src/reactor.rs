@@ -47,7 +47,7 @@ pub struct PollReactor {
     pub(crate) waker: PollWaker,
     /// Polls since the kernel was asked last who is ready.
     pub(crate) unlooked: u32,
-    mechanism: Mechanism,
+    pub(crate) mechanism: Mechanism,
 }
 
 impl PollReactor {
@@ -97,9 +97,9 @@ impl PollReactor {
         if self.mechanism == Mechanism::Epoll {
             self.hub.counters.syscalls += 1;
         }
-        let mut added = self.selector.add(sock.socket.as_fd(), id);
+        let mut added = self.selector.add(sock.socket.as_fd(), id, !sock.speaks_udp());
         if let (Ok(()), Some(sink)) = (added, &sock.sink) {
-            added = self.selector.add(sink.as_fd(), id);
+            added = self.selector.add(sink.as_fd(), id, true);
         }
         added.map_err(|err| SysError { op: Op::Open, errno: err as i32 })
     }

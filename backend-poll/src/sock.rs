@@ -189,6 +189,14 @@ impl Sock {
         connection && self.eof && !self.drain && matches!(self.phase, Phase::Open)
     }
 
+    /// Whether it speaks UDP, or what else has packets and names of the internet. Each packet it sends is room again
+    /// a moment later, of which it is told only while it waits for that: else each wait after a send would be over
+    /// at once.
+    #[inline]
+    pub(crate) fn speaks_udp(&self) -> bool {
+        self.class == Class::Packets && matches!(self.family, Family::Ipv4 | Family::Ipv6)
+    }
+
     /// Whether room for output would be used if there were any.
     pub(crate) fn wants_output(&self) -> bool {
         match self.phase {

@@ -17,7 +17,7 @@ use crate::{
     hub::{Batch, Hub},
     life, packets, pipes,
     reactor::PollReactor,
-    selector::{OURS, Ready, Selector as _},
+    selector::{Mechanism, OURS, Ready, Selector as _},
     sock::{Class, Phase, Sock},
     stream,
 };
@@ -78,6 +78,31 @@ impl PollReactor {
         }
         debug_assert!(self.hub.agenda.dirty.is_empty(), "sending queues nothing new");
         self.hub.agenda.dirty = dirty;
+        while let Some(id) = self.hub.agenda.blocked.pop() {
+            self.tell_room(id, true);
+        }
+    }
+
+    /// Has a socket of UDP told of room to write, or no more.
+    #[cold]
+    fn tell_room(&mut self, id: SockId, on: bool) {
+        let Some(sock) = self.socks.get(id.0) else { return };
+        if self.mechanism == Mechanism::Epoll {
+            self.hub.counters.syscalls += 1;
+        }
+        // It is watched, and a change takes no memory: nothing can be refused.
+        let _told = self.selector.tell_room(sock.socket.as_fd(), id, on);
+    }
+
+    /// A socket of UDP that waited for room has some.
+    #[cold]
+    fn note_room(&mut self, id: SockId) {
+        self.tell_room(id, false);
+        if let Some(sock) = self.socks.get_mut(id.0)
+            && sock.has_work()
+        {
+            self.hub.agenda.ready(id, sock);
+        }
     }
 
     /// Sends what one socket has queued and does what was to follow.
@@ -159,6 +184,9 @@ impl PollReactor {
         };
         let id = SockId(key);
         let room = sock.note(ready);
+        if ready.writable && !ready.error && sock.speaks_udp() {
+            return self.note_room(id);
+        }
         // Who has had a turn and could go on has its next in the next poll.
         let turn = !sock.listed.ready && !batch.is_done();
         if turn && !room && sock.only_reads() {

@@ -18,7 +18,11 @@ impl Absent {
 }
 
 impl Selector for Absent {
-    fn add(&mut self, _: BorrowedFd<'_>, _: SockId) -> nix::Result<()> {
+    fn add(&mut self, _: BorrowedFd<'_>, _: SockId, _: bool) -> nix::Result<()> {
+        match self.0 {}
+    }
+
+    fn tell_room(&mut self, _: BorrowedFd<'_>, _: SockId, _: bool) -> nix::Result<()> {
         match self.0 {}
     }
 

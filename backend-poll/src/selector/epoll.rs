@@ -1,4 +1,5 @@
-//! epoll(7): Linux, edge-triggered, one registration for a socket's whole life.
+//! epoll(7): Linux, edge-triggered, one registration for a socket's whole life, changed only for a packet socket that
+//! waits for room.
 //!
 //! Invariant: the data of an event is the socket's whole key, so that an event for a descriptor
 //! that was closed and given out again finds nobody. Closing a descriptor ends its registration,
@@ -52,13 +53,12 @@ impl Epoll {
 }
 
 impl Selector for Epoll {
-    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId) -> nix::Result<()> {
-        let all = EpollFlags::EPOLLIN
-            | EpollFlags::EPOLLOUT
-            | EpollFlags::EPOLLRDHUP
-            | EpollFlags::EPOLLPRI
-            | EpollFlags::EPOLLET;
-        self.epoll.add(fd, EpollEvent::new(all, id.0.to_bits()))
+    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId, room: bool) -> nix::Result<()> {
+        self.epoll.add(fd, event(id, room))
+    }
+
+    fn tell_room(&mut self, fd: BorrowedFd<'_>, id: SockId, on: bool) -> nix::Result<()> {
+        self.epoll.modify(fd, &mut event(id, on))
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>, shared: bool) {
@@ -96,6 +96,13 @@ impl Selector for Epoll {
         let delay = TimeSpec::from_duration(delay.max(Duration::from_nanos(1)));
         self.timer()?.set(Expiration::OneShot(delay), TimerSetTimeFlags::empty())
     }
+}
+
+fn event(id: SockId, room: bool) -> EpollEvent {
+    let mut flags =
+        EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLPRI | EpollFlags::EPOLLET;
+    flags.set(EpollFlags::EPOLLOUT, room);
+    EpollEvent::new(flags, id.0.to_bits())
 }
 
 #[inline]

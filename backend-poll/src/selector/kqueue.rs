@@ -51,11 +51,16 @@ impl Kqueue {
 }
 
 impl Selector for Kqueue {
-    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId) -> nix::Result<()> {
+    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId, _: bool) -> nix::Result<()> {
         let flags = EvFlags::EV_ADD | EvFlags::EV_CLEAR;
         for kind in [EventFilter::EVFILT_READ, EventFilter::EVFILT_WRITE] {
             self.changes.push(filter(fd, kind, flags, id.0.to_bits()));
         }
+        Ok(())
+    }
+
+    fn tell_room(&mut self, _: BorrowedFd<'_>, _: SockId, _: bool) -> nix::Result<()> {
+        // It is told of in any case.
         Ok(())
     }
 

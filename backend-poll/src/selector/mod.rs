@@ -168,8 +168,11 @@ const TIMER: u64 = u64::MAX - (1 << 32);
 const WAIT_MAX: Duration = Duration::from_secs(1_000_000);
 
 pub(crate) trait Selector {
-    /// Watches `fd` from now on, for all there is to know; once per socket.
-    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId) -> nix::Result<()>;
+    /// Watches `fd` from now on, for all there is to know, but for room to write unless `room`; once per socket.
+    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId, room: bool) -> nix::Result<()>;
+
+    /// Tells of room to write from now on, or no more, if `add` was not asked to.
+    fn tell_room(&mut self, fd: BorrowedFd<'_>, id: SockId, on: bool) -> nix::Result<()>;
 
     /// Forgets `fd`, which is about to be closed; `shared` when others may hold it open.
     fn remove(&mut self, fd: BorrowedFd<'_>, shared: bool);
@@ -222,8 +225,12 @@ macro_rules! each {
 }
 
 impl Selector for AnySelector {
-    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId) -> nix::Result<()> {
-        each!(self, selector => selector.add(fd, id))
+    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId, room: bool) -> nix::Result<()> {
+        each!(self, selector => selector.add(fd, id, room))
+    }
+
+    fn tell_room(&mut self, fd: BorrowedFd<'_>, id: SockId, on: bool) -> nix::Result<()> {
+        each!(self, selector => selector.tell_room(fd, id, on))
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>, shared: bool) {

@@ -35,7 +35,12 @@ fn reborrow<'a>(mut fds: Vec<PollFd<'_>>) -> Vec<PollFd<'a>> {
 }
 
 impl Selector for PollSet {
-    fn add(&mut self, _: BorrowedFd<'_>, _: SockId) -> nix::Result<()> {
+    fn add(&mut self, _: BorrowedFd<'_>, _: SockId, _: bool) -> nix::Result<()> {
+        Ok(())
+    }
+
+    fn tell_room(&mut self, _: BorrowedFd<'_>, _: SockId, _: bool) -> nix::Result<()> {
+        // Each wait asks for what is wanted then.
         Ok(())
     }
 

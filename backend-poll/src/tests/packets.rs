@@ -56,6 +56,32 @@ on_each_mechanism! {
         assert_eq!(back.recv(&mut [0; 9]).unwrap(), 5);
     }
 
+    fn who_waits_for_room_is_told_of_it_and_nobody_else(rig, Config::default()) {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let spec = OpenSpec { kind: Kind::Datagram, ..OpenSpec::default() };
+        let to = peer.local_addr().unwrap().into();
+        let id = rig.reactor.datagram(&spec, Some(&to)).unwrap();
+        rig.drain();
+        for waits in [false, true, false] {
+            if waits {
+                // As if the kernel had refused one: over loopback there is always room.
+                rig.reactor.socks.get_mut(id.0).unwrap().can_write = false;
+                rig.reactor.hub.agenda.blocked.push(id);
+            }
+            rig.reactor.send(id, "packet".into());
+            let end = rig.reactor.now().after(Duration::from_millis(20));
+            while waits && rig.reactor.queued(id) > 0 {
+                assert!(rig.reactor.now() < end.after(PATIENCE), "nobody told of room");
+                rig.reactor.poll(Wait::Until(end.after(PATIENCE)), &mut rig.queue).unwrap();
+            }
+            if !waits {
+                rig.reactor.poll(Wait::Until(end), &mut rig.queue).unwrap();
+                assert!(rig.reactor.now() >= end, "the packet sent ended the wait");
+            }
+            assert_eq!(peer.recv(&mut [0; 9]).unwrap(), 6);
+        }
+    }
+
     fn a_full_local_queue_is_tried_again(rig, Config::default()) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sink");
