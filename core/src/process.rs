@@ -577,15 +577,6 @@ impl<H> Process<H> {
         !(self.stopped || self.is_deaf() || self.holding) && room && place
     }
 
-    /// Whether it is no server, or one with a place for another connection beside those that wait already.
-    pub(crate) fn has_place(&self) -> bool {
-        let Some(max) = self.limits.connections_max.filter(|_| self.phase == Phase::Listen) else {
-            return true;
-        };
-        let waiting = self.inbox.iter().filter(|event| event.is_input()).count();
-        self.serving.as_ref().map_or(0, |serving| serving.connections) + waiting < max
-    }
-
     /// Whether `event` may be delivered now, in order and with its user's consent.
     pub(crate) fn admits(&self, event: &reactor::Event) -> bool {
         self.inbox.is_empty() && self.admits_next(event)
@@ -599,12 +590,6 @@ impl<H> Process<H> {
             || matches!(event, reactor::Event::Closed { .. })
                 && (matches!(self.phase, Phase::Connect) || self.child.is_some());
         if connecting { !self.busy } else { self.takes_input() }
-    }
-
-    /// Whether it is a server with as many connections as it may have.
-    pub(crate) fn is_full(&self) -> bool {
-        let connections = self.serving.as_ref().map_or(0, |serving| serving.connections);
-        self.limits.connections_max.is_some_and(|max| connections >= max)
     }
 
     pub(crate) fn is_server(&self) -> bool {
