@@ -29,14 +29,24 @@ impl<H> Process<H> {
         let Some(max) = self.limits.connections_max.filter(|_| self.phase == Phase::Listen) else {
             return true;
         };
+        let connections = self.connections();
+        // Asked at every event: what nobody serves is not looked through each time, as long as there would be
+        // room for it even if all of it were connections.
+        if connections + self.inbox.len() < max {
+            return true;
+        }
         let waiting = self.inbox.iter().filter(|event| event.is_input()).count();
-        self.serving.as_ref().map_or(0, |serving| serving.connections) + waiting < max
+        connections + waiting < max
     }
 
     /// Whether it is a server with as many connections as it may have.
     pub(crate) fn is_full(&self) -> bool {
-        let connections = self.serving.as_ref().map_or(0, |serving| serving.connections);
-        self.limits.connections_max.is_some_and(|max| connections >= max)
+        self.limits.connections_max.is_some_and(|max| self.connections() >= max)
+    }
+
+    /// Its connections that have not ended.
+    fn connections(&self) -> usize {
+        self.serving.as_ref().map_or(0, |serving| serving.connections)
     }
 }
 
@@ -57,5 +67,64 @@ impl Throttle {
         }
         self.logged = Some(now);
         Some(std::mem::take(&mut self.count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::{
+        contact::{Contact, Role},
+        plist::Plist,
+        process::{Birth, Limits},
+        reactor::{Event, Kind, SockId},
+        slots::Key,
+        table::ProcessId,
+    };
+
+    const SOCK: SockId = SockId(Key { index: 0, generation: 0 });
+
+    /// A server that may have three connections.
+    fn server(connections: usize) -> Process<()> {
+        let birth = Birth {
+            kind: Kind::Stream,
+            phase: Phase::Listen,
+            sock: Some(SOCK),
+            contact: Contact::new(Role::Server, Plist::new()),
+            limits: Rc::new(Limits { connections_max: Some(3), ..Limits::default() }),
+            plist: Plist::new(),
+            handlers: (),
+            coding: None,
+            layers: None,
+            stopped: false,
+            half_open: false,
+        };
+        let mut server = Process::new(ProcessId(SOCK.0), "srv".into(), birth);
+        server.serving = Some(Box::new(Serving { connections, ..Serving::default() }));
+        server
+    }
+
+    #[test]
+    fn of_what_waits_only_connections_take_a_place() {
+        for (connections, waiting, others, expected) in [
+            (0, 0, 0, true),
+            (2, 0, 0, true),
+            (3, 0, 0, false),
+            (1, 1, 0, true),
+            (1, 2, 0, false),
+            (0, 3, 1, false),
+            (1, 1, 5, true),
+            (2, 0, 1, true),
+            (3, 0, 1, false),
+        ] {
+            let mut server = server(connections);
+            let accepted = || Event::Accepted { listener: SOCK, id: SOCK, peer: None };
+            server.inbox.extend((0..others).map(|_| Event::Eof { id: SOCK }));
+            server.inbox.extend((0..waiting).map(|_| accepted()));
+            let case = format!("{connections} connections, {waiting} wait, with {others} others");
+            assert_eq!(server.has_place(), expected, "{case}");
+        }
     }
 }
