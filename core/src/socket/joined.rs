@@ -144,7 +144,7 @@ mod tests {
             let mut bytes = said(libc::SOL_SOCKET, 0, 0);
             bytes[..size_of::<usize>()].copy_from_slice(&len.to_ne_bytes());
             bytes.extend(&ours);
-            let _ = joined_len(&bytes);
+            assert_eq!(joined_len(&bytes), None, "a length of {len}");
         }
         assert_eq!(joined_len(&[0; 256]), None);
     }
