@@ -11,7 +11,7 @@ use netproc_tests::{
     certificates::Authority,
     conformance,
     front::trust,
-    rig::{Outcome, Rig},
+    rig::Rig,
     transcript::{fmt, q, sym},
 };
 
@@ -83,34 +83,38 @@ conformance!(no_byte_of_a_response_is_kept_back_by_a_decoder, |rig| {
     Ok(())
 });
 
-/// STARTTLS by lines that end in CR, of which a decoder of `utf-8-dos` keeps each back.
-fn upgrades(connection: &Process, tls: &TlsServer, said: &str) -> Outcome {
-    let inside = connection.tls_info().is_some();
-    connection.send(match said {
-        "STARTTLS" => "220 go\r",
-        _ if inside => "\n250 inside\r",
-        _ => "250 STARTTLS\r",
-    })?;
-    if said == "STARTTLS" {
-        connection.upgrade(tls.clone())?;
-    }
-    Ok(())
-}
-
-conformance!(what_came_in_clear_is_not_completed_by_what_comes_inside, |rig| {
+/// Opens a stream that becomes TLS, of a server that says these `lines`: its greeting, what it can do, its answer
+/// to STARTTLS, and what it can do inside. How it prints.
+fn open_starttls(
+    rig: &Rig,
+    lines: [&'static str; 4],
+    params: &str,
+) -> Result<String, Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let authority = Authority::new()?;
     trust(&rig.rt, folder.path(), &authority)?;
     let tls = TlsServer::builder(authority.sign(&["localhost"])?.identity()?).build()?;
-    let port = serve(rig, "220 hi\r", move |connection, said| {
-        upgrades(connection, &tls, said).expect("it is open");
+    let [greeting, clear, go, inside] = lines;
+    let port = serve(rig, greeting, move |connection, said| {
+        if said == "STARTTLS" {
+            connection.send(go)?;
+            connection.upgrade(tls.clone()).expect("it is open");
+        } else {
+            connection.send(if connection.tls_info().is_some() { inside } else { clear })?;
+        }
         Ok(())
     })?;
     let starts = Function::new(|_| Ok("STARTTLS\n".into()));
     let more = [sym(":starttls-function"), starts.into()];
-    let params = r#":type starttls :end-of-command "[0-9]+ .*\r" :capability-command "EHLO\n"
-        :success "^220" :coding utf-8-dos"#;
-    let said = open(&rig.rt, port, params, &more);
+    let params = format!(r#":type starttls :capability-command "EHLO\n" :success "^220" {params}"#);
+    Ok(open(&rig.rt, port, &params, &more))
+}
+
+conformance!(what_came_in_clear_is_not_completed_by_what_comes_inside, |rig| {
+    // Of lines that end in CR a decoder of `utf-8-dos` keeps each back.
+    let lines = ["220 hi\r", "250 STARTTLS\r", "220 go\r", "\n250 inside\r"];
+    let params = r#":end-of-command "[0-9]+ .*\r" :coding utf-8-dos"#;
+    let said = open_starttls(rig, lines, params)?;
     let told = r#":greeting "220 hi\r" :capabilities "\n250 inside\r""#;
     assert_eq!(said, format!("(<process x> {told} :type tls :error nil)"));
     // The last CR waits for what may follow.
@@ -119,26 +123,9 @@ conformance!(what_came_in_clear_is_not_completed_by_what_comes_inside, |rig| {
 });
 
 conformance!(what_came_in_clear_decides_no_coding_of_what_comes_inside, |rig| {
-    let folder = tempfile::tempdir()?;
-    let authority = Authority::new()?;
-    trust(&rig.rt, folder.path(), &authority)?;
-    let tls = TlsServer::builder(authority.sign(&["localhost"])?.identity()?).build()?;
-    let port = serve(rig, "220 hi\n", move |connection, said| {
-        connection.send(match said {
-            "STARTTLS" => "220 go\n",
-            _ if connection.tls_info().is_some() => "250 inside\r\n",
-            _ => "250 STARTTLS\n",
-        })?;
-        if said == "STARTTLS" {
-            connection.upgrade(tls.clone()).expect("it is open");
-        }
-        Ok(())
-    })?;
-    let starts = Function::new(|_| Ok("STARTTLS\n".into()));
-    let more = [sym(":starttls-function"), starts.into()];
-    let params = r#":type starttls :end-of-command "[0-9]+ .*\n" :capability-command "EHLO\n"
-        :success "^220" :coding utf-8"#;
-    let said = open(&rig.rt, port, params, &more);
+    let lines = ["220 hi\n", "250 STARTTLS\n", "220 go\n", "250 inside\r\n"];
+    let params = r#":end-of-command "[0-9]+ .*\n" :coding utf-8"#;
+    let said = open_starttls(rig, lines, params)?;
     assert!(said.ends_with(":type tls :error nil)"), "{said}");
     // Its lines end in LF before, and in CR LF inside.
     assert_eq!(text(&rig.rt), "220 hi\n250 STARTTLS\n220 go\n250 inside\n");
