@@ -192,16 +192,23 @@ fn a_crowd_is_received_by_the_ring_again_when_it_has_parted() {
     }
 }
 
-#[test]
-fn in_a_crowd_bytes_behind_a_descriptor_do_not_wait_for_more() {
-    let mut rig = Rig::new(sized());
-    let (ids, mut clients) = local_crowd(&mut rig);
+/// What all of them heard of a message each, which has made them a crowd.
+#[track_caller]
+fn gathered(rig: &mut Rig, ids: &[SockId], clients: &mut [impl Write]) -> Heard {
     for (at, client) in clients.iter_mut().enumerate() {
         client.write_all(&bytes_of(at)).unwrap();
     }
     let mut heard = Heard::default();
-    heard.until(&mut rig, |heard| ids.iter().all(|id| heard.len(*id) == EACH));
+    heard.until(rig, |heard| ids.iter().all(|id| heard.len(*id) == EACH));
     assert!(rig.reactor.io.crowd.gathered && rig.reactor.io.crowd.members() > 0);
+    heard
+}
+
+#[test]
+fn in_a_crowd_bytes_behind_a_descriptor_do_not_wait_for_more() {
+    let mut rig = Rig::new(sized());
+    let (ids, mut clients) = local_crowd(&mut rig);
+    let mut heard = gathered(&mut rig, &ids, &mut clients);
     for (id, client) in ids.iter().zip(&mut clients) {
         let fds = [client.as_raw_fd()];
         let rights = [ControlMessage::ScmRights(&fds)];
@@ -228,12 +235,7 @@ fn in_a_crowd_bytes_behind_a_descriptor_do_not_wait_for_more() {
 fn a_crowd_without_a_slot_sleeps_until_one_comes_free() {
     for mut rig in Rig::both(sized()) {
         let (ids, mut clients) = local_crowd(&mut rig);
-        for (at, client) in clients.iter_mut().enumerate() {
-            client.write_all(&bytes_of(at)).unwrap();
-        }
-        let mut heard = Heard::default();
-        heard.until(&mut rig, |heard| ids.iter().all(|id| heard.len(*id) == EACH));
-        assert!(rig.reactor.io.crowd.gathered && rig.reactor.io.crowd.members() > 0);
+        let mut heard = gathered(&mut rig, &ids, &mut clients);
         // Of the members too few have more to be a crowd, but more than all slots hold.
         for (at, client) in clients.iter_mut().enumerate().take(100) {
             client.write_all(&bytes_of(at)).unwrap();
@@ -279,12 +281,7 @@ fn a_crowd_without_a_slot_sleeps_until_one_comes_free() {
 fn in_a_crowd_an_urgent_mark_does_not_hide_what_follows() {
     let mut rig = Rig::new(sized());
     let (ids, mut clients) = crowd(&mut rig);
-    for (at, client) in clients.iter_mut().enumerate() {
-        client.write_all(&bytes_of(at)).unwrap();
-    }
-    let mut heard = Heard::default();
-    heard.until(&mut rig, |heard| ids.iter().all(|id| heard.len(*id) == EACH));
-    assert!(rig.reactor.io.crowd.gathered && rig.reactor.io.crowd.members() > 0);
+    let mut heard = gathered(&mut rig, &ids, &mut clients);
     for (id, client) in ids.iter().zip(&mut clients) {
         client.write_all(b"before").unwrap();
         socket2::SockRef::from(&*client).send_out_of_band(b"!").unwrap();
