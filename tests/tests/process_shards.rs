@@ -411,11 +411,7 @@ fn ready(streams: &mut [TcpStream]) -> Result<Option<usize>, Box<dyn std::error:
 sharded!(all_stopped_they_wait_in_the_backlog, |_case, shards| {
     let counts = Arc::new(Counts::default());
     let own = Arc::clone(&counts);
-    let (shards, address) = serving(shards, move |rt| {
-        let server = echo(rt, &own)?;
-        server.stop();
-        Ok(server)
-    })?;
+    let (shards, address) = serving(shards, move |rt| echo(rt, &own).inspect(Process::stop))?;
     let mut streams: Vec<TcpStream> = (0..50).map(|_| begin(address)).collect::<io::Result<_>>()?;
     for shard in 0..2 {
         assert_eq!(ask(&shards, shard, |rt| rt.process_list().len()), 1, "the server alone");

@@ -523,12 +523,7 @@ sharded!(alone handed: a_service_that_ends_in_one_shard_can_begin_in_another_mea
 
 sharded!(alone handed: who_waits_for_a_shard_that_closes_is_served_by_another, |_case, shards| {
     let counts = Arc::new(Counts::default());
-    let own = Arc::clone(&counts);
-    let (shards, address) = serving(shards, move |rt| {
-        let server = echo(rt, &own)?;
-        server.stop();
-        Ok(server)
-    })?;
+    let (shards, address) = serving(shards, move |rt| echo(rt, &counts).inspect(Process::stop))?;
     let before = descriptors()?;
     let clients = (0..10).map(|_| connect(address)).collect::<Result<Vec<_>, _>>()?;
     until("each waits for one of the two", || descriptors().ok() == Some(before + 20));
