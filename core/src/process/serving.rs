@@ -30,10 +30,9 @@ impl<H> Process<H> {
             return true;
         };
         let connections = self.connections();
-        // Asked at every event: what nobody serves is not looked through each time, as long as there would be
-        // room for it even if all of it were connections.
-        if connections + self.inbox.len() < max {
-            return true;
+        // Asked at every event: what waits is looked through only where it decides.
+        if connections >= max || connections + self.inbox.len() < max {
+            return connections < max;
         }
         let waiting = self.inbox.iter().filter(|event| event.is_input()).count();
         connections + waiting < max
