@@ -296,9 +296,7 @@ fn flush_bursts(id: SockId, sock: &mut Sock, hub: &mut Hub) {
             Err(err) => err,
         };
         if err.kind() == io::ErrorKind::WouldBlock {
-            sock.can_write = false;
-            hub.agenda.blocked.push(id);
-            return;
+            return wait_for_room(id, sock, hub);
         }
         if err.kind() != io::ErrorKind::Interrupted {
             packets.pop();
@@ -310,6 +308,12 @@ fn flush_bursts(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     if !sock.out.is_empty() {
         hub.agenda.ready(id, sock);
     }
+}
+
+/// Has the kernel tell of room, of which there was none for a packet of UDP.
+pub(crate) fn wait_for_room(id: SockId, sock: &mut Sock, hub: &mut Hub) {
+    sock.can_write = false;
+    hub.agenda.blocked.push(id);
 }
 
 /// After a turn that the kernel did not end: another one soon, or a rest.

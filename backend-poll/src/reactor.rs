@@ -47,7 +47,7 @@ pub struct PollReactor {
     pub(crate) waker: PollWaker,
     /// Polls since the kernel was asked last who is ready.
     pub(crate) unlooked: u32,
-    pub(crate) mechanism: Mechanism,
+    mechanism: Mechanism,
 }
 
 impl PollReactor {

@@ -136,6 +136,10 @@ pub(crate) struct Sock {
     pub(crate) fin_sent: bool,
     /// A listener found no descriptor when it last accepted, and none of ours came free since.
     pub(crate) short: bool,
+    /// Both its sides are shut, as the kernel has said.
+    pub(crate) over: bool,
+    /// A socket of UDP that the kernel tells of room to write.
+    pub(crate) tells_room: bool,
 }
 
 impl Sock {
@@ -163,6 +167,8 @@ impl Sock {
             watched: false,
             close: None,
             short: false,
+            over: false,
+            tells_room: false,
             cause: None,
             retry_at: None,
             flush_by: None,
@@ -219,6 +225,7 @@ impl Sock {
         if ready.drain || ready.error {
             self.drain |= ready.drain;
             self.error |= ready.error;
+            self.over |= ready.over;
         }
         room
     }

@@ -406,7 +406,7 @@ on_each_mechanism! {
         // The next socket has the same descriptor and the same index.
         let (new, mut peer) = rig.pair();
         assert_eq!(new.index(), old.index());
-        let all = Ready { readable: true, writable: true, drain: true, error: true };
+        let all = Ready { readable: true, writable: true, drain: true, error: true, over: true };
         let mut events = EventQueue::new();
         let mut batch = Batch::new(&mut events, &Config::default());
         rig.reactor.note_ready(old.0, all, &mut batch);

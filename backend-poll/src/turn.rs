@@ -17,7 +17,7 @@ use crate::{
     hub::{Batch, Hub},
     life, packets, pipes,
     reactor::PollReactor,
-    selector::{Mechanism, OURS, Ready, Selector as _},
+    selector::{AnySelector, OURS, Ready, Selector as _},
     sock::{Class, Phase, Sock},
     stream,
 };
@@ -79,29 +79,9 @@ impl PollReactor {
         debug_assert!(self.hub.agenda.dirty.is_empty(), "sending queues nothing new");
         self.hub.agenda.dirty = dirty;
         while let Some(id) = self.hub.agenda.blocked.pop() {
-            self.tell_room(id, true);
-        }
-    }
-
-    /// Has a socket of UDP told of room to write, or no more.
-    #[cold]
-    fn tell_room(&mut self, id: SockId, on: bool) {
-        let Some(sock) = self.socks.get(id.0) else { return };
-        if self.mechanism == Mechanism::Epoll {
-            self.hub.counters.syscalls += 1;
-        }
-        // It is watched, and a change takes no memory: nothing can be refused.
-        let _told = self.selector.tell_room(sock.socket.as_fd(), id, on);
-    }
-
-    /// A socket of UDP that waited for room has some.
-    #[cold]
-    fn note_room(&mut self, id: SockId) {
-        self.tell_room(id, false);
-        if let Some(sock) = self.socks.get_mut(id.0)
-            && sock.has_work()
-        {
-            self.hub.agenda.ready(id, sock);
+            if let Some(sock) = self.socks.get_mut(id.0) {
+                tell_room(id, sock, true, &mut self.selector, &mut self.hub);
+            }
         }
     }
 
@@ -184,8 +164,8 @@ impl PollReactor {
         };
         let id = SockId(key);
         let room = sock.note(ready);
-        if ready.writable && !ready.error && sock.speaks_udp() {
-            return self.note_room(id);
+        if ready.writable && sock.tells_room {
+            tell_room(id, sock, false, &mut self.selector, &mut self.hub);
         }
         // Who has had a turn and could go on has its next in the next poll.
         let turn = !sock.listed.ready && !batch.is_done();
@@ -343,6 +323,16 @@ impl PollReactor {
             batch.push(Event::Closed { id, cause, unsent });
             self.end_rests();
         }
+    }
+}
+
+/// Has a socket of UDP told of room to write, or no more.
+#[cold]
+fn tell_room(id: SockId, sock: &mut Sock, on: bool, selector: &mut AnySelector, hub: &mut Hub) {
+    if std::mem::replace(&mut sock.tells_room, on) != on {
+        hub.counters.syscalls += u64::from(matches!(selector, AnySelector::Epoll(_)));
+        // It is watched, and a change takes no memory: nothing can be refused.
+        let _told = selector.tell_room(sock.socket.as_fd(), id, on);
     }
 }
 

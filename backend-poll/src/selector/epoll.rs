@@ -109,15 +109,17 @@ fn event(id: SockId, room: bool) -> EpollEvent {
 fn ready(events: EpollFlags) -> Ready {
     if events == EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT {
         // What a socket with bytes to read is said to be, almost every time.
-        return Ready { readable: true, writable: true, drain: false, error: false };
+        return Ready { readable: true, writable: true, ..Ready::default() };
     }
     let error = events.contains(EpollFlags::EPOLLERR);
-    let over = error || events.contains(EpollFlags::EPOLLHUP);
-    let drain = over || events.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLPRI);
+    let over = events.contains(EpollFlags::EPOLLHUP);
+    let last = error || over;
+    let drain = last || events.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLPRI);
     Ready {
         readable: drain || events.contains(EpollFlags::EPOLLIN),
-        writable: over || events.contains(EpollFlags::EPOLLOUT),
+        writable: last || events.contains(EpollFlags::EPOLLOUT),
         drain,
         error,
+        over,
     }
 }

@@ -124,11 +124,17 @@ fn ready(event: &KEvent) -> Option<Ready> {
     if event.flags().contains(EvFlags::EV_ERROR) {
         // A filter that could not be set: let reading and writing find out why.
         let gone = [libc::ENOENT, libc::EBADF].map(|errno| errno as isize).contains(&event.data());
-        let all = Ready { readable: true, writable: true, drain: true, error: true };
+        let all = Ready { readable: true, writable: true, drain: true, error: true, over: false };
         return (!gone).then_some(all);
     }
     let over = event.flags().contains(EvFlags::EV_EOF);
     let error = over && !event.fflags().is_empty();
     let writes = event.filter() == Ok(EventFilter::EVFILT_WRITE);
-    Some(Ready { readable: !writes || error, writable: writes || error, drain: over, error })
+    Some(Ready {
+        readable: !writes || error,
+        writable: writes || error,
+        drain: over,
+        error,
+        over: false,
+    })
 }

@@ -1,7 +1,8 @@
 //! How a reactor learns that a socket is readable or writable: one trait, three mechanisms.
 //!
 //! Invariant: a selector reports, it never reads, writes or closes a socket. It may report what is
-//! no longer so, and sockets that are gone; it may not keep silent about a change.
+//! no longer so, and sockets that are gone; it may not keep silent about a change, but
+//! for room to write where that was not asked for.
 
 use std::{os::fd::BorrowedFd, time::Duration};
 
@@ -125,6 +126,8 @@ pub(crate) struct Ready {
     pub(crate) drain: bool,
     /// The system holds an error for the socket.
     pub(crate) error: bool,
+    /// Both its sides are shut, for good.
+    pub(crate) over: bool,
 }
 
 /// What one wait brought; cleared and reused.

@@ -18,7 +18,10 @@ use nix::{
 };
 
 use super::{Found, Ready, Selector, WAKER, millis};
-use crate::{sock::Sock, wake::PollWaker};
+use crate::{
+    sock::{Class, Sock},
+    wake::PollWaker,
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct PollSet {
@@ -97,20 +100,23 @@ impl Selector for PollSet {
 /// What the socket would use but is not known to be.
 fn interest(sock: &Sock) -> PollFlags {
     let mut lacks = PollFlags::empty();
-    lacks.set(PollFlags::POLLIN, sock.wants_input() && !sock.can_read);
+    // It would tell of the end of such a socket again and again, which has none of its own.
+    let silent = sock.over && sock.class == Class::Packets;
+    lacks.set(PollFlags::POLLIN, sock.wants_input() && !sock.can_read && !silent);
     let blocked = sock.wants_output() && !sock.can_write && sock.retry_at.is_none();
     lacks.set(PollFlags::POLLOUT, blocked);
     lacks
 }
 
 fn ready(events: PollFlags) -> Ready {
-    let over = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
-    let over = events.intersects(over);
+    let over = events.contains(PollFlags::POLLHUP);
+    let last = over || events.intersects(PollFlags::POLLERR | PollFlags::POLLNVAL);
     Ready {
-        readable: over || events.contains(PollFlags::POLLIN),
-        writable: over || events.contains(PollFlags::POLLOUT),
-        drain: over,
+        readable: last || events.contains(PollFlags::POLLIN),
+        writable: last || events.contains(PollFlags::POLLOUT),
+        drain: last,
         error: events.contains(PollFlags::POLLERR),
+        over,
     }
 }
 

@@ -65,8 +65,8 @@ on_each_mechanism! {
         for waits in [false, true, false] {
             if waits {
                 // As if the kernel had refused one: over loopback there is always room.
-                rig.reactor.socks.get_mut(id.0).unwrap().can_write = false;
-                rig.reactor.hub.agenda.blocked.push(id);
+                let sock = rig.reactor.socks.get_mut(id.0).unwrap();
+                crate::packets::wait_for_room(id, sock, &mut rig.reactor.hub);
             }
             rig.reactor.send(id, "packet".into());
             let end = rig.reactor.now().after(Duration::from_millis(20));
@@ -80,6 +80,25 @@ on_each_mechanism! {
             }
             assert_eq!(peer.recv(&mut [0; 9]).unwrap(), 6);
         }
+    }
+
+    fn a_socket_that_others_shut_down_is_told_of_once(rig, Config::default()) {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (ours, _held) = {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.connect(peer.local_addr().unwrap()).unwrap();
+            (socket.try_clone().unwrap(), socket)
+        };
+        rig.reactor.adopt(ours.into(), Role::Datagram, true).unwrap();
+        rig.drain();
+        socket2::SockRef::from(&_held).shutdown(Shutdown::Both).unwrap();
+        let before = rig.reactor.counters().syscalls;
+        let end = rig.reactor.now().after(Duration::from_millis(50));
+        while rig.reactor.now() < end {
+            rig.reactor.poll(Wait::Until(end), &mut rig.queue).unwrap();
+        }
+        let calls = rig.reactor.counters().syscalls - before;
+        assert!(calls < 20, "{calls} calls for nothing");
     }
 
     fn a_full_local_queue_is_tried_again(rig, Config::default()) {
