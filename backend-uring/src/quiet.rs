@@ -15,9 +15,9 @@ use crate::{
     sqe,
 };
 
-/// So many sockets at most send quietly in one poll. A wait for the next message returns at once for the
-/// completion of one send; it looks past those of many, and then quiet sends cost more, in the
-/// kernel: 2 to 3 % with 50 peers.
+/// So many sockets at most send quietly in one poll. Else the wait for the next message would return at once for the
+/// completion of a send, where messages come singly; of many, quiet sends cost more, in the kernel: 2 to 3 % with 50
+/// peers.
 const QUIET_MAX: usize = 4;
 /// What is longer finds room for less of it too often.
 const LEN_MAX: usize = 64 * 1024;

@@ -255,7 +255,10 @@ impl Ring {
         }
         if waits {
             let completions = u32::try_from(self.uring.completion().len()).unwrap_or(u32::MAX);
-            self.brought = Some(completions.saturating_sub(sends));
+            let brought = completions.saturating_sub(sends);
+            // One that was over with its sends says nothing of who comes.
+            let waited = wanted > 1 || sends == 0 || brought > 0;
+            self.brought = waited.then_some(brought);
         }
         let Some(err) = failed else { return Ok(()) };
         match err.raw_os_error() {

@@ -218,7 +218,7 @@ fn packets_that_come_joined_are_no_crowd() {
     for (per_burst, crowd) in [(1, true), (2, false)] {
         let mut rig = Rig::new(Config::default());
         let (_, address) = datagram(&mut rig);
-        let peers = [(); 8].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let peers = [(); 16].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
         for _ in 0..20 {
             for peer in &peers {
                 setsockopt(peer, sockopt::UdpGsoSegment, &100).unwrap();
