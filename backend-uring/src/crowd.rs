@@ -37,7 +37,7 @@ pub(crate) const CROWD_MIN: usize = 128;
 pub(crate) const LINE_MIN: usize = 8;
 /// Members one call tells of: what the kernel looks up of each is in cache still when it is read.
 const EVENTS_MAX: usize = 32;
-/// After so many reads without a crowd it is over.
+/// After so many turns without a crowd it is over.
 pub(crate) const CALM_READS: usize = 1024;
 
 /// See the head of this file.
@@ -51,11 +51,13 @@ pub(crate) struct Crowd {
     armed: bool,
     /// Somebody may be told of.
     pub(crate) ready: bool,
-    /// There is a crowd, or was one a moment ago: members are read by calls.
+    /// There is a crowd, or was one up to [`CALM_READS`] turns ago: members are read by calls.
     pub(crate) gathered: bool,
-    /// As many are in line as make a crowd if they are never the same.
+    /// Turns since it was asked who has input.
+    pub(crate) reads: usize,
+    /// At least [`LINE_MIN`] were in line when a poll began to read.
     busy: bool,
-    /// Reads since there last was a crowd.
+    /// Turns since there last was a crowd.
     calm: usize,
     /// One that was told of, and how many others have been since.
     first: Option<Key>,
@@ -85,7 +87,9 @@ impl Crowd {
         }
     }
 
-    fn note_read(&mut self) {
+    /// Somebody in line has a turn.
+    pub(crate) fn note_turn(&mut self) {
+        self.reads += 1;
         self.calm += 1;
         self.gathered &= self.calm < CALM_READS;
     }
@@ -100,7 +104,6 @@ impl Crowd {
         self.others = true;
     }
 
-    #[cfg(test)]
     pub(crate) fn members(&self) -> usize {
         self.members
     }
@@ -117,7 +120,9 @@ impl Crowd {
         Ok(())
     }
 
-    fn remove(&mut self, fd: &Socket) {
+    fn remove(&mut self, fd: &Socket, key: Key) {
+        // Who is not told of any more would stand for any number of others.
+        self.first = self.first.filter(|first| *first != key);
         if let Some(epoll) = &self.epoll {
             // It is there, so nothing can be refused.
             let _gone = epoll.delete(fd);
@@ -133,7 +138,7 @@ impl Crowd {
 
     /// Asks who has input; returns how many are told of.
     fn ask(&mut self) -> usize {
-        self.ready = false;
+        (self.ready, self.reads) = (false, 0);
         let Some(epoll) = &self.epoll else { return 0 };
         self.events.resize(EVENTS_MAX, EpollEvent::empty());
         let told = epoll.wait(&mut self.events, EpollTimeout::ZERO);
@@ -174,13 +179,15 @@ impl UringReactor {
         (self.io.crowd.armed, self.io.crowd.ready) = (false, true);
     }
 
-    /// Puts those who have input in line, or lets them go if the crowd is over.
-    pub(crate) fn ask_crowd(&mut self) {
+    /// Puts those who have input in line, or lets them go if the crowd is over; returns how many were told of.
+    pub(crate) fn ask_crowd(&mut self) -> usize {
         self.io.counters.syscalls += 1;
-        for at in 0..self.io.crowd.ask() {
+        let told = self.io.crowd.ask();
+        for at in 0..told {
             let (key, drain) = self.io.crowd.told(at);
             self.with(key, |sock, io| sock.on_told(drain, io));
         }
+        told
     }
 }
 
@@ -188,7 +195,6 @@ impl Sock {
     /// Has the crowd's epoll tell when there is more to read; it was read just now, as far as there was anything
     /// or a slot had room, which `all` says.
     pub(crate) fn watch(&mut self, all: bool, io: &mut Io) {
-        io.crowd.note_read();
         if self.broken || self.member && (self.drain || !all) {
             return self.starve(io);
         }
@@ -231,7 +237,7 @@ impl Sock {
     pub(crate) fn leave_crowd(&mut self, io: &mut Io) {
         if std::mem::take(&mut self.member) {
             io.counters.syscalls += 1;
-            io.crowd.remove(&self.fd);
+            io.crowd.remove(&self.fd, self.key);
             self.drain = false;
         }
     }
@@ -259,10 +265,32 @@ mod tests {
                 if read % reads == 0 {
                     crowd.note_told(keys[read / reads % peers]);
                 }
-                crowd.note_read();
+                crowd.note_turn();
                 let over = !lasts && read >= CALM_READS;
                 assert_eq!(crowd.gathered, !over, "{peers} peers, {line} in line, read {read}");
             }
+        }
+    }
+
+    #[test]
+    fn who_has_left_does_not_stand_for_others() {
+        let key = |at| Key::new(at, 1);
+        let (a, _b) = std::os::unix::net::UnixStream::pair().unwrap();
+        let fd = Socket::from(std::os::fd::OwnedFd::from(a));
+        let mut crowd = Crowd::default();
+        crowd.note_line(CROWD_MIN);
+        for at in 0.. {
+            // A few, each of which leaves after some turns, and another comes.
+            crowd.register(&fd, key(at)).unwrap();
+            for told in 0..CROWD_MIN / 2 {
+                crowd.note_told(if told % 4 == 0 { key(at) } else { key(u32::MAX) });
+                crowd.note_turn();
+            }
+            crowd.remove(&fd, key(at));
+            if !crowd.gathered {
+                break;
+            }
+            assert!(at < 100, "it goes on");
         }
     }
 }

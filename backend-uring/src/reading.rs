@@ -29,11 +29,13 @@ impl Io {
         many && self.reading.slot().is_some()
     }
 
-    /// Whether to ask who of the crowd has input: not while there are enough who are known to have. Nobody waits
-    /// longer for not being asked for, as the kernel keeps them in line as well.
+    /// Whether to ask who of the crowd has input: not while there are enough who are known to have, unless all of those
+    /// have had a turn, and stand in line again. Who is told of goes behind them, and the kernel keeps a line as well.
     #[inline]
     pub(crate) fn asks_crowd(&self) -> bool {
-        self.crowd.ready && self.streams.waiting() < LINE_MIN
+        let waiting = self.streams.waiting();
+        let due = || waiting < LINE_MIN || self.crowd.reads >= waiting;
+        self.crowd.ready && (!self.crowd.gathered || due())
     }
 
     /// Whether somebody waits who gets no turn before a slot comes free, which a poll begins by looking for.
@@ -57,22 +59,34 @@ impl UringReactor {
 
     #[inline(never)]
     fn read_waiting(&mut self, wait: Wait, out: &mut Batch<'_>) {
-        if self.io.asks_crowd() {
-            self.ask_crowd();
+        let (looks, mut told) = (wait == Wait::No, 0);
+        let mut left = if looks { usize::MAX } else { self.io.config.bytes_max as usize };
+        loop {
+            if self.io.asks_crowd() {
+                told += self.ask_crowd();
+            }
+            self.io.crowd.note_line(self.io.streams.waiting());
+            self.read_line(&mut left, out);
+            // Who only looks sees all there is; those within the machine may be told of again and again.
+            let more = looks && self.io.asks_crowd() && told < self.io.crowd.members();
+            if !more || out.is_full() {
+                break;
+            }
         }
-        self.io.crowd.note_line(self.io.streams.waiting());
-        let bytes_max = self.io.config.bytes_max as usize;
-        let mut left = if wait == Wait::No { usize::MAX } else { bytes_max };
+        if !self.io.crowd.gathered {
+            self.io.reading.let_go();
+        }
+    }
+
+    /// A turn for each in line, while so many bytes are left to read.
+    fn read_line(&mut self, left: &mut usize, out: &mut Batch<'_>) {
         for _ in 0..self.io.streams.waiting() {
-            if left == 0 || out.is_full() || !self.io.reads_in_turn() {
+            if *left == 0 || out.is_full() || !self.io.reads_in_turn() {
                 break;
             }
             let Some((key, turn)) = self.io.streams.next_turn() else { break };
             let read = self.with(key, |sock, io| sock.read_in_turn(turn, io, out));
-            left = left.saturating_sub(read.unwrap_or(0));
-        }
-        if !self.io.crowd.gathered {
-            self.io.reading.let_go();
+            *left = left.saturating_sub(read.unwrap_or(0));
         }
     }
 }
@@ -87,6 +101,7 @@ impl Sock {
     fn read_in_turn(&mut self, turn: u32, io: &mut Io, out: &mut Batch<'_>) -> usize {
         debug_assert_eq!(self.input, Input::Starved, "it was in the queue");
         self.input = Input::Idle;
+        io.crowd.note_turn();
         if !self.wants_input() || !self.is_byte_socket() {
             // Its turn at a slot of the kernel's is in the next poll.
             self.turn = turn.wrapping_add(1);

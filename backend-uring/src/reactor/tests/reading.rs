@@ -59,19 +59,23 @@ impl Heard {
         let end = rig.reactor.now().after(PATIENCE);
         while !done(self) {
             assert!(rig.reactor.now() < end, "did not come: {:?}", rig.reactor.counters());
-            rig.reactor.poll(Wait::Until(end), &mut rig.queue).unwrap();
-            self.in_turn += usize::from(rig.reactor.io.reads_in_turn());
-            while let Some(event) = rig.queue.pop() {
-                match event {
-                    Event::Data { id, buf, .. } => {
-                        self.data.entry(id).or_default().extend_from_slice(&buf);
-                    }
-                    Event::Eof { id } => self.ends.push(id),
-                    Event::Closed { id, cause, .. } => {
-                        self.closed.insert(id, cause.map(|err| err.errno));
-                    }
-                    other => panic!("{other:?}"),
+            self.poll(rig, Wait::Until(end));
+        }
+    }
+
+    fn poll(&mut self, rig: &mut Rig, wait: Wait) {
+        rig.reactor.poll(wait, &mut rig.queue).unwrap();
+        self.in_turn += usize::from(rig.reactor.io.reads_in_turn());
+        while let Some(event) = rig.queue.pop() {
+            match event {
+                Event::Data { id, buf, .. } => {
+                    self.data.entry(id).or_default().extend_from_slice(&buf);
                 }
+                Event::Eof { id } => self.ends.push(id),
+                Event::Closed { id, cause, .. } => {
+                    self.closed.insert(id, cause.map(|err| err.errno));
+                }
+                other => panic!("{other:?}"),
             }
         }
     }
@@ -289,5 +293,64 @@ fn in_a_crowd_an_urgent_mark_does_not_hide_what_follows() {
         heard.until(&mut rig, |heard| heard.data[id].ends_with(b"beforeafter"));
         rig.reactor.close(*id, CloseHow::Now);
     }
+    rig.assert_clean();
+}
+
+#[test]
+fn in_a_crowd_who_only_looks_sees_all_there_is() {
+    let mut rig = Rig::new(sized());
+    let (ids, mut clients) = crowd(&mut rig);
+    let mut heard = gathered(&mut rig, &ids, &mut clients);
+    // Until nobody is left in line, who had more than a slot holds.
+    heard.poll(&mut rig, Wait::No);
+    for client in &mut clients {
+        client.write_all(b"!").unwrap();
+    }
+    heard.poll(&mut rig, Wait::No);
+    let silent = ids.iter().filter(|id| heard.len(**id) == EACH).count();
+    assert_eq!(silent, 0, "of {CLIENTS}");
+    ids.iter().for_each(|id| rig.reactor.close(*id, CloseHow::Now));
+    rig.assert_clean();
+}
+
+/// Writes until there is no room.
+fn fill(clients: &mut [UnixStream]) {
+    for client in clients {
+        while client.write(&[7; EACH]).is_ok() {}
+    }
+}
+
+#[test]
+fn in_a_crowd_those_who_send_without_end_keep_nobody_waiting() {
+    const ENDLESS: usize = 40;
+    let mut rig = Rig::new(sized());
+    let (ids, mut clients) = local_crowd(&mut rig);
+    let mut heard = gathered(&mut rig, &ids, &mut clients);
+    clients[..ENDLESS].iter().for_each(|client| client.set_nonblocking(true).unwrap());
+    for is_over in [false, true] {
+        let expected = heard.len(ids[ENDLESS]) + 1;
+        let mut polls = 0;
+        let mut poll = |heard: &mut Heard, clients: &mut [UnixStream]| {
+            polls += 1;
+            assert!(polls < 2000, "{}", rig.reactor.io.crowd.gathered);
+            fill(&mut clients[..ENDLESS]);
+            heard.poll(&mut rig, Wait::Until(Tick(u64::MAX)));
+            ids[..ENDLESS].iter().for_each(|id| drop(heard.data.remove(id)));
+            rig.reactor.io.crowd.gathered
+        };
+        // They stand in line before anybody else has something to say.
+        for _ in 0..20 {
+            poll(&mut heard, &mut clients);
+        }
+        while is_over && poll(&mut heard, &mut clients) {}
+        for client in &mut clients[ENDLESS..] {
+            client.write_all(b"!").unwrap();
+        }
+        while ids[ENDLESS..].iter().any(|id| heard.len(*id) < expected) {
+            let gathered = poll(&mut heard, &mut clients);
+            assert!(gathered || is_over, "they are as many as make a crowd");
+        }
+    }
+    ids.iter().for_each(|id| rig.reactor.close(*id, CloseHow::Now));
     rig.assert_clean();
 }
