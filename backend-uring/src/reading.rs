@@ -20,6 +20,9 @@ use crate::{
     token::OpKind,
 };
 
+/// Calls of a turn.
+const READS_MAX: u32 = 2;
+
 impl Io {
     /// Whether those who wait for a slot have their turns by calls.
     #[inline]
@@ -97,7 +100,7 @@ impl Sock {
         self.role == Role::Connection && self.kind == Kind::Stream && self.pipes.is_none()
     }
 
-    /// Reads what is there, once; returns how many bytes that was.
+    /// Reads what is there, or as much as [`READS_MAX`] calls bring; returns how many bytes that was.
     fn read_in_turn(&mut self, turn: u32, io: &mut Io, out: &mut Batch<'_>) -> usize {
         debug_assert_eq!(self.input, Input::Starved, "it was in the queue");
         self.input = Input::Idle;
@@ -111,37 +114,49 @@ impl Sock {
             io.mark(self);
             return 0;
         }
-        let Some(slot) = io.reading.slot() else {
-            self.starve(io);
-            return 0;
-        };
-        let room = slot.room() as usize;
-        io.counters.syscalls += 1;
-        match slot.fill(usize::MAX, |room| bytes::recv(&self.fd, room)) {
-            Ok(buf) if !buf.is_empty() => {
-                let len = buf.len();
-                io.reading.note(len);
-                io.counters.received += len as u64;
-                if !self.muted {
-                    out.push_data(self.id(), buf);
+        let mut read = 0;
+        // What fills its room is mostly all there is: that is known at once while the socket is in cache.
+        for _ in 0..READS_MAX {
+            let Some(slot) = io.reading.slot().filter(|_| !out.is_full()) else { break };
+            let room = slot.room() as usize;
+            io.counters.syscalls += 1;
+            match slot.fill(usize::MAX, |room| bytes::recv(&self.fd, room)) {
+                Ok(buf) if !buf.is_empty() => {
+                    let len = buf.len();
+                    io.reading.note(len);
+                    io.counters.received += len as u64;
+                    if !self.muted {
+                        out.push_data(self.id(), buf);
+                    }
+                    read += len;
+                    if len < room {
+                        self.watch(true, io);
+                        return read;
+                    }
                 }
-                self.watch(len < room, io);
-                return len;
-            }
-            Err(libc::EAGAIN) if !self.broken => {
-                self.drain = false;
-                self.watch(true, io);
-            }
-            Ok(_) => {
-                self.on_end(out);
-                io.mark(self);
-            }
-            Err(errno) => {
-                self.on_recv_error(errno, io, out);
-                io.mark(self);
+                Err(libc::EAGAIN) if !self.broken => {
+                    self.drain = false;
+                    self.watch(true, io);
+                    return read;
+                }
+                Ok(_) => {
+                    self.on_end(out);
+                    io.mark(self);
+                    return read;
+                }
+                Err(errno) => {
+                    self.on_recv_error(errno, io, out);
+                    io.mark(self);
+                    return read;
+                }
             }
         }
-        0
+        if read == 0 {
+            self.starve(io);
+        } else {
+            self.watch(false, io);
+        }
+        read
     }
 
     /// A receive that does not go on was cut short by the end of its slot: the rest of what a whole slot
