@@ -13,7 +13,7 @@ use netproc_core::{
 };
 use socket2::{SockAddr, Socket};
 
-use crate::selector::Ready;
+use crate::selector::{Drain, Ready};
 
 /// What a socket is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -222,10 +222,10 @@ impl Sock {
             // the kernel frees its copy: whoever waits for a retry waits for its time.
             self.can_write = self.retry_at.is_none();
         }
-        if ready.drain || ready.error {
-            self.drain |= ready.drain;
+        if ready.drain != Drain::No || ready.error {
+            self.drain |= ready.drain != Drain::No;
+            self.over |= ready.drain == Drain::Over;
             self.error |= ready.error;
-            self.over |= ready.over;
         }
         room
     }

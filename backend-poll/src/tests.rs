@@ -23,7 +23,11 @@ use netproc_core::{
     slots::Key,
 };
 
-use crate::{Mechanism, PollReactor, hub::Batch, selector::Ready};
+use crate::{
+    Mechanism, PollReactor,
+    hub::Batch,
+    selector::{Drain, Ready},
+};
 
 /// Longer than anything here takes, shorter than a patient reader.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -406,7 +410,8 @@ on_each_mechanism! {
         // The next socket has the same descriptor and the same index.
         let (new, mut peer) = rig.pair();
         assert_eq!(new.index(), old.index());
-        let all = Ready { readable: true, writable: true, drain: true, error: true, over: true };
+        let all =
+            Ready { readable: true, writable: true, drain: Drain::Over, error: true };
         let mut events = EventQueue::new();
         let mut batch = Batch::new(&mut events, &Config::default());
         rig.reactor.note_ready(old.0, all, &mut batch);

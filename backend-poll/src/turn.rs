@@ -164,7 +164,8 @@ impl PollReactor {
         };
         let id = SockId(key);
         let room = sock.note(ready);
-        if ready.writable && sock.tells_room {
+        // Of others nothing is looked at that lies further down in the socket.
+        if sock.class == Class::Packets && ready.writable && sock.tells_room {
             tell_room(id, sock, false, &mut self.selector, &mut self.hub);
         }
         // Who has had a turn and could go on has its next in the next poll.

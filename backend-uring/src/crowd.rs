@@ -54,7 +54,7 @@ pub(crate) struct Crowd {
     /// There is a crowd, or was one up to [`CALM_READS`] turns ago: members are read by calls.
     pub(crate) gathered: bool,
     /// Turns since it was asked who has input.
-    pub(crate) reads: usize,
+    pub(crate) turns: usize,
     /// At least [`LINE_MIN`] were in line when a poll began to read.
     busy: bool,
     /// Turns since there last was a crowd.
@@ -89,7 +89,7 @@ impl Crowd {
 
     /// Somebody in line has a turn.
     pub(crate) fn note_turn(&mut self) {
-        self.reads += 1;
+        self.turns += 1;
         self.calm += 1;
         self.gathered &= self.calm < CALM_READS;
     }
@@ -138,7 +138,7 @@ impl Crowd {
 
     /// Asks who has input; returns how many are told of.
     fn ask(&mut self) -> usize {
-        (self.ready, self.reads) = (false, 0);
+        (self.ready, self.turns) = (false, 0);
         let Some(epoll) = &self.epoll else { return 0 };
         self.events.resize(EVENTS_MAX, EpollEvent::empty());
         let told = epoll.wait(&mut self.events, EpollTimeout::ZERO);

@@ -37,7 +37,7 @@ impl Io {
     #[inline]
     pub(crate) fn asks_crowd(&self) -> bool {
         let waiting = self.streams.waiting();
-        let due = || waiting < LINE_MIN || self.crowd.reads >= waiting;
+        let due = || waiting < LINE_MIN || self.crowd.turns >= waiting;
         self.crowd.ready && (!self.crowd.gathered || due())
     }
 

@@ -17,7 +17,7 @@ use nix::sys::{
     timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
 };
 
-use super::{Found, Ready, Selector, TIMER, WAKER, millis};
+use super::{Drain, Found, Ready, Selector, TIMER, WAKER, millis};
 use crate::{sock::Sock, wake::PollWaker};
 
 /// Sockets one wait can report; the rest is reported by the next.
@@ -114,12 +114,17 @@ fn ready(events: EpollFlags) -> Ready {
     let error = events.contains(EpollFlags::EPOLLERR);
     let over = events.contains(EpollFlags::EPOLLHUP);
     let last = error || over;
-    let drain = last || events.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLPRI);
+    let drain = match over {
+        true => Drain::Over,
+        false if last || events.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLPRI) => {
+            Drain::Yes
+        }
+        false => Drain::No,
+    };
     Ready {
-        readable: drain || events.contains(EpollFlags::EPOLLIN),
+        readable: drain != Drain::No || events.contains(EpollFlags::EPOLLIN),
         writable: last || events.contains(EpollFlags::EPOLLOUT),
         drain,
         error,
-        over,
     }
 }

@@ -15,7 +15,7 @@ use nix::{
     sys::event::{EvFlags, EventFilter, FilterFlag, KEvent},
 };
 
-use super::{Found, Ready, Selector, TIMER, WAKER, millis};
+use super::{Drain, Found, Ready, Selector, TIMER, WAKER, millis};
 use crate::{sock::Sock, wake::PollWaker};
 
 /// Filters one wait can report; the rest is reported by the next.
@@ -124,17 +124,12 @@ fn ready(event: &KEvent) -> Option<Ready> {
     if event.flags().contains(EvFlags::EV_ERROR) {
         // A filter that could not be set: let reading and writing find out why.
         let gone = [libc::ENOENT, libc::EBADF].map(|errno| errno as isize).contains(&event.data());
-        let all = Ready { readable: true, writable: true, drain: true, error: true, over: false };
+        let all = Ready { readable: true, writable: true, drain: Drain::Yes, error: true };
         return (!gone).then_some(all);
     }
     let over = event.flags().contains(EvFlags::EV_EOF);
     let error = over && !event.fflags().is_empty();
     let writes = event.filter() == Ok(EventFilter::EVFILT_WRITE);
-    Some(Ready {
-        readable: !writes || error,
-        writable: writes || error,
-        drain: over,
-        error,
-        over: false,
-    })
+    let drain = if over { Drain::Yes } else { Drain::No };
+    Some(Ready { readable: !writes || error, writable: writes || error, drain, error })
 }

@@ -117,17 +117,26 @@ impl std::fmt::Display for Mechanism {
     }
 }
 
+/// What may stand behind the bytes of a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Drain {
+    /// Nothing is known of.
+    #[default]
+    No,
+    /// An end, an error or an urgent mark: a short read proves nothing.
+    Yes,
+    /// The same, and both its sides are shut for good.
+    Over,
+}
+
 /// What a socket is said to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Ready {
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// A short read proves nothing: an end, an error or an urgent mark may stand behind it.
-    pub(crate) drain: bool,
+    pub(crate) drain: Drain,
     /// The system holds an error for the socket.
     pub(crate) error: bool,
-    /// Both its sides are shut, for good.
-    pub(crate) over: bool,
 }
 
 /// What one wait brought; cleared and reused.

@@ -17,7 +17,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout},
 };
 
-use super::{Found, Ready, Selector, WAKER, millis};
+use super::{Drain, Found, Ready, Selector, WAKER, millis};
 use crate::{
     sock::{Class, Sock},
     wake::PollWaker,
@@ -114,9 +114,12 @@ fn ready(events: PollFlags) -> Ready {
     Ready {
         readable: last || events.contains(PollFlags::POLLIN),
         writable: last || events.contains(PollFlags::POLLOUT),
-        drain: last,
+        drain: match over {
+            true => Drain::Over,
+            false if last => Drain::Yes,
+            false => Drain::No,
+        },
         error: events.contains(PollFlags::POLLERR),
-        over,
     }
 }
 
