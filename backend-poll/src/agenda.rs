@@ -1,8 +1,8 @@
 //! What there is to do at the next poll: lists of sockets, so that nothing scans them all.
 //!
-//! Invariant: a socket is on a list at most once, kept by a flag in the socket, but for `blocked`, which is
-//! gone through before each wait; an id on a list may be dead, and is skipped then. Deadlines are the exception: an entry that no longer matches its
-//! socket's own deadline is void.
+//! Invariant: a socket is on a list at most once, kept by a flag in the socket, but for `blocked`, which
+//! is gone through before each wait; an id on a list may be dead, and is skipped then. Deadlines are the
+//! exception: an entry that no longer matches its socket's own deadline is void.
 
 use std::{
     cmp::Reverse,

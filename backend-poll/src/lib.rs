@@ -2,9 +2,10 @@
 //! other Unix.
 //!
 //! [`PollReactor`] implements the contract of [`netproc_core::reactor`]. Sockets are registered
-//! once, edge-triggered (one of UDP is told of room only while it waits for some), and what the kernel said is remembered: pausing input, or having nothing to
-//! send, costs no system call. A socket that has more than its share waits on a hot list for its
-//! next turn; one that finds no receive memory waits until some comes back.
+//! once, edge-triggered (one of UDP is told of room only while it waits for some), and what the kernel
+//! said is remembered: pausing input, or having nothing to send, costs no system call. A socket that has
+//! more than its share waits on a hot list for its next turn; one that finds no receive memory waits
+//! until some comes back.
 //!
 //! What the mechanisms share is one engine: they differ only in how they learn that a socket is
 //! readable or writable. Nothing in this crate is unsafe.

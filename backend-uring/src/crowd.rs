@@ -38,7 +38,7 @@ pub(crate) const LINE_MIN: usize = 8;
 /// Members one call tells of: what the kernel looks up of each is in cache still when it is read.
 const EVENTS_MAX: usize = 32;
 /// After so many turns without a crowd it is over.
-pub(crate) const CALM_READS: usize = 1024;
+pub(crate) const CALM_TURNS: usize = 1024;
 
 /// See the head of this file.
 #[derive(Default)]
@@ -51,7 +51,7 @@ pub(crate) struct Crowd {
     armed: bool,
     /// Somebody may be told of.
     pub(crate) ready: bool,
-    /// There is a crowd, or was one up to [`CALM_READS`] turns ago: members are read by calls.
+    /// There is a crowd, or was one up to [`CALM_TURNS`] turns ago: members are read by calls.
     pub(crate) gathered: bool,
     /// Turns since it was asked who has input.
     pub(crate) turns: usize,
@@ -91,7 +91,7 @@ impl Crowd {
     pub(crate) fn note_turn(&mut self) {
         self.turns += 1;
         self.calm += 1;
-        self.gathered &= self.calm < CALM_READS;
+        self.gathered &= self.calm < CALM_TURNS;
     }
 
     /// Whether the kernel is to have slots: those who found one there would be ahead of those in line.
@@ -261,12 +261,12 @@ mod tests {
             assert!(!crowd.gathered);
             crowd.note_line(CROWD_MIN);
             crowd.note_line(line);
-            for read in 1..3 * CALM_READS {
+            for read in 1..3 * CALM_TURNS {
                 if read % reads == 0 {
                     crowd.note_told(keys[read / reads % peers]);
                 }
                 crowd.note_turn();
-                let over = !lasts && read >= CALM_READS;
+                let over = !lasts && read >= CALM_TURNS;
                 assert_eq!(crowd.gathered, !over, "{peers} peers, {line} in line, read {read}");
             }
         }

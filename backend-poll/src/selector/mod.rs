@@ -1,8 +1,8 @@
 //! How a reactor learns that a socket is readable or writable: one trait, three mechanisms.
 //!
 //! Invariant: a selector reports, it never reads, writes or closes a socket. It may report what is
-//! no longer so, and sockets that are gone; it may not keep silent about a change, but
-//! for room to write where that was not asked for.
+//! no longer so, and sockets that are gone; it may not keep silent about a change, but for room to
+//! write where that was not asked for.
 
 use std::{os::fd::BorrowedFd, time::Duration};
 

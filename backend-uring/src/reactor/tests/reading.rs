@@ -11,7 +11,7 @@ use netproc_core::reactor::Role;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use super::*;
-use crate::crowd::CALM_READS;
+use crate::crowd::CALM_TURNS;
 
 const CLIENTS: usize = 300;
 /// Less than any socket's buffers hold, so that all of it is there before the first poll.
@@ -169,7 +169,7 @@ fn gathers_and_parts(mut rig: Rig, ids: &[SockId], clients: &mut [impl Write]) {
         });
         assert!(rig.reactor.io.crowd.gathered);
         // Each is told of once more after the crowd is over.
-        for at in (0..CLIENTS).cycle().take(CALM_READS + CLIENTS) {
+        for at in (0..CLIENTS).cycle().take(CALM_TURNS + CLIENTS) {
             clients[at].write_all(b"!").unwrap();
             expected[at].push(b'!');
             heard.until(&mut rig, |heard| heard.len(ids[at]) == expected[at].len());
