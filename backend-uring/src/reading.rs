@@ -117,34 +117,29 @@ impl Sock {
         let mut read = 0;
         // What fills its room is mostly all there is: that is known at once while the socket is in cache.
         for _ in 0..READS_MAX {
-            let Some(slot) = io.reading.slot().filter(|_| !out.is_full()) else { break };
-            let room = slot.room() as usize;
-            io.counters.syscalls += 1;
-            match slot.fill(usize::MAX, |room| bytes::recv(&self.fd, room)) {
-                Ok(buf) if !buf.is_empty() => {
-                    let len = buf.len();
-                    io.reading.note(len);
-                    io.counters.received += len as u64;
-                    if !self.muted {
-                        out.push_data(self.id(), buf);
-                    }
-                    read += len;
-                    if len < room {
-                        self.watch(true, io);
-                        return read;
-                    }
-                }
-                Err(libc::EAGAIN) if !self.broken => {
-                    self.drain = false;
-                    self.watch(true, io);
-                    return read;
-                }
-                Ok(_) => {
+            if out.is_full() {
+                break;
+            }
+            match self.read_once(usize::MAX, io, out) {
+                None => break,
+                Some(Ok((0, _))) => {
                     self.on_end(out);
                     io.mark(self);
                     return read;
                 }
-                Err(errno) => {
+                Some(Ok((len, fills))) => {
+                    read += len;
+                    if !fills {
+                        self.watch(true, io);
+                        return read;
+                    }
+                }
+                Some(Err(libc::EAGAIN)) if !self.broken => {
+                    self.drain = false;
+                    self.watch(true, io);
+                    return read;
+                }
+                Some(Err(errno)) => {
                     self.on_recv_error(errno, io, out);
                     io.mark(self);
                     return read;
@@ -159,6 +154,32 @@ impl Sock {
         read
     }
 
+    /// One call for at most so many bytes, which are told of: how many came, and whether they fill their room;
+    /// `None` where there is no slot.
+    fn read_once(
+        &self,
+        most: usize,
+        io: &mut Io,
+        out: &mut Batch<'_>,
+    ) -> Option<Result<(usize, bool), i32>> {
+        let slot = io.reading.slot()?;
+        let room = most.min(slot.room() as usize);
+        io.counters.syscalls += 1;
+        let buf = match slot.fill(room, |room| bytes::recv(&self.fd, room)) {
+            Ok(buf) => buf,
+            Err(errno) => return Some(Err(errno)),
+        };
+        let len = buf.len();
+        if len > 0 {
+            io.reading.note(len);
+            io.counters.received += len as u64;
+            if !self.muted {
+                out.push_data(self.id(), buf);
+            }
+        }
+        Some(Ok((len, len == room)))
+    }
+
     /// A receive that does not go on was cut short by the end of its slot: the rest of what a whole slot
     /// would have taken is read at once, to be told of, and answered, together with its beginning.
     #[inline(never)]
@@ -166,23 +187,12 @@ impl Sock {
         let mut left = (io.streams.pool().slot_len() as usize).saturating_sub(received);
         // Again where the rest found but the rest of a slot itself.
         while left > 0 && !out.is_full() && self.wants_input() && self.is_byte_socket() {
-            let Some(slot) = io.reading.slot() else { return };
-            let room = left.min(slot.room() as usize);
-            io.counters.syscalls += 1;
-            match slot.fill(room, |room| bytes::recv(&self.fd, room)) {
-                Ok(buf) if !buf.is_empty() => {
-                    let len = buf.len();
-                    io.reading.note(len);
-                    io.counters.received += len as u64;
-                    out.push_data(self.id(), buf);
-                    if len < room {
-                        return;
-                    }
-                    left -= len;
-                }
-                Ok(_) => return self.on_end(out),
-                Err(libc::EAGAIN | libc::EINTR) => return,
-                Err(errno) => return self.on_recv_error(errno, io, out),
+            match self.read_once(left, io, out) {
+                None | Some(Err(libc::EAGAIN | libc::EINTR)) => return,
+                Some(Ok((0, _))) => return self.on_end(out),
+                Some(Ok((_, false))) => return,
+                Some(Ok((len, true))) => left -= len,
+                Some(Err(errno)) => return self.on_recv_error(errno, io, out),
             }
         }
     }

@@ -113,17 +113,16 @@ fn ready(events: EpollFlags) -> Ready {
     }
     let error = events.contains(EpollFlags::EPOLLERR);
     let over = events.contains(EpollFlags::EPOLLHUP);
-    let last = error || over;
-    let drain = match over {
-        true => Drain::Over,
-        false if last || events.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLPRI) => {
-            Drain::Yes
-        }
-        false => Drain::No,
+    let drain = if over {
+        Drain::Over
+    } else if error || events.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLPRI) {
+        Drain::Yes
+    } else {
+        Drain::No
     };
     Ready {
         readable: drain != Drain::No || events.contains(EpollFlags::EPOLLIN),
-        writable: last || events.contains(EpollFlags::EPOLLOUT),
+        writable: error || over || events.contains(EpollFlags::EPOLLOUT),
         drain,
         error,
     }

@@ -114,10 +114,12 @@ fn ready(events: PollFlags) -> Ready {
     Ready {
         readable: last || events.contains(PollFlags::POLLIN),
         writable: last || events.contains(PollFlags::POLLOUT),
-        drain: match over {
-            true => Drain::Over,
-            false if last => Drain::Yes,
-            false => Drain::No,
+        drain: if over {
+            Drain::Over
+        } else if last {
+            Drain::Yes
+        } else {
+            Drain::No
         },
         error: events.contains(PollFlags::POLLERR),
     }
