@@ -70,7 +70,7 @@ fn live(core: Core, kind: Kind, service: Service, shape: Shape, messages: u64) -
     command.arg(format!("--callgrind-out-file={}", output.display()));
     command.arg(format!("--log-file={}", folder.path().join("log").display()));
     command.arg(env::current_exe()?);
-    let server = Server::start_by(command, core, kind, service)?;
+    let server = Server::start_by(command, core, kind, service, shape.tables)?;
     let mut loader = Loader::start_on(core.other(), &server, shape, false)?;
     let served = loader.run(Until::Messages(messages))?.messages_total;
     let rest = loader.run_until_gone(server)?;

@@ -22,10 +22,8 @@ pub(crate) struct Cell {
 /// Messages of 64 bytes on 50 connections: what the promises are about.
 pub(crate) const MAIN: &str = "tcp-50x64";
 
-/// So many idle connections there are to be, if descriptors suffice at both ends.
+/// Idle connections of one cell.
 const IDLE: usize = 100_000;
-/// Descriptors for everything else.
-const DESCRIPTORS_LEFT: u64 = 300;
 
 /// With so many connections in use a round takes seconds.
 pub(crate) const MANY_ACTIVE: usize = 10_000;
@@ -53,7 +51,7 @@ const INSTRUCTIONS: [&str; 10] = [
 
 impl Cell {
     pub(crate) fn new(service: Service, shape: Shape) -> Self {
-        let Shape { connections, size, pipeline, idle } = shape;
+        let Shape { connections, size, pipeline, idle, .. } = shape;
         let size = size_text(size);
         let name = match service {
             _ if idle > 0 => format!("idle-{idle}"),
@@ -72,10 +70,8 @@ impl Cell {
         Self { name, service, shape }
     }
 
-    /// Every cell of the report, where a process may have so many descriptors.
-    pub(crate) fn all(descriptors: u64) -> Vec<Self> {
-        let idle = descriptors.saturating_sub(DESCRIPTORS_LEFT) / 1000 * 1000;
-        let idle = usize::try_from(idle).map_or(IDLE, |it| it.min(IDLE));
+    /// Every cell of the report, where a table holds so many descriptors.
+    pub(crate) fn all(descriptors: usize) -> Vec<Self> {
         let mut cells = Vec::new();
         for connections in [1, 50, 1000, 10_000] {
             for size in [64, 1 << 10, 16 << 10, 64 << 10] {
@@ -106,9 +102,7 @@ impl Cell {
             (Service::UdpApart, Shape::new(16, 64, 8)),
         ];
         cells.extend(others.map(|(service, shape)| Self::new(service, shape)));
-        if idle > 0 {
-            cells.push(Self::new(Service::Tcp, Shape { idle, ..Shape::new(50, 64, 1) }));
-        }
+        cells.push(Self::new(Service::Tcp, Shape::new(50, 64, 1).beside(IDLE, descriptors)));
         cells
     }
 
@@ -116,20 +110,21 @@ impl Cell {
     /// time, would spend a minute on opening so many idle connections.
     pub(crate) fn servers(&self, kinds: &[Kind]) -> Vec<Kind> {
         let is_in = |kind: &Kind| {
-            kind.offers(self.service) && (*kind != Kind::NetprocPoll || self.shape.idle < MANY_IDLE)
+            kind.offers(self.service)
+                && (*kind != Kind::NetprocPoll || self.shape.idle_in(0) < MANY_IDLE)
         };
         kinds.iter().copied().filter(is_in).collect()
     }
 
     /// How many of so many rounds are run here: those of many connections take seconds.
     pub(crate) fn rounds(&self, rounds: u32) -> u32 {
-        if self.shape.idle >= MANY_IDLE {
-            rounds.min(3)
-        } else if self.shape.connections >= MANY_ACTIVE {
-            rounds.min(10)
-        } else {
-            rounds
-        }
+        let is_long = self.shape.idle >= MANY_IDLE || self.shape.connections >= MANY_ACTIVE;
+        if is_long { rounds.min(10) } else { rounds }
+    }
+
+    /// In how many sets of processes these run: opening many connections takes seconds.
+    pub(crate) const fn lives(&self) -> u32 {
+        if self.shape.idle >= MANY_IDLE { 3 } else { 5 }
     }
 
     /// How many servers, with their connections, are there at a time: very many idle ones take memory.
@@ -138,7 +133,7 @@ impl Cell {
     }
 
     /// Those that one of `names` is, or is the beginning of up to a dash.
-    pub(crate) fn chosen(names: &[String], quick: bool, descriptors: u64) -> Vec<Self> {
+    pub(crate) fn chosen(names: &[String], quick: bool, descriptors: usize) -> Vec<Self> {
         let is_asked = |cell: &Self| {
             if names.is_empty() {
                 !quick || QUICK.contains(&cell.name.as_str())
@@ -168,23 +163,28 @@ impl Cell {
     }
 
     /// What is not plain here, such as what counts as a message.
-    pub(crate) const fn remark(&self) -> Option<&'static str> {
-        match self.service {
-            _ if 0 < self.shape.idle && self.shape.idle < IDLE => {
-                Some("fewer than 100,000, since a process may have no more descriptors here")
+    pub(crate) fn remark(&self) -> Option<String> {
+        let remark = match self.service {
+            _ if self.shape.tables > 1 => {
+                return Some(format!(
+                    "{} threads of one process, each with a server, and a table of descriptors, of its own, since \
+                     no table holds as many here; the busy connections are in one of them",
+                    self.shape.tables
+                ));
             }
             Service::Churn | Service::TlsFull | Service::TlsResumed => {
-                Some("a message is a connection with all that belongs to it")
+                "a message is a connection with all that belongs to it"
             }
-            Service::Udp | Service::UdpApart => Some("a message is a packet"),
-            Service::Sink | Service::Source => Some("a message is 64 KiB"),
-            Service::Tcp | Service::Unix | Service::Tls => None,
-        }
+            Service::Udp | Service::UdpApart => "a message is a packet",
+            Service::Sink | Service::Source => "a message is 64 KiB",
+            Service::Tcp | Service::Unix | Service::Tls => return None,
+        };
+        Some(remark.into())
     }
 
     /// What happens in it, in words.
     pub(crate) fn title(&self) -> String {
-        let Shape { connections, size, pipeline, idle } = self.shape;
+        let Shape { connections, size, pipeline, idle, tables } = self.shape;
         let size = size_words(size);
         let many = if connections == 1 {
             "1 connection".into()
@@ -192,7 +192,11 @@ impl Cell {
             format!("{connections} connections")
         };
         match self.service {
-            _ if idle > 0 => format!("TCP echo, {many} × {size} beside {idle} idle connections"),
+            _ if idle > 0 => {
+                let threads =
+                    if tables > 1 { format!(" in {tables} threads") } else { String::new() };
+                format!("TCP echo, {many} × {size} beside {idle} idle connections{threads}")
+            }
             Service::Tcp if pipeline > 1 => format!("TCP echo, {many} × {size}, {pipeline} deep"),
             Service::Tcp => format!("TCP echo, {many} × {size}"),
             Service::Churn => {
@@ -251,8 +255,9 @@ mod tests {
         assert_eq!(chosen(&["tcp"], true).len(), 19);
         assert_eq!(chosen(&["tc"], false), [""; 0]);
         assert_eq!(chosen(&["idle"], false), ["idle-100000"]);
-        let few = Cell::all(20_000).pop().map(|cell| cell.name);
-        assert_eq!(few.as_deref(), Some("idle-19000"), "both ends need descriptors");
+        let tables = |descriptors| Cell::all(descriptors).pop().map(|cell| cell.shape.tables);
+        assert_eq!(tables(1 << 20), Some(1));
+        assert_eq!(tables(20_000), Some(6), "not everything is a connection");
         assert_eq!(chosen(&[], true).len(), QUICK.len());
         for name in INSTRUCTIONS {
             assert!(names.contains(name), "{name}");

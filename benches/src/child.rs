@@ -29,7 +29,7 @@ use tempfile::TempDir;
 use crate::{
     job::{Service, Shape},
     load::{Load, Opened, Orders, Until, Window},
-    serve::{self, Kind, Place, Task},
+    serve::{self, Announced, Kind, Place, Task},
     tls::keys::Keys,
     turnover::{self, Costs},
 };
@@ -168,7 +168,8 @@ pub(crate) struct OwnCounts {
 #[derive(Debug)]
 pub(crate) struct Server {
     talk: Talk,
-    place: Place,
+    /// Several, if it has several tables of descriptors.
+    places: Vec<Place>,
     service: Service,
     /// Where the file of a local socket is, if there is one; removed at the end.
     _folder: TempDir,
@@ -176,8 +177,8 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a server; an error of kind `Unsupported` says why it cannot work here.
-    pub(crate) fn start(kind: Kind, service: Service) -> io::Result<Self> {
-        Self::start_by(Command::new(env::current_exe()?), Core::First, kind, service)
+    pub(crate) fn start(kind: Kind, service: Service, tables: usize) -> io::Result<Self> {
+        Self::start_by(Command::new(env::current_exe()?), Core::First, kind, service, tables)
     }
 
     /// Starts one under a tool, which `command` runs with this executable.
@@ -186,16 +187,25 @@ impl Server {
         core: Core,
         kind: Kind,
         service: Service,
+        tables: usize,
     ) -> io::Result<Self> {
         let folder = TempDir::with_prefix("netproc-bench-")?;
-        let orders = Task { kind, service, path: folder.path().join("socket") };
+        let path = |number| folder.path().join(format!("socket-{number}"));
+        let task = |number| Task { kind, service, path: path(number), number };
+        let orders: Vec<Task> = (0..tables).map(task).collect();
         let told = Told { core: core.number(), orders };
         command.arg("serve").arg(serde_json::to_string(&told)?).envs(keys()?.inherit());
         let mut talk = Talk::start(&mut command)?;
-        let line = talk.hear(PATIENCE)?;
-        let place = serde_json::from_str(&line)
-            .map_err(|_| io::Error::new(io::ErrorKind::Unsupported, line))?;
-        Ok(Self { talk, place, service, _folder: folder })
+        let mut announced = Vec::new();
+        while announced.len() < tables {
+            let line = talk.hear(PATIENCE)?;
+            let one: Announced = serde_json::from_str(&line)
+                .map_err(|_| io::Error::new(io::ErrorKind::Unsupported, line))?;
+            announced.push(one);
+        }
+        announced.sort_by_key(|it| it.number);
+        let places = announced.into_iter().map(|it| it.place).collect();
+        Ok(Self { talk, places, service, _folder: folder })
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -234,7 +244,7 @@ impl Loader {
         warm_up: bool,
     ) -> io::Result<Self> {
         let orders = Orders {
-            place: server.place.clone(),
+            places: server.places.clone(),
             service: server.service,
             shape,
             server: server.pid().as_raw(),
@@ -286,7 +296,8 @@ struct TurnOrders {
 impl Turned {
     pub(crate) fn start(kind: Kind, processes: u64) -> io::Result<Self> {
         let folder = TempDir::with_prefix("netproc-bench-")?;
-        let task = Task { kind, service: Service::Unix, path: folder.path().join("socket") };
+        let path = folder.path().join("socket");
+        let task = Task { kind, service: Service::Unix, path, number: 0 };
         let told = Told { core: Core::First.number(), orders: TurnOrders { task, processes } };
         let mut command = Command::new(env::current_exe()?);
         command.arg("turn-over").arg(serde_json::to_string(&told)?);
@@ -322,7 +333,7 @@ fn answer<T: DeserializeOwned>(talk: &mut Talk) -> io::Result<T> {
 pub(crate) fn work() -> Option<io::Result<()>> {
     let (role, told) = (env::args().nth(1)?, env::args().nth(2)?);
     match role.as_str() {
-        "serve" => Some(child(&told, serve::serve)),
+        "serve" => Some(child(&told, |tasks: &Vec<Task>| serve::serve_all(tasks))),
         "load" => Some(child(&told, load)),
         "turn-over" => Some(child(&told, turn_over)),
         _ => None,

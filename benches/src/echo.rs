@@ -24,14 +24,14 @@ pub fn main() -> ExitCode {
 
 /// Runs what the options ask for; returns whether all went well and every promise was kept.
 fn run(options: &EchoOptions) -> io::Result<bool> {
-    machine::raise_descriptor_limit()?;
+    let descriptors = machine::raise_descriptor_limit()?;
     let calls = count::choose(options.common.count);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
     let millis = (options.seconds * 1e3) as u64;
     let instructions = options.instructions && callgrind::can_count();
     let plan = Plan { rounds: options.rounds, millis, calls, instructions };
     let machine = Machine::this();
-    let measured = measure(&options.cell(), options.common.servers(), plan);
+    let measured = measure(&options.cell(descriptors), options.common.servers(), plan);
     let mut stdout = io::stdout();
     writeln!(stdout, "{machine}; system calls counted by {}", CountWith::words(calls))?;
     writeln!(stdout, "{measured}")?;

@@ -10,7 +10,7 @@
 use serde::Serialize;
 
 use crate::{
-    load::Window,
+    load::{Idle, Window},
     measure::{Measured, Row},
     serve::Kind,
 };
@@ -69,6 +69,9 @@ pub(crate) struct Figures {
     pub(crate) own_calls_per_message: Option<f64>,
     pub(crate) instructions_per_message: Option<f64>,
     pub(crate) bytes_per_idle_connection: Option<f64>,
+    /// How soon an idle connection answers, among the first 1,000 and among the last.
+    pub(crate) first_idle_us: Option<f64>,
+    pub(crate) last_idle_us: Option<f64>,
     pub(crate) lost: u64,
 }
 
@@ -160,7 +163,10 @@ impl Measured {
         let counted = row.counted;
         let idle = as_f64(self.cell.shape.idle as u64);
         #[expect(clippy::cast_precision_loss, reason = "memory of a bench")]
-        let memory = Spread::of(row.idle_memory.iter().map(|&bytes| bytes as f64 / idle));
+        let memory = Spread::of(row.idle.iter().map(|it| it.memory as f64 / idle));
+        let answer = |nanos: fn(&Idle) -> u64| {
+            Some(Spread::of(row.idle.iter().map(|it| as_f64(nanos(it)) / 1e3))?.median)
+        };
         let cpu = spread(&Window::cpu);
         Figures {
             server: row.server,
@@ -178,6 +184,8 @@ impl Measured {
             own_calls_per_message: counted.and_then(|it| Some(calls(it.own_total?, it.messages))),
             instructions_per_message: row.instructions,
             bytes_per_idle_connection: memory.map(|memory| memory.median),
+            first_idle_us: answer(|it| it.first),
+            last_idle_us: answer(|it| it.last),
             lost: row.rounds.iter().map(|it| it.lost).sum(),
         }
     }

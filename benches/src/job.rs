@@ -93,15 +93,48 @@ pub(crate) struct Shape {
     pub(crate) pipeline: u64,
     /// Further connections, over which one message went once.
     pub(crate) idle: usize,
+    /// How many tables of descriptors these are spread over at each end, since one has a bound.
+    pub(crate) tables: usize,
 }
 
 impl Shape {
     pub(crate) const fn new(connections: usize, size: u64, pipeline: u64) -> Self {
-        Self { connections, size, pipeline, idle: 0 }
+        Self { connections, size, pipeline, idle: 0, tables: 1 }
+    }
+
+    /// The same beside so many idle connections, where a table holds so many descriptors.
+    pub(crate) const fn beside(self, idle: usize, descriptors: usize) -> Self {
+        /// For everything that is no connection.
+        const LEFT: usize = 300;
+        let room = descriptors.saturating_sub(self.connections + LEFT);
+        let tables = if idle == 0 { 1 } else { idle.div_ceil(if room == 0 { 1 } else { room }) };
+        Self { idle, tables, ..self }
+    }
+
+    /// How many of the idle connections are in one of the tables.
+    pub(crate) const fn idle_in(&self, table: usize) -> usize {
+        self.idle / self.tables + (table < self.idle % self.tables) as usize
     }
 
     /// Messages under way at a time.
     pub(crate) const fn under_way(&self) -> u64 {
         self.connections as u64 * self.pipeline
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_connections_are_spread_over_as_many_tables_as_they_need() {
+        let beside = |idle, descriptors| Shape::new(50, 64, 1).beside(idle, descriptors);
+        for (idle, descriptors, tables) in
+            [(0, 1000, 1), (650, 1000, 1), (651, 1000, 2), (100_000, 20_000, 6), (7, 10, 7)]
+        {
+            let shape = beside(idle, descriptors);
+            let all: usize = (0..tables).map(|table| shape.idle_in(table)).sum();
+            assert_eq!((shape.tables, all), (tables, idle), "{idle} in {descriptors}");
+        }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{fmt, fs, io, process::ExitCode, thread, time::SystemTime};
 
-use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use nix::{
+    sched::{CloneFlags, unshare},
+    sys::resource::{Resource, getrlimit, rlim_t, setrlimit},
+};
 use serde::{Deserialize, Serialize};
 
 /// More descriptors than any load needs at a time.
@@ -46,16 +49,23 @@ impl fmt::Display for Machine {
     }
 }
 
-/// Lets the children have as many connections as the system allows; returns how many descriptors that is.
-pub(crate) fn raise_descriptor_limit() -> io::Result<rlim_t> {
+/// Lets the children have as many connections as the system allows; returns how many descriptors a table of theirs
+/// may hold.
+pub(crate) fn raise_descriptor_limit() -> io::Result<usize> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     // Only root may pass the hard limit.
-    let more = DESCRIPTORS.max(hard);
-    if setrlimit(Resource::RLIMIT_NOFILE, more, more).is_ok() {
-        return Ok(more);
+    let mut limit = DESCRIPTORS.max(hard);
+    if setrlimit(Resource::RLIMIT_NOFILE, limit, limit).is_err() {
+        limit = hard;
+        setrlimit(Resource::RLIMIT_NOFILE, limit, limit)?;
     }
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    Ok(hard)
+    usize::try_from(limit).map_err(io::Error::other)
+}
+
+/// Gives this thread a table of descriptors of its own, with what its process has open by now: the limit is one of
+/// each table (unshare(2)).
+pub(crate) fn own_descriptors() -> io::Result<()> {
+    Ok(unshare(CloneFlags::CLONE_FILES)?)
 }
 
 /// What a program's result means to its caller.

@@ -19,13 +19,11 @@ use crate::{
     child::{Loader, OwnCounts, Server},
     count::{Counter, Counts},
     job::{Service, Shape},
-    load::{Until, Window},
+    load::{Idle, Until, Window},
     options::CountWith,
     serve::Kind,
 };
 
-/// In so many sets of processes the rounds of a cell run.
-const LIVES: u32 = 5;
 /// So long at least a server is under load before each window of it.
 const LEAD_MILLIS: u64 = 10;
 
@@ -64,8 +62,8 @@ pub(crate) struct Row {
     pub(crate) rounds: Vec<Window>,
     /// Beside idle connections: the same load on another process of the server, without these.
     pub(crate) alone: Vec<Window>,
-    /// By how many bytes its own memory grew with the idle connections, each round.
-    pub(crate) idle_memory: Vec<i64>,
+    /// What was found of the idle connections of each process.
+    pub(crate) idle: Vec<Idle>,
     pub(crate) counted: Option<Counted>,
     /// User-space instructions per message.
     pub(crate) instructions: Option<f64>,
@@ -83,7 +81,7 @@ impl Row {
             server,
             rounds: Vec::new(),
             alone: Vec::new(),
-            idle_memory: Vec::new(),
+            idle: Vec::new(),
             counted: None,
             instructions: None,
             unavailable: None,
@@ -134,7 +132,7 @@ pub(crate) fn measure(cell: &Cell, kinds: &[Kind], plan: Plan) -> Measured {
         }
     }
     let rounds = cell.rounds(plan.rounds);
-    let lives = rounds.min(LIVES);
+    let lives = rounds.min(cell.lives());
     for life in 0..lives {
         let (first, end) = (rounds * life / lives, rounds * (life + 1) / lives);
         for set in rows.chunks_mut(cell.servers_at_a_time()) {
@@ -164,7 +162,7 @@ struct Seat {
 /// Those of one row: two where there are idle connections, so that these are all that differs.
 fn seats(row: usize, rows: &mut [Row], cell: &Cell) -> Vec<Seat> {
     let it = &mut rows[row];
-    let alone = Shape { idle: 0, ..cell.shape };
+    let alone = Shape { idle: 0, ..cell.shape }; // as many threads, so that these do not differ
     let shapes = if cell.shape.idle > 0 { vec![cell.shape, alone] } else { vec![cell.shape] };
     let mut seats = Vec::new();
     for shape in shapes {
@@ -172,7 +170,7 @@ fn seats(row: usize, rows: &mut [Row], cell: &Cell) -> Vec<Seat> {
             break;
         }
         if let Some((server, loader)) = it.settle(start(it.server, cell.service, shape)) {
-            it.idle_memory.extend(loader.opened.idle_memory);
+            it.idle.extend(loader.opened.idle);
             seats.push(Seat { row, server, loader, is_alone: shape != cell.shape });
         }
     }
@@ -221,7 +219,7 @@ const fn whose_turn(turn: usize, round: usize, count: usize) -> usize {
 
 /// A server and its load generator, warm.
 fn start(kind: Kind, service: Service, shape: Shape) -> io::Result<(Server, Loader)> {
-    let server = Server::start(kind, service)?;
+    let server = Server::start(kind, service, shape.tables)?;
     let loader = Loader::start(&server, shape, true)?;
     Ok((server, loader))
 }
@@ -247,7 +245,7 @@ fn counted_messages(cell: &Cell) -> u64 {
 /// and the median counts, since how many come at once is a matter of how two processes fall in step.
 fn count_calls(kind: Kind, cell: &Cell, tool: CountWith) -> io::Result<Counted> {
     const WINDOWS: usize = 5;
-    let mut server = Server::start(kind, cell.service)?;
+    let mut server = Server::start(kind, cell.service, cell.shape.tables)?;
     let mut loader = Loader::start(&server, cell.shape, true)?;
     let mut all = Vec::new();
     for _ in 0..WINDOWS {
@@ -266,7 +264,7 @@ fn count_calls(kind: Kind, cell: &Cell, tool: CountWith) -> io::Result<Counted> 
 
 /// Lets every server serve a few messages, to check every byte of them; nothing is timed.
 pub(crate) fn smoke(kind: Kind, cell: &Cell, messages: u64) -> io::Result<u64> {
-    let server = Server::start(kind, cell.service)?;
+    let server = Server::start(kind, cell.service, cell.shape.tables)?;
     let mut loader = Loader::start(&server, cell.shape, false)?;
     let window = loader.run(Until::Messages(messages))?;
     loader.end()?;

@@ -44,14 +44,11 @@ pub(crate) struct EchoOptions {
 }
 
 impl EchoOptions {
-    pub(crate) fn cell(&self) -> Cell {
-        let shape = Shape {
-            connections: self.connections as usize,
-            size: self.size.into(),
-            pipeline: self.pipeline.into(),
-            idle: self.idle as usize,
-        };
-        Cell::new(self.service, shape)
+    /// Where a table holds so many descriptors.
+    pub(crate) fn cell(&self, descriptors: usize) -> Cell {
+        let (connections, size) = (self.connections as usize, self.size.into());
+        let shape = Shape::new(connections, size, self.pipeline.into());
+        Cell::new(self.service, shape.beside(self.idle as usize, descriptors))
     }
 }
 

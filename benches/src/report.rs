@@ -152,7 +152,7 @@ fn from_callers_folder(path: &Path) -> PathBuf {
 fn smoke() -> io::Result<bool> {
     let cells = [
         (Service::Tcp, Shape::new(8, 64, 3), 100),
-        (Service::Tcp, Shape { idle: 70, ..Shape::new(3, 100_000, 2) }, 30),
+        (Service::Tcp, Shape { idle: 70, tables: 3, ..Shape::new(3, 100_000, 2) }, 30),
         (Service::Churn, Shape::new(4, 64, 1), 40),
         (Service::Unix, Shape::new(4, 5000, 2), 50),
         (Service::Tls, Shape::new(3, 100_000, 2), 30),

@@ -186,6 +186,10 @@ impl Evidence<'_> {
                 self.idle_memory(),
             ),
             requirement(
+                "Idle connections: in what time the last 1,000 answer, by that of the first 1,000".into(),
+                self.idle_answers(),
+            ),
+            requirement(
                 "50 connections of 64 B beside idle ones: CPU per message, by that without these".into(),
                 self.idle_cpu(),
             ),
@@ -284,6 +288,16 @@ impl Evidence<'_> {
         self.own(|cell| cell.cell.shape.idle > 0, finding)
     }
 
+    fn idle_answers(&self) -> Vec<Finding> {
+        let finding = |cell: &Measured, row: &Row| {
+            let figures = cell.figures_of(row);
+            let found = figures.last_idle_us.zip(figures.first_idle_us);
+            let found = found.map(|(last, first)| last / first);
+            Some(Finding::new(cell.cell.title(), row.server, found, Bound::NO_DEARER))
+        };
+        self.own(|cell| cell.cell.shape.idle > 0, finding)
+    }
+
     /// The cell of this name, if it was measured.
     fn cell(&self, name: &str) -> Option<&Measured> {
         self.cells.iter().find(|it| it.cell.name == name)
@@ -353,7 +367,9 @@ fn cpu_ratio(cell: &Measured, server: Kind, other: Kind) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{count::Counts, measure::Counted, turnover::Costs, verdict::tests::measured};
+    use crate::{
+        count::Counts, load::Idle, measure::Counted, turnover::Costs, verdict::tests::measured,
+    };
 
     fn evidence<'a>(cells: &'a [Measured], turnovers: &'a [Turnover]) -> Evidence<'a> {
         Evidence { cells, turnovers, automatic: Some(Kind::NetprocUring) }
@@ -419,6 +435,22 @@ mod tests {
             };
             assert_eq!(outcome("rises"), Some(growth), "{many}");
             assert_eq!(outcome("beside idle ones"), Some(beside_idle), "{idle}");
+        }
+    }
+
+    #[test]
+    fn idle_connections_are_judged_by_memory_and_by_how_soon_the_last_answer() {
+        let cases = [
+            (1024, 1050, Outcome::Met, Outcome::Met),
+            (1025, 1000, Outcome::Missed(1), Outcome::Met),
+            (1, 1060, Outcome::Met, Outcome::Missed(1)),
+        ];
+        for (bytes, last, memory, answers) in cases {
+            let mut it = measured(&[(Kind::NetprocUring, &[1000])]);
+            it.cell = Cell::new(Service::Tcp, Shape::new(50, 64, 1).beside(10, 1 << 20));
+            it.rows[0].idle.push(Idle { memory: 10 * bytes, first: 1000, last });
+            let found = outcomes(&[it], &[]);
+            assert_eq!((found[7], found[8]), (memory, answers), "{bytes} {last}");
         }
     }
 

@@ -49,9 +49,9 @@ pub(crate) const COLUMNS: [&str; 15] = [
 ];
 
 /// The same for idle connections.
-pub(crate) const IDLE_COLUMN: &str = "B/idle conn";
+pub(crate) const IDLE_COLUMNS: [&str; 3] = ["B/idle conn", "first µs", "last µs"];
 
-/// A row under [`COLUMNS`], and [`IDLE_COLUMN`] where there are idle connections.
+/// A row under [`COLUMNS`], and [`IDLE_COLUMNS`] where there are idle connections.
 pub(crate) fn cells(figures: &Figures) -> Vec<String> {
     let mut cells = vec![
         figures.server.to_string(),
@@ -71,6 +71,8 @@ pub(crate) fn cells(figures: &Figures) -> Vec<String> {
         number(figures.instructions_per_message, 0),
     ];
     cells.extend(figures.bytes_per_idle_connection.map(|bytes| format!("{bytes:.0}")));
+    let answers = [figures.first_idle_us, figures.last_idle_us];
+    cells.extend(answers.into_iter().flatten().map(|time| format!("{time:.2}")));
     cells
 }
 
@@ -94,8 +96,8 @@ impl fmt::Display for Measured {
         let title = self.cell.title();
         writeln!(f, "{}: {title}; medians of {rounds} interleaved rounds", self.cell.name)?;
         let mut table = Table::new();
-        let idle = (self.cell.shape.idle > 0).then_some(IDLE_COLUMN);
-        table.load_style(NOTHING).set_header(COLUMNS.into_iter().chain(idle));
+        let idle = (self.cell.shape.idle > 0).then_some(IDLE_COLUMNS);
+        table.load_style(NOTHING).set_header(COLUMNS.into_iter().chain(idle.into_iter().flatten()));
         for figures in self.figures() {
             let right = |cell: String| TableCell::new(cell).set_alignment(CellAlignment::Right);
             table.add_row(cells(&figures).into_iter().map(right));

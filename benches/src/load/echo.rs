@@ -1,6 +1,12 @@
 //! Echo over streams: N connections, each with a fixed number of messages under way.
 
-use std::{collections::VecDeque, io, ops::Range, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    io,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rustls::ClientConfig;
 
@@ -14,7 +20,7 @@ use crate::{
 
 const READ_LEN: usize = 256 * 1024;
 /// Connections opened at a time: fewer than any server lets wait.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 
 struct Connection {
     wire: Wire,
@@ -46,9 +52,9 @@ impl Echo {
     }
 
     /// Opens connections, a batch at a time, and sends one message over each: then all are accepted.
-    fn open(&mut self, count: usize) -> io::Result<()> {
+    pub(super) fn open(&mut self, count: usize) -> io::Result<()> {
         let first = self.connections.len();
-        self.in_batches(first, first + count, |echo, batch| {
+        let opened = self.in_batches(first, first + count, |echo, batch| {
             for index in batch {
                 let socket = connect(&echo.place, index)?;
                 echo.poller.add(&socket, index)?;
@@ -60,21 +66,28 @@ impl Echo {
                 echo.connections.push(Connection { wire, sent, queued, received, started });
             }
             Ok(())
-        })
+        });
+        opened.map(drop)
     }
 
-    /// Makes a batch of connections ready and has each answer a message, until all have.
+    /// Has these connections answer a message; returns how long each batch took, per connection.
+    pub(super) fn ask(&mut self, which: Range<usize>) -> io::Result<Vec<Duration>> {
+        self.in_batches(which.start, which.end, |_, _| Ok(()))
+    }
+
+    /// Makes a batch of connections ready and has each answer a message, until all have; returns how long each
+    /// batch took, per connection.
     fn in_batches(
         &mut self,
         first: usize,
         end: usize,
         ready: impl Fn(&mut Self, Range<usize>) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let mut meter = Meter::new()?;
+    ) -> io::Result<Vec<Duration>> {
+        let (mut meter, mut times) = (Meter::new()?, Vec::new());
         for from in (first..end).step_by(BATCH) {
             let batch = from..end.min(from + BATCH);
             ready(self, batch.clone())?;
-            let now = Instant::now();
+            let (now, len) = (Instant::now(), batch.len());
             for index in batch {
                 self.queue(index, 1, now, &mut meter);
                 self.write(index)?;
@@ -82,8 +95,9 @@ impl Echo {
             while meter.under_way() > 0 {
                 self.turn(&mut meter)?;
             }
+            times.extend(u32::try_from(len).map(|len| now.elapsed() / len));
         }
-        Ok(())
+        Ok(times)
     }
 
     /// Reads what is there, checks it, and queues a message for each that is complete.
@@ -145,10 +159,12 @@ impl Echo {
 
 impl Traffic for Echo {
     fn open_idle(&mut self, count: usize) -> io::Result<()> {
-        let first = self.connections.len();
-        self.open(count)?;
-        // Each has answered while others were opened; now each does with all of them there.
-        self.in_batches(first, first + count, |_, _| Ok(()))
+        self.open(count)
+    }
+
+    fn ask_idle(&mut self, which: Range<usize>) -> io::Result<Vec<Duration>> {
+        let before = self.shape.connections;
+        self.ask(before + which.start..before + which.end)
     }
 
     fn begin(&mut self, meter: &mut Meter) -> io::Result<()> {

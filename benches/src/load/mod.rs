@@ -7,6 +7,7 @@
 
 mod churn;
 mod echo;
+mod idle;
 mod meter;
 mod oneway;
 mod packets;
@@ -18,6 +19,7 @@ mod wire;
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -30,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 pub(crate) use self::meter::Window;
-use self::{churn::Churn, echo::Echo, meter::Meter, oneway::OneWay, packets::Packets};
+use self::{churn::Churn, echo::Echo, idle::Table, meter::Meter, oneway::OneWay, packets::Packets};
 use crate::{
     job::{Service, Shape},
     serve::Place,
@@ -40,13 +42,16 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a load runs before anything is measured.
 const WARM_UP: Duration = Duration::from_millis(100);
+/// Of so many idle connections at either end it is said how soon they answer.
+const IDLE_END: usize = 1000;
 /// How many addresses of this machine connections come from, in turn, so that ports suffice.
 const SOURCES: usize = 250;
 
 /// What a load generator's process is told.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Orders {
-    pub(crate) place: Place,
+    /// Where the busy connections go, then those where only idle ones do.
+    pub(crate) places: Vec<Place>,
     pub(crate) service: Service,
     pub(crate) shape: Shape,
     /// The server's process, whose CPU time and memory are read.
@@ -58,8 +63,17 @@ pub(crate) struct Orders {
 /// What is known once the connections are open.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Opened {
-    /// By how many bytes the server's own memory grew with the idle connections.
-    pub(crate) idle_memory: Option<i64>,
+    pub(crate) idle: Option<Idle>,
+}
+
+/// What was found of idle connections.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Idle {
+    /// By how many bytes the server's own memory grew with them.
+    pub(crate) memory: i64,
+    /// In how many nanoseconds the first of them answer, a batch at a time, and the last: medians per connection.
+    pub(crate) first: u64,
+    pub(crate) last: u64,
 }
 
 /// When the measured window ends.
@@ -81,6 +95,11 @@ trait Traffic {
         Err(io::Error::new(io::ErrorKind::Unsupported, "only an echo has idle connections"))
     }
 
+    /// Has these of the idle connections answer, a batch at a time; returns how long each batch took, per connection.
+    fn ask_idle(&mut self, _which: Range<usize>) -> io::Result<Vec<Duration>> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "only an echo has idle connections"))
+    }
+
     /// Starts sending.
     fn begin(&mut self, meter: &mut Meter) -> io::Result<()>;
 
@@ -95,12 +114,15 @@ pub(crate) struct Load {
     meter: Meter,
     shape: Shape,
     server: Pid,
+    /// Idle connections for which our first table of descriptors had no room.
+    tables: Vec<Table>,
 }
 
 impl Load {
     /// Opens the connections.
     pub(crate) fn open(orders: &Orders) -> io::Result<(Self, Opened)> {
-        let (place, shape) = (&orders.place, orders.shape);
+        let (place, others) = orders.places.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let shape = orders.shape;
         let server = Pid::from_raw(orders.server);
         let traffic: Box<dyn Traffic> = match orders.service {
             Service::Tcp | Service::Unix | Service::Tls => {
@@ -115,17 +137,56 @@ impl Load {
             Service::Sink => Box::new(OneWay::connect(place, shape, oneway::Way::Out)?),
             Service::Source => Box::new(OneWay::connect(place, shape, oneway::Way::In)?),
         };
-        let mut load = Self { traffic, meter: Meter::new()?, shape, server };
+        let tables = Vec::new();
+        let mut load = Self { traffic, meter: Meter::new()?, shape, server, tables };
         if orders.warm_up {
             load.run(Until::Warm)?;
         }
-        let mut idle_memory = None;
-        if shape.idle > 0 {
-            let before = own_memory(server)?;
-            load.traffic.open_idle(shape.idle)?;
-            idle_memory = Some(own_memory(server)? - before);
+        let idle =
+            if shape.idle > 0 { Some(load.open_idle(others, orders.service)?) } else { None };
+        Ok((load, Opened { idle }))
+    }
+
+    fn open_idle(&mut self, others: &[Place], service: Service) -> io::Result<Idle> {
+        let before = own_memory(self.server)?;
+        // A table begins as a copy of ours, so all do before ours is full.
+        self.tables = others.iter().map(|_| Table::new()).collect::<io::Result<_>>()?;
+        self.traffic.open_idle(self.shape.idle_in(0))?;
+        for ((place, table), number) in others.iter().zip(&self.tables).zip(1..) {
+            let shape = Shape { connections: self.shape.idle_in(number), ..self.shape };
+            table.open(place.clone(), service, shape)?;
         }
-        Ok((load, Opened { idle_memory }))
+        let (first, last) = self.ask_all_idle()?;
+        let memory = own_memory(self.server)? - before;
+        Ok(Idle { memory, first, last })
+    }
+
+    /// Has each idle connection answer once more, now that all are there: those at the ends in turn, and last, so
+    /// that they differ in nothing but their place. Returns in what time these answer, of the first and of the last.
+    fn ask_all_idle(&mut self) -> io::Result<(u64, u64)> {
+        let last_table = self.tables.len();
+        let last_len = self.shape.idle_in(last_table);
+        let end = IDLE_END.min(last_len / 2);
+        for table in 0..=last_table {
+            let start = if table == 0 { end } else { 0 };
+            let len = self.shape.idle_in(table);
+            self.ask_idle(table, start..if table == last_table { len - end } else { len })?;
+        }
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        for from in (0..end).step_by(echo::BATCH) {
+            let batch = from..end.min(from + echo::BATCH);
+            first.extend(self.ask_idle(0, batch.clone())?);
+            let before = last_len - end;
+            last.extend(self.ask_idle(last_table, before + batch.start..before + batch.end)?);
+        }
+        Ok((median(first), median(last)))
+    }
+
+    fn ask_idle(&mut self, table: usize, which: Range<usize>) -> io::Result<Vec<Duration>> {
+        match table.checked_sub(1) {
+            None => self.traffic.ask_idle(which),
+            Some(further) => self.tables[further].ask(which),
+        }
     }
 
     /// Runs one window, then reads what is still under way.
@@ -174,6 +235,12 @@ impl Load {
         }
         Ok(())
     }
+}
+
+/// The middle one, in nanoseconds.
+fn median(mut times: Vec<Duration>) -> u64 {
+    times.sort_unstable();
+    times.get(times.len() / 2).map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Whether this is what one hears of a server that went away.

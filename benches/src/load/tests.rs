@@ -16,7 +16,7 @@ use crate::{
 /// Runs a load of two connections against a server of ours, for 100 messages.
 fn run(service: Service, place: SocketAddr, size: u64) -> io::Result<Window> {
     let orders = Orders {
-        place: Place::Ip(place),
+        places: vec![Place::Ip(place)],
         service,
         shape: Shape::new(2, size, 2),
         server: process::id().cast_signed(),

@@ -6,11 +6,11 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Report, chart};
 use crate::{
-    figures::NOISE,
+    figures::{Figures, NOISE},
     measure::Measured,
     requirement::Outcome,
     serve::Kind,
-    table::{COLUMNS, IDLE_COLUMN, cells, number, remarks},
+    table::{COLUMNS, IDLE_COLUMNS, cells, number, remarks},
     verdict::Standing,
 };
 
@@ -171,8 +171,9 @@ fn growth(report: &Report) -> Markup {
     let cost = |at: usize, server| cells[at]?.cpu_of(server);
     let by_few = |server| Some(cost(3, server)? / cost(1, server)?);
     let idle = |server| {
-        let cell = beside_idle?;
-        cell.figures_of(cell.row(server)?).bytes_per_idle_connection
+        let figures = beside_idle.and_then(|cell| Some(cell.figures_of(cell.row(server)?)));
+        let of = |figure: fn(&Figures) -> Option<f64>| figures.as_ref().and_then(figure);
+        [of(|it| it.bytes_per_idle_connection), of(|it| it.first_idle_us), of(|it| it.last_idle_us)]
     };
     html! {
         table {
@@ -180,6 +181,7 @@ fn growth(report: &Report) -> Markup {
                 th { "server CPU per message of 64 B, µs" }
                 th { "1 connection" } th { "50" } th { "1,000" } th { "10,000" } th { "10,000 by 50" }
                 th { "50 beside " (idle_count) " idle" } th { "by 50 alone" } th { "B of memory for an idle one" }
+                th { "in which time it answers, of the first 1,000, µs" } th { "of the last 1,000" }
             } }
             tbody { @for server in report.servers() { tr.netproc[server.is_netproc()] {
                 td { (server) }
@@ -187,7 +189,7 @@ fn growth(report: &Report) -> Markup {
                 td { (number(by_few(server), 2)) }
                 td { (number(cost(4, server), 2)) }
                 td { (number(beside_idle.and_then(|it| it.cpu_by_alone(server)), 2)) }
-                td { (number(idle(server), 0)) }
+                @for (found, digits) in idle(server).into_iter().zip([0, 2, 2]) { td { (number(found, digits)) } }
             } } }
         }
         table {
@@ -305,13 +307,13 @@ fn troubles(report: &Report) -> Markup {
 fn section(cell: &Measured) -> io::Result<Markup> {
     let figures = cell.figures();
     let charts = [chart::cpu(&figures)?, chart::latency(&figures)?];
-    let idle = (cell.cell.shape.idle > 0).then_some(IDLE_COLUMN);
+    let idle = (cell.cell.shape.idle > 0).then_some(IDLE_COLUMNS);
     Ok(html! {
         h3 id=(cell.cell.name) { (cell.cell.title()) }
         p { code { (cell.cell.name) } @if let Some(remark) = cell.cell.remark() { ": " (remark) } }
         div.charts { @for chart in charts { (PreEscaped(chart)) } }
         div.scroll { table {
-            thead { tr { @for column in COLUMNS.into_iter().chain(idle) { th { (column) } } } }
+            thead { tr { @for column in COLUMNS.into_iter().chain(idle.into_iter().flatten()) { th { (column) } } } }
             tbody { @for figures in &figures { tr.netproc[figures.server.is_netproc()] {
                 @for cell in cells(figures) { td { (cell) } }
             } } }

@@ -91,17 +91,17 @@ pub(super) fn serve(task: &Task) -> io::Result<()> {
         match task.service.transport() {
             Transport::Udp => {
                 let socket = UdpSocket::bind("127.0.0.1:0")?;
-                announce(&Place::Ip(socket.local_addr()?))?;
+                announce(task, Place::Ip(socket.local_addr()?))?;
                 packets(socket).await
             }
             Transport::Unix => {
                 let listener = UnixListener::bind(&task.path)?;
-                announce(&Place::Local(task.path.clone()))?;
+                announce(task, Place::Local(task.path.clone()))?;
                 local_streams(listener).await
             }
             Transport::Tcp => {
                 let listener = TcpListener::bind("127.0.0.1:0")?;
-                announce(&Place::Ip(listener.local_addr()?))?;
+                announce(task, Place::Ip(listener.local_addr()?))?;
                 streams(listener, task.service.part()).await
             }
         }

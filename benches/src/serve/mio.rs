@@ -88,7 +88,7 @@ pub(super) fn serve(task: &Task) -> io::Result<()> {
             let place = Place::Ip(socket.local_addr()?);
             let mut socket = UdpSocket::from_std(socket);
             register(&mut socket)?;
-            announce(&place)?;
+            announce(task, place)?;
             packets(poll, &socket)
         }
         Transport::Unix => {
@@ -96,7 +96,7 @@ pub(super) fn serve(task: &Task) -> io::Result<()> {
             listener.set_nonblocking(true)?;
             let mut listener = UnixListener::from_std(listener);
             register(&mut listener)?;
-            announce(&Place::Local(task.path.clone()))?;
+            announce(task, Place::Local(task.path.clone()))?;
             run(poll, task.service.part(), || Ok(listener.accept()?.0))
         }
         Transport::Tcp => {
@@ -105,7 +105,7 @@ pub(super) fn serve(task: &Task) -> io::Result<()> {
             let place = Place::Ip(listener.local_addr()?);
             let mut listener = TcpListener::from_std(listener);
             register(&mut listener)?;
-            announce(&place)?;
+            announce(task, place)?;
             run(poll, task.service.part(), || Ok(listener.accept()?.0))
         }
     }

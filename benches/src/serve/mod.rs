@@ -2,7 +2,8 @@
 //!
 //! Invariant: every server listens on a place of its own with `TCP_NODELAY`, prints its address, serves
 //! until standard input ends, and answers each line on it with its own counters or with `-`. A server
-//! that cannot work here says `unavailable: why` in place of the address.
+//! that cannot work here says `unavailable: why` in place of the address. Where one table of descriptors is too
+//! small there are several alike, each on a thread with a table of its own; the first one answers.
 
 #[cfg(feature = "peers")]
 mod compio;
@@ -33,7 +34,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
-use crate::job::Service;
+use crate::{job::Service, machine};
 
 /// Connections that may wait to be accepted: more than any load opens at a time.
 const BACKLOG: i32 = 4096;
@@ -150,13 +151,15 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What a server's process is told.
-#[derive(Debug, Serialize, Deserialize)]
+/// What a server is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub(crate) kind: Kind,
     pub(crate) service: Service,
     /// A path for a local socket, not there yet.
     pub(crate) path: PathBuf,
+    /// Which of several that are alike it is.
+    pub(crate) number: usize,
 }
 
 /// Where a server can be reached.
@@ -166,8 +169,27 @@ pub(crate) enum Place {
     Local(PathBuf),
 }
 
-/// Serves in this process until standard input ends.
-pub(crate) fn serve(task: &Task) -> io::Result<()> {
+/// Where a server can be reached, and which of several it is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Announced {
+    pub(crate) number: usize,
+    pub(crate) place: Place,
+}
+
+/// Serves in this process until standard input ends, with a thread for each task.
+pub(crate) fn serve_all(tasks: &[Task]) -> io::Result<()> {
+    let (first, others) = tasks.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    for task in others {
+        let task = task.clone();
+        thread::spawn(move || {
+            let served = machine::own_descriptors().and_then(|()| serve(&task));
+            served.or_else(|err| say(&format!("unavailable: {err}")))
+        });
+    }
+    serve(first)
+}
+
+fn serve(task: &Task) -> io::Result<()> {
     if !task.kind.offers(task.service) {
         return say("unavailable: it has no such service");
     }
@@ -220,17 +242,22 @@ fn bind_udp() -> io::Result<UdpSocket> {
 }
 
 /// Says where the server can be reached and watches standard input on a thread of its own.
-fn announce(place: &Place) -> io::Result<()> {
-    announce_with(place, || say("-"), || process::exit(0))
+fn announce(task: &Task, place: Place) -> io::Result<()> {
+    announce_with(task, place, || say("-"), || process::exit(0))
 }
 
 /// The same for a server that answers for itself.
 fn announce_with(
-    place: &Place,
+    task: &Task,
+    place: Place,
     mut on_line: impl FnMut() -> io::Result<()> + Send + 'static,
     on_end: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
-    say(&serde_json::to_string(place)?)?;
+    let number = task.number;
+    say(&serde_json::to_string(&Announced { number, place })?)?;
+    if number > 0 {
+        return Ok(());
+    }
     thread::spawn(move || {
         for line in io::stdin().lock().lines() {
             if line.and_then(|_| on_line()).is_err() {

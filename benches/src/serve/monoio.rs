@@ -103,19 +103,19 @@ pub(super) fn serve(task: &Task) -> io::Result<()> {
                 let socket = bind_udp()?;
                 let place = Place::Ip(socket.local_addr()?);
                 let socket = UdpSocket::from_std(socket)?;
-                announce(&place)?;
+                announce(task, place)?;
                 packets(socket).await
             }
             Transport::Unix => {
                 let listener = UnixListener::from_std(listen_unix(&task.path)?)?;
-                announce(&Place::Local(task.path.clone()))?;
+                announce(task, Place::Local(task.path.clone()))?;
                 local_streams(listener).await
             }
             Transport::Tcp => {
                 let listener = listen_tcp()?;
                 let place = Place::Ip(listener.local_addr()?);
                 let listener = TcpListener::from_std(listener)?;
-                announce(&place)?;
+                announce(task, place)?;
                 streams(listener, task.service.part()).await
             }
         }

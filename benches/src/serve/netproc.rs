@@ -146,6 +146,6 @@ pub(super) fn serve(task: &Task) -> io::Result<()> {
         // A runtime that is already gone needs no shutdown.
         let _gone = ending.shutdown();
     };
-    announce_with(&place, on_line, on_end)?;
+    announce_with(task, place, on_line, on_end)?;
     rt.run().map_err(io::Error::other)
 }

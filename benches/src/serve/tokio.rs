@@ -115,19 +115,19 @@ pub(super) fn serve(task: &Task) -> io::Result<()> {
             Transport::Udp => {
                 let socket = bind_udp()?;
                 socket.set_nonblocking(true)?;
-                announce(&Place::Ip(socket.local_addr()?))?;
+                announce(task, Place::Ip(socket.local_addr()?))?;
                 packets(UdpSocket::from_std(socket)?).await
             }
             Transport::Unix => {
                 let listener = listen_unix(&task.path)?;
                 listener.set_nonblocking(true)?;
-                announce(&Place::Local(task.path.clone()))?;
+                announce(task, Place::Local(task.path.clone()))?;
                 local_streams(UnixListener::from_std(listener)?).await
             }
             Transport::Tcp => {
                 let listener = listen_tcp()?;
                 listener.set_nonblocking(true)?;
-                announce(&Place::Ip(listener.local_addr()?))?;
+                announce(task, Place::Ip(listener.local_addr()?))?;
                 let listener = TcpListener::from_std(listener)?;
                 if task.service.is_tls() {
                     return tls_streams(listener).await;

@@ -17,7 +17,7 @@ use nix::{
     },
 };
 
-use crate::serve::{Place, READ_LEN, announce, bind_udp, joined::Control};
+use crate::serve::{Place, READ_LEN, Task, announce, bind_udp, joined::Control};
 
 const BATCH: usize = 32;
 
@@ -97,12 +97,12 @@ impl Batch {
     }
 }
 
-pub(super) fn serve() -> io::Result<()> {
+pub(super) fn serve(task: &Task) -> io::Result<()> {
     let socket = bind_udp()?;
     setsockopt(&socket, UdpGroSegment, &true)?;
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, 0))?;
-    announce(&Place::Ip(socket.local_addr()?))?;
+    announce(task, Place::Ip(socket.local_addr()?))?;
     let mut batch = Batch::new();
     let mut events = [EpollEvent::empty()];
     loop {

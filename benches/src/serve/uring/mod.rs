@@ -294,7 +294,7 @@ impl Server {
 
 pub(super) fn serve(task: &Task) -> io::Result<()> {
     let (listener, place): (Socket, _) = match task.service.transport() {
-        Transport::Udp => return packets::serve(),
+        Transport::Udp => return packets::serve(task),
         Transport::Unix => (listen_unix(&task.path)?.into(), Place::Local(task.path.clone())),
         Transport::Tcp => {
             let listener = listen_tcp()?;
@@ -303,7 +303,7 @@ pub(super) fn serve(task: &Task) -> io::Result<()> {
         }
     };
     let mut server = Server::new(listener, task.service.part())?;
-    announce(&place)?;
+    announce(task, place)?;
     loop {
         server.turn()?;
     }

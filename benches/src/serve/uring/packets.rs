@@ -18,7 +18,7 @@ use super::{
     buffers::{BufferRing, GROUP, zeroed_pages},
     ring, wait,
 };
-use crate::serve::{Place, READ_LEN, announce, bind_udp, joined::Control};
+use crate::serve::{Place, READ_LEN, Task, announce, bind_udp, joined::Control};
 
 const BUFFERS: u16 = 64;
 /// The token of the receive; a send has the number of its buffer.
@@ -130,7 +130,7 @@ fn no_header() -> libc::msghdr {
     unsafe { mem::zeroed() }
 }
 
-pub(super) fn serve() -> io::Result<()> {
+pub(super) fn serve(task: &Task) -> io::Result<()> {
     let socket = bind_udp()?;
     setsockopt(&socket, UdpGroSegment, &true)?;
     let ring = ring()?;
@@ -148,7 +148,7 @@ pub(super) fn serve() -> io::Result<()> {
         control: Control::NONE,
     };
     let outgoing = (0..BUFFERS).map(|_| outgoing()).collect();
-    announce(&Place::Ip(socket.local_addr()?))?;
+    announce(task, Place::Ip(socket.local_addr()?))?;
     let fd = Fd(socket.as_raw_fd());
     let (receiving, free) = (false, 0);
     let mut server = Server { ring, fd, buffers, memory, header, outgoing, receiving, free };
