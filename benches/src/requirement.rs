@@ -33,6 +33,12 @@ impl Bound {
     /// No dearer than something else, by more than what counts as no difference.
     const NO_DEARER: Self = Self::AtMost(1.0 / (1.0 - NOISE));
 
+    /// Whether the two look alike with two digits.
+    fn reads_as(self, found: f64) -> bool {
+        let (Self::AtMost(value) | Self::AtLeast(value)) = self;
+        format!("{value:.2}") == format!("{found:.2}")
+    }
+
     fn holds(self, found: f64) -> bool {
         match self {
             Self::AtMost(most) => found <= most,
@@ -73,6 +79,16 @@ impl Finding {
     fn beside(self, beside: Kind) -> Self {
         Self { beside: Some(beside), ..self }
     }
+
+    /// What was found, with as many digits as tell it from its bound.
+    pub(crate) fn found_text(&self) -> Option<String> {
+        let digits = |found: f64| match found {
+            100.0.. => 0,
+            _ if self.bound.reads_as(found) => 3,
+            _ => 2,
+        };
+        self.found.map(|found| format!("{found:.*}", digits(found)))
+    }
 }
 
 impl fmt::Display for Finding {
@@ -81,12 +97,8 @@ impl fmt::Display for Finding {
         if let Some(other) = self.beside {
             write!(f, " beside {other}")?;
         }
-        match self.found {
-            Some(found) if found < 100.0 => write!(f, ": {found:.2}")?,
-            Some(found) => write!(f, ": {found:.0}")?,
-            None => write!(f, ": not measured to the end")?,
-        }
-        write!(f, ", has to be {}", self.bound)
+        let found = self.found_text().unwrap_or_else(|| "not measured to the end".into());
+        write!(f, ": {found}, has to be {}", self.bound)
     }
 }
 
@@ -399,6 +411,15 @@ mod tests {
             let found = outcomes(&cell(uring, peer), &[]);
             assert_eq!((found[0], found[4]), (by_hand, no_peer_ahead), "{uring} {peer}");
             assert_eq!(found[1], Outcome::NotMeasured, "no large messages");
+        }
+    }
+
+    #[test]
+    fn one_that_misses_by_little_shows_that_it_does() {
+        for (found, text) in [(1.0531, "1.053"), (1.06, "1.06"), (0.9, "0.90")] {
+            let bound = Bound::NO_DEARER;
+            let finding = Finding::new("load".into(), Kind::Mio, Some(found), bound);
+            assert_eq!(finding.to_string(), format!("load: mio: {text}, has to be ≤ 1.05"));
         }
     }
 

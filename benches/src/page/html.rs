@@ -151,7 +151,7 @@ fn requirements(report: &Report) -> Markup {
                         td { (it.load) }
                         td { (it.server) }
                         td { @if let Some(other) = it.beside { (other) } }
-                        td { (number(it.found, if it.found.is_some_and(|it| it >= 100.0) { 0 } else { 2 })) }
+                        td { (it.found_text().unwrap_or_else(|| "–".into())) }
                         td { (it.bound) }
                         td.best[it.is_met].far[!it.is_met] { @if it.is_met { "met" } @else { "MISSED" } }
                     } } }
