@@ -99,6 +99,11 @@ impl Crowd {
         !self.gathered || std::mem::take(&mut self.others)
     }
 
+    /// Whether somebody in line cannot be read by a call.
+    pub(crate) const fn has_others(&self) -> bool {
+        self.others
+    }
+
     /// Somebody has had a turn who cannot be read by a call, and needs a slot of the kernel's.
     pub(crate) fn note_other(&mut self) {
         self.others = true;

@@ -144,7 +144,7 @@ impl Descriptors for UringReactor {
         if let Some(at) = at.into_iter().chain(self.io.next_timer()).min() {
             self.set_time(at);
         }
-        // After the eventfd was emptied: work that came in between is run, and signals again.
-        self.enter(Sleep::No)
+        // After the eventfd was emptied: work that came in between is run, all of it, and signals again.
+        self.enter(Sleep::Look)
     }
 }

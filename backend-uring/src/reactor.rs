@@ -200,6 +200,10 @@ impl UringReactor {
             if packets && self.io.packets.is_none() {
                 continue;
             }
+            if !packets && self.io.crowd.has_others() {
+                // Theirs are the kernel's slots, and ours may be the last.
+                self.io.reading.let_go();
+            }
             let lends = packets || self.io.crowd.lends();
             let group = self.io.group(packets);
             if lends {
@@ -226,9 +230,18 @@ impl UringReactor {
         }
     }
 
+    /// Whether this poll shall find what is there by now, and waits for nothing.
+    fn only_looks(&self, wait: Wait) -> bool {
+        match wait {
+            Wait::No => true,
+            Wait::Until(at) => at <= self.io.now(),
+            Wait::Forever => false,
+        }
+    }
+
     fn sleep(&self, wait: Wait) -> Sleep {
         let until = match wait {
-            Wait::No => return Sleep::No,
+            Wait::No => return Sleep::Look,
             Wait::Until(at) => Some(at),
             Wait::Forever => None,
         };
@@ -512,15 +525,21 @@ impl Reactor for UringReactor {
 impl UringReactor {
     fn turn(&mut self, wait: Wait, out: &mut Batch<'_>) -> Result<(), SysError> {
         self.woken = false;
+        let looks = self.only_looks(wait);
         loop {
             self.prepare(out);
             let idle = out.is_empty() && !self.has_work();
-            self.enter(if idle { self.sleep(wait) } else { Sleep::No })?;
+            let sleep = match idle {
+                _ if looks => Sleep::Look,
+                true => self.sleep(wait),
+                false => Sleep::No,
+            };
+            self.enter(sleep)?;
             let completions = self.drain(out);
             self.end_quiet_sends();
-            self.read_in_turn(wait, out);
+            self.read_in_turn(looks, out);
             let happened = !out.is_empty() || !self.io.reporting.is_empty();
-            if happened || wait == Wait::No || self.is_over(wait, completions) {
+            if happened || looks || self.is_over(wait, completions) {
                 break;
             }
         }

@@ -6,7 +6,7 @@
 //! whole slot would have been.
 
 use netproc_core::{
-    reactor::{Kind, Role, Wait},
+    reactor::{Kind, Role},
     socket::bytes,
 };
 
@@ -50,10 +50,10 @@ impl Io {
 impl UringReactor {
     /// Reads those who have waited longest, if they are many.
     #[inline]
-    pub(crate) fn read_in_turn(&mut self, wait: Wait, out: &mut Batch<'_>) {
+    pub(crate) fn read_in_turn(&mut self, looks: bool, out: &mut Batch<'_>) {
         let crowd = &self.io.crowd;
         if crowd.gathered | crowd.ready || self.io.streams.waiting() >= CROWD_MIN {
-            self.read_waiting(wait, out);
+            self.read_waiting(looks, out);
         } else {
             // Without guards it is back on top of the stack, and the next the kernel gets.
             self.io.reading.let_go();
@@ -61,8 +61,8 @@ impl UringReactor {
     }
 
     #[inline(never)]
-    fn read_waiting(&mut self, wait: Wait, out: &mut Batch<'_>) {
-        let (looks, mut told) = (wait == Wait::No, 0);
+    fn read_waiting(&mut self, looks: bool, out: &mut Batch<'_>) {
+        let mut told = 0;
         let mut left = if looks { usize::MAX } else { self.io.config.bytes_max as usize };
         loop {
             if self.io.asks_crowd() {

@@ -43,6 +43,9 @@ const FAR: Duration = Duration::from_secs(1 << 25);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Sleep {
     No,
+    /// Not at all, but all deferred work that there is runs: without anybody to wait for the kernel leaves what is
+    /// more than some twenty pieces for later, and signals none of it.
+    Look,
     For(Duration),
     Forever,
 }
@@ -216,10 +219,16 @@ impl Ring {
     pub(crate) fn enter(&mut self, sleep: Sleep) -> io::Result<()> {
         let mut args = SubmitArgs::new();
         let sends = std::mem::take(&mut self.sends);
-        let waits = sleep != Sleep::No;
-        let wanted = if waits { self.patience.wanted(sends) } else { 0 };
+        let waits = matches!(sleep, Sleep::For(_) | Sleep::Forever);
+        let wanted = match sleep {
+            Sleep::No => 0,
+            // As many as the queue has room for, in no time.
+            Sleep::Look => self.uring.params().cq_entries(),
+            Sleep::For(_) | Sleep::Forever => self.patience.wanted(sends),
+        };
         // Patience needs an end behind it.
         let span = match sleep {
+            Sleep::Look => Some(Duration::ZERO),
             Sleep::For(span) => Some(span.min(FAR)),
             Sleep::Forever if wanted > 1 => Some(FAR),
             Sleep::Forever | Sleep::No => None,
@@ -228,7 +237,7 @@ impl Ring {
         if let Some(span) = span {
             time = Timespec::from(span);
             args = args.timespec(&time);
-            if wanted > 1 {
+            if waits && wanted > 1 {
                 // The kernel looks at the end only when patience is over.
                 args = args.min_wait_usec(self.patience.micros_within(span));
             }

@@ -5,14 +5,17 @@ use std::{
     fs::File,
     io::{PipeReader, PipeWriter, Read as _, Write as _, pipe},
     os::fd::OwnedFd,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use netproc_core::reactor::{CloseHow, Descriptors, SockId, Wait};
+use netproc_core::{
+    queue::EventQueue,
+    reactor::{CloseHow, Descriptors, Event, SockId, Wait},
+};
 use netproc_tests::{
     child::{descriptors, die_of_sigpipe},
     contract,
-    contract::{FLUSH, Rig, assert_bytes, pattern},
+    contract::{FLUSH, PATIENCE, Rig, assert_bytes, pattern},
 };
 
 /// What the child would have: what it reads, and what it writes into.
@@ -306,5 +309,50 @@ contract!(alone on descriptors: both_ends_are_closed_at_the_end, |rig| {
         rig.until("its end", |world| world.closed(id));
     }
     assert_eq!(descriptors()?, before);
+    Ok(())
+});
+
+// The reactor reads a crowd by calls into a slot of its own, which a pipe cannot be read into.
+contract!(on descriptors: many_pipes_go_on_with_one_slot,
+    |config| {
+        config.slots = 8;
+        config.slot_len = 65_536;
+    },
+    |rig| {
+    const EACH: usize = 40_000;
+    let mut other = rig.another();
+    let reactor = &mut other.reactor;
+    let mut writers = Vec::new();
+    for _ in 0..300 {
+        let (output, mut input) = pipe()?;
+        input.write_all(&[7; EACH])?;
+        reactor.adopt_pipes(output.into(), None, true)?;
+        writers.push(input);
+    }
+    let (mut queue, mut kept, mut received) = (EventQueue::new(), Vec::new(), 0);
+    // All slots are held, then let go, then all but one are held for good.
+    let (mut emptied, mut keeping) = (false, true);
+    let begin = Instant::now();
+    while received < writers.len() * EACH {
+        assert!(begin.elapsed() < PATIENCE, "{received} bytes came");
+        let soon = reactor.now().after(Duration::from_millis(50));
+        reactor.poll(Wait::Until(soon), &mut queue)?;
+        while let Some(event) = queue.pop() {
+            if let Event::Data { buf, .. } = event {
+                received += buf.len();
+                kept.extend(keeping.then_some(buf));
+            }
+        }
+        let held = reactor.counters().slots_held;
+        if keeping && !emptied && held == 8 {
+            kept.clear();
+            emptied = true;
+        } else if keeping && emptied && held >= 7 {
+            keeping = false;
+            while reactor.counters().slots_held > 7 {
+                kept.pop();
+            }
+        }
+    }
     Ok(())
 });
