@@ -136,8 +136,8 @@ pub(crate) struct Serving {
 /// What a process holds on to besides its callbacks. An idle connection has none of it.
 #[derive(Clone, Default)]
 pub(crate) struct Ties {
-    /// Ends its handshake when that takes too long.
-    pub(crate) handshake_timer: Option<TimerId>,
+    /// When its handshake has to be over.
+    pub(crate) handshake_limit: Option<TimerId>,
     /// What it waits to hear from the resolver: where its host is.
     pub(crate) asked: Option<Rc<Asked>>,
     /// What holds its child, which is killed when this goes before it has ended.

@@ -364,6 +364,8 @@ impl Process {
     }
 
     pub(crate) fn upgrade_by(&self, layers: Rc<dyn Layers>) -> Result<(), UpgradeError> {
+        // Until nothing is borrowed: what a refused one drops may ask the runtime.
+        let _kept = Rc::clone(&layers);
         let upgraded = self.rt.engine_mut().upgrade(&self.shared, layers);
         self.rt.nudge();
         upgraded

@@ -70,6 +70,9 @@ struct Inner {
     /// How many of them were killed when it was last looked who has lost one.
     kills_seen: Cell<u64>,
     timers: RefCell<Timers<Job>>,
+    /// Whose handshakes have to be over when: apart from the timers of users, which a wait may hold, and which keep
+    /// `run` going.
+    handshakes: RefCell<Timers<ProcessId>>,
     report: RefCell<Report>,
     /// Waits running now, the outer ones included.
     depth: Cell<u32>,
@@ -225,10 +228,6 @@ pub struct Timer {
 }
 
 impl Timer {
-    pub(crate) const fn id(&self) -> TimerId {
-        self.id
-    }
-
     /// Cancels it; returns whether it had not run yet.
     #[must_use = "says whether it was in time"]
     pub fn cancel(self) -> bool {
@@ -268,6 +267,7 @@ impl Runtime {
             buffers: Buffers::default(),
             kills_seen: Cell::new(0),
             timers: RefCell::default(),
+            handshakes: RefCell::default(),
             report: RefCell::new(deliver::default_report()),
             depth: Cell::new(0),
             depth_max,
@@ -495,6 +495,7 @@ impl Runtime {
             dropped.push(std::mem::take(&mut shared.borrow_mut().handlers));
         }
         let timers = self.inner.timers.take();
+        self.inner.handshakes.take();
         self.nudge();
         drop((dropped, timers));
     }
@@ -507,15 +508,20 @@ impl Runtime {
     /// [`Error::Reactor`] when the reactor is unusable, [`Error::TooDeep`] inside callbacks.
     pub fn run(&self) -> Result<()> {
         let depth = Depth::enter(self)?;
-        while !self.inner.shutdown.take() {
+        while !self.is_shut_down() {
             self.deliver_all(None);
-            if self.inner.shutdown.take() || !self.is_busy() {
+            if self.is_shut_down() || !self.is_busy() {
                 break;
             }
             self.poll(self.wait_until(None))?;
         }
         self.flush()?;
         depth.leave(())
+    }
+
+    /// Whether [`run`](Self::run) is to return: the innermost, or among shards that are to end every one.
+    fn is_shut_down(&self) -> bool {
+        self.inner.shutdown.take() || self.seat().is_some_and(Seat::is_stopping)
     }
 
     /// Whether anything can still happen. A socket still flushing after its process has ended counts.
@@ -627,12 +633,18 @@ impl Runtime {
         self.engine().reactor().now().after(timeout)
     }
 
-    /// How long the reactor may sleep: until the deadline, the next timer, or the next attempt of a
-    /// client that has several addresses.
+    /// When the first handshake has to be over.
+    fn next_handshake_at(&self) -> Option<Tick> {
+        self.inner.handshakes.borrow().next_at()
+    }
+
+    /// How long the reactor may sleep: until the deadline, the next timer, the next attempt of a
+    /// client that has several addresses, or the end of the time for a handshake.
     fn wait_until(&self, deadline: Option<Tick>) -> Wait {
         let timer = self.inner.timers.borrow().next_at().filter(|_| !self.inner.timers_held.get());
-        let attempt = self.engine().next_attempt_at();
-        [deadline, timer, attempt].into_iter().flatten().min().map_or(Wait::Forever, Wait::Until)
+        let (attempt, handshake) = (self.engine().next_attempt_at(), self.next_handshake_at());
+        let first = [deadline, timer, attempt, handshake].into_iter().flatten().min();
+        first.map_or(Wait::Forever, Wait::Until)
     }
 
     fn poll(&self, wait: Wait) -> Result<()> {
@@ -641,7 +653,8 @@ impl Runtime {
         let wait = if now { Wait::No } else { wait };
         let polled = self.engine_mut().poll(wait).map_err(Error::Reactor);
         // What is set from here on is due in the future: nothing else looks at the time.
-        self.inner.timers_due.set(!self.inner.timers.borrow().is_empty());
+        let timers = !self.inner.timers.borrow().is_empty();
+        self.inner.timers_due.set(timers || !self.inner.handshakes.borrow().is_empty());
         polled
     }
 

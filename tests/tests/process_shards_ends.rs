@@ -537,6 +537,51 @@ sharded!(alone handed: who_waits_for_a_shard_that_closes_is_served_by_another, |
     Ok(())
 });
 
+sharded!(alone handed: who_waits_behind_one_that_deletes_the_server_is_served_by_another, |_case, shards| {
+    let (shards, address) = serving(shards, move |rt| {
+        let shard = rt.shard().expect("it is one of several");
+        let server = rt.server("echo").filter(Process::send).on_accept(move |server, connection| {
+            if shard == 0 {
+                server.delete();
+            }
+            connection.send(vec![u8::try_from(shard).expect("few shards")])
+        });
+        Ok(server.start()?)
+    })?;
+    let before = descriptors()?;
+    let (go, gone) = mpsc::channel::<()>();
+    shards.handle(0).ok_or("two")?.post(move |_| assert!(gone.recv().is_err(), "nothing is sent"))?;
+    let clients = (0..20).map(|_| connect(address)).collect::<Result<Vec<_>, _>>()?;
+    until("each waits for one of the two, or is served", || {
+        descriptors().ok() == Some(before + 40)
+    });
+    drop(go);
+    let mut deleted_by = 0;
+    for mut client in clients {
+        if shard_of(&mut client)? == 0 {
+            deleted_by += 1;
+        }
+        assert_echoes(&mut client, b"hello")?;
+    }
+    assert_eq!(deleted_by, 1, "one was there before the server went");
+    shards.shutdown()?;
+    Ok(())
+});
+
+sharded!(a_run_inside_of_a_callback_ends_with_the_shards, |_case, shards| {
+    let counts = Arc::new(Counts::default());
+    let (shards, address) = serving(shards, move |rt| echo(rt, &counts))?;
+    let (told, inside) = mpsc::channel();
+    shards.handle(0).ok_or("two")?.post(move |rt| {
+        rt.run_after(Duration::ZERO, move |_| told.send(()).expect("the test listens"));
+        rt.run().expect("it is not too deep");
+    })?;
+    inside.recv_timeout(PATIENCE)?;
+    shards.shutdown()?;
+    until_refused(address);
+    Ok(())
+});
+
 /// Returns when both have come to the line, at once.
 fn at_once(line: &AtomicUsize) {
     line.fetch_add(1, Ordering::SeqCst);

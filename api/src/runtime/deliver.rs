@@ -17,7 +17,8 @@ use netproc_core::{
     engine::{Admit, Delivery},
     event::{Event, Input, LogEntry, Packet},
     machine::Status,
-    reactor::Wake as _,
+    process::Exit,
+    reactor::{Tick, Wake as _},
     shared_error::SharedError,
 };
 
@@ -146,22 +147,29 @@ impl Runtime {
 
     fn limit_handshake(&self, process: &Process) {
         let p = process.shared().borrow();
-        // Who waits for it has a limit for all of that.
-        let is_limited = p.is_shaking() && !p.is_awaited();
+        // Who waits for it has a limit for all of that; and one that has ended meanwhile needs none.
+        let is_limited = p.is_shaking() && !p.is_awaited() && *p.exit() == Exit::Alive;
         drop(p);
         if !is_limited {
             return;
         }
         // That of its PROXY header, which is there, or there would be no second limit.
         self.lift_handshake_limit(process);
-        let (id, within) = (process.id(), process.limits().handshake_within);
-        let timer = self.run_after(within, move |rt| {
-            if let Some(process) = rt.process_by_id(id) {
-                let late = SharedError::new("the handshake took too long");
-                rt.engine_mut().end_handshake(process.shared(), late);
-            }
-        });
-        process.shared().borrow_mut().handlers.ties_mut().handshake_timer = Some(timer.id());
+        let at = self.deadline(process.limits().handshake_within);
+        let limit = self.inner.handshakes.borrow_mut().set(at, process.id());
+        process.shared().borrow_mut().handlers.ties_mut().handshake_limit = Some(limit);
+        self.nudge();
+    }
+
+    /// Ends the first handshake whose time was over when it was last looked at.
+    fn end_late_handshake(&self, now: Tick) -> bool {
+        let due = self.inner.handshakes.borrow_mut().take_due(now);
+        let Some((_, id)) = due else { return false };
+        if let Some(process) = self.process_by_id(id) {
+            let late = SharedError::new("the handshake took too long");
+            self.engine_mut().end_handshake(process.shared(), late);
+        }
+        true
     }
 
     /// Leaves the limit of a handshake that has just begun to whoever waits for it.
@@ -174,20 +182,23 @@ impl Runtime {
     /// Its handshake is over, one way or the other, or somebody else limits it.
     pub(crate) fn lift_handshake_limit(&self, process: &Process) {
         let mut p = process.shared().borrow_mut();
-        let timer = p.handlers.held().and_then(|ties| ties.handshake_timer.take());
-        drop(p);
-        // Taken out of the borrow before it is dropped, as every closure.
-        let job = timer.and_then(|id| self.inner.timers.borrow_mut().cancel(id));
-        drop(job);
+        let limit = p.handlers.held().and_then(|ties| ties.handshake_limit.take());
+        if let Some(limit) = limit {
+            self.inner.handshakes.borrow_mut().cancel(limit);
+        }
     }
 
-    /// Runs the first timer that was due when time was last looked at, which is in a poll.
+    /// Runs the first timer that was due when time was last looked at, which is in a poll, or ends a handshake
+    /// that is late.
     #[inline(never)]
     fn run_due_timer(&self) -> bool {
+        let now = self.engine().now();
+        if self.end_late_handshake(now) {
+            return true;
+        }
         if self.inner.timers_held.get() {
             return false;
         }
-        let now = self.engine().now();
         let due = self.inner.timers.borrow_mut().take_due(now);
         self.inner.timers_due.set(due.is_some());
         let Some((_, job)) = due else { return false };

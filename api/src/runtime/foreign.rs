@@ -40,8 +40,8 @@ impl Runtime {
         if self.inner.descriptor.get().is_some() {
             let pending = self.engine().has_pending().then(Tick::default);
             let timer = self.inner.timers.borrow().next_at();
-            let attempt = self.engine().next_attempt_at();
-            let at = [pending, timer, attempt].into_iter().flatten().min();
+            let (attempt, handshake) = (self.engine().next_attempt_at(), self.next_handshake_at());
+            let at = [pending, timer, attempt, handshake].into_iter().flatten().min();
             return self.engine_mut().reactor_mut().arm(at).map_err(Error::Reactor);
         }
         Ok(())

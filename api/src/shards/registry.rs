@@ -7,7 +7,10 @@ use std::{
     collections::HashMap,
     io,
     os::fd::OwnedFd,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use netproc_core::{
@@ -64,6 +67,8 @@ impl Entry {
 #[derive(Debug)]
 pub(super) struct Registry {
     hand_over: bool,
+    /// All shards are to end: for good, whichever wait of a shard sees it first.
+    stopping: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -73,12 +78,11 @@ struct State {
     /// Of the shards, once they serve.
     handles: Vec<Handle>,
     running: bool,
-    stopping: bool,
 }
 
 impl Registry {
     pub(super) fn new(hand_over: bool) -> Arc<Self> {
-        Arc::new(Self { hand_over, state: Mutex::default() })
+        Arc::new(Self { hand_over, stopping: AtomicBool::default(), state: Mutex::default() })
     }
 
     /// Nobody's code runs under this lock: whoever starts a server keeps what it may drop.
@@ -97,12 +101,14 @@ impl Registry {
         })
     }
 
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// Ends all shards, as soon as each has control.
     pub(super) fn stop(&self) {
-        let mut state = self.lock();
-        state.stopping = true;
-        let handles = std::mem::take(&mut state.handles);
-        drop(state);
+        self.stopping.store(true, Ordering::Release);
+        let handles = std::mem::take(&mut self.lock().handles);
         for handle in handles {
             // Who is gone has ended.
             let _gone = handle.shutdown();

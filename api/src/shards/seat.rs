@@ -1,7 +1,7 @@
 //! A runtime's place among shards: what it shares, and the connections handed to it.
 //!
-//! Invariant: a connection handed over waits here until its server takes connections, so that a server
-//! that is stopped or full has no more than a few; if its server is gone, another shard's gets it.
+//! Invariant: a connection handed over waits here until its server takes connections, one after the other, so
+//! that a server that is stopped or full has no more than a few; if its server is gone, another shard's gets it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -71,6 +71,11 @@ impl Seat {
     /// Whether a server is to be shared that says this of it.
     pub(crate) fn shares(&self, shared: Option<bool>) -> bool {
         shared.unwrap_or_else(|| self.setting_up.get())
+    }
+
+    /// Whether all shards are to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.registry.is_stopping()
     }
 
     /// Whether connections wait here.

@@ -133,10 +133,13 @@ impl<R: Descriptors, H: Clone> Engine<R, H> {
 }
 
 impl<H> Process<H> {
-    /// Whether a connection handed to it now would be born at once: a server that is neither stopped nor
-    /// full, with those counted that wait already.
+    /// Whether a connection handed to it now would be born next: a server that is neither stopped nor full, and
+    /// has none that waits already. Who waits would be lost with it.
     #[must_use]
     pub fn takes_connections(&self) -> bool {
-        self.phase == Phase::Listen && self.takes_input() && self.has_place()
+        self.phase == Phase::Listen
+            && self.takes_input()
+            && self.inbox.is_empty()
+            && self.has_place()
     }
 }

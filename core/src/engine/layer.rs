@@ -47,6 +47,9 @@ pub enum UpgradeError {
     /// Its sending direction has ended.
     #[error("the sending direction has ended")]
     Finished,
+    /// Its peer has ended its sending direction, and could not answer.
+    #[error("the peer has ended its sending direction")]
+    PeerFinished,
 }
 
 /// In the place of a layer that could not be made: nothing passes it.
@@ -98,6 +101,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
         if p.finished {
             return Err(UpgradeError::Finished);
+        }
+        if p.peer_finished {
+            return Err(UpgradeError::PeerFinished);
         }
         let unread = p.inbox.iter().filter_map(|event| event.buf().map(|buf| buf.len() as u64));
         let unread: u64 = unread.sum();

@@ -3,7 +3,7 @@
 use rustls::ContentType;
 
 use super::*;
-use crate::tls::TlsAlert;
+use crate::tls::{TlsAlert, records::kept};
 
 const ALERT: ContentType = ContentType::Alert;
 const DATA: ContentType = ContentType::ApplicationData;
@@ -168,6 +168,26 @@ fn new_keys_without_data_have_an_end() {
     let alert = pair.server.wire();
     pair.client.receive(&alert);
     assert_eq!(pair.client.failure, Some(HandshakeFailure::Alert(TlsAlert::new(10))));
+}
+
+#[test]
+fn padding_is_not_kept_with_the_data_of_a_record_that_came_in_two() {
+    let mut pair = pair(TlsVersion::V1_3);
+    // The cipher adds a type of 0, which is padding then.
+    let inner = [&[b'x', DATA.into()][..], &[0; 16_000]].concat();
+    pair.client.session().forge(ContentType::from(0), &inner);
+    let wire = pair.client.wire();
+    let (beginning, rest) = wire.split_at(100);
+    pair.server.receive(beginning);
+    pair.server.receive(rest);
+    assert_eq!((&pair.server.plain[..], &pair.server.failure), (&b"x"[..], &None));
+    for (data, is_copied) in [(5..6, true), (5..500, true), (5..700, false), (0..1000, false)] {
+        let record = vec![7; 1000];
+        let place = record.as_ptr_range();
+        let buf = kept(record, data.clone());
+        assert_eq!(buf[..], [7; 1000][data.clone()]);
+        assert_eq!(!place.contains(&buf.as_ptr()), is_copied, "{data:?}");
+    }
 }
 
 #[test]
