@@ -99,7 +99,13 @@ impl Process {
     /// Emacs Lisp manual 28.2, "Process Buffers" (`set-process-buffer`).
     pub fn set_buffer(&self, buffer: Option<Buffer>) {
         let mut shared = self.shared().borrow_mut();
-        let before = std::mem::replace(&mut shared.handlers.output, Output::new(buffer.clone()));
+        let output = &mut shared.handlers.output;
+        let mut after = Output::new(buffer.clone());
+        if buffer.is_none() {
+            // It stays where it was.
+            after.mark.clone_from(&output.mark);
+        }
+        let before = std::mem::replace(output, after);
         shared.handlers.hung_up = false;
         let pulled = matches!(shared.handlers.filter, Filter::None);
         drop(shared);
@@ -222,7 +228,9 @@ impl Runtime {
             self.buffers().get_or_create(&name)
         });
         let mut p = process.shared().borrow_mut();
-        p.handlers.output = Output::new(buffer);
+        // Nowhere yet: the first output goes behind what its user has written there by then.
+        let mark = buffer.as_ref().map(|_| Marker::new());
+        p.handlers.output = Output { buffer, mark };
         p.handlers.no_query = false;
     }
 }

@@ -146,13 +146,14 @@ fn errors(emacs: &Emacs, value: Option<&Value>) -> Result<Option<Buffer>, Signal
     let Some(value) = value.filter(|value| value.is_true()) else { return Ok(None) };
     match (value.downcast::<Buffer>(), value.as_str()) {
         (Some(buffer), _) => Ok(Some(buffer.clone())),
+        (None, Some("")) => Err(Signal::error(make::NO_BUFFER_NAME)),
         (None, Some(name)) => Ok(Some(emacs.rt.buffers().get_or_create(name))),
         (None, None) => Err(Signal::wrong_type("stringp", value.clone())),
     }
 }
 
 pub(super) fn make_process(emacs: &Emacs, args: &[Value]) -> Answer {
-    let args = Plist::from_values(args)?;
+    let args = make::arguments(args)?;
     if args.is_empty() {
         return Ok(Value::Nil);
     }
@@ -183,6 +184,7 @@ fn start(emacs: &Emacs, args: &Plist) -> Answer {
     let stderr = errors(emacs, args.get(":stderr"))?;
     let buffer = emacs.rt.buffer_argument(args).map_err(start)?;
     let coding = emacs.rt.coding_argument(args).map_err(start)?;
+    let errors_coding = emacs.rt.coding_argument(&Plist::new()).map_err(start)?;
     let (mut handlers, deaf) = make::handlers(args, buffer).map_err(start)?;
     handlers.use_defaults();
     let apart = if stderr.is_some() { Stderr::Process } else { Stderr::Output };
@@ -195,6 +197,9 @@ fn start(emacs: &Emacs, args: &Plist) -> Answer {
     }
     if let Some(errors) = process.stderr() {
         errors.set_buffer(stderr);
+        errors.set_query_on_exit(process.query_on_exit());
+        // That of its parent is for the output.
+        errors.set_coding(errors_coding)?;
         errors.use_default_filter();
         errors.use_default_sentinel();
     }

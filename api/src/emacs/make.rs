@@ -18,12 +18,12 @@ use netproc_core::{
     layer::Layers,
     options::SockOption,
     output::Buffer,
-    plist::{Plist, Value},
+    plist::{Plist, PlistError, Value},
     process::Limits,
     reactor::{FileSpec, Kind},
 };
 
-use super::{callbacks, tls};
+use super::{Signal, callbacks, tls};
 use crate::{
     activation::Offer,
     builder::Service,
@@ -221,6 +221,7 @@ impl Runtime {
             None | Some(Value::Nil) => Ok(None),
             Some(value) => match (value.downcast::<Buffer>(), value.as_str()) {
                 (Some(buffer), _) => Ok(Some(buffer.clone())),
+                (None, Some("")) => Err(StartError::Incompatible(NO_BUFFER_NAME)),
                 (None, Some(name)) => Ok(Some(self.buffers().get_or_create(name))),
                 (None, None) => Err(wrong(args, ":buffer", "stringp")),
             },
@@ -401,6 +402,18 @@ fn coding(given: &Value, default: Coding) -> Result<Coding, StartError> {
             let system = half(system)?;
             Ok(Coding { decode: system, encode: system })
         }
+    }
+}
+
+/// What is said of an empty name for a buffer.
+pub(super) const NO_BUFFER_NAME: &str = "Empty string for buffer name is not allowed";
+
+/// Arguments as a property list.
+pub(super) fn arguments(args: &[Value]) -> Result<Plist, Signal> {
+    let key = args.iter().step_by(2).find(|key| key.as_symbol().is_none());
+    match (Plist::from_values(args), key) {
+        (Err(PlistError::Key(_)), Some(key)) => Err(Signal::wrong_type("symbolp", key.clone())),
+        (made, _) => Ok(made?),
     }
 }
 

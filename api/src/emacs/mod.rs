@@ -238,7 +238,7 @@ impl Emacs {
 }
 
 fn make_network_process(emacs: &Emacs, args: &[Value]) -> Answer {
-    make_network_process_of(emacs, &Plist::from_values(args)?)
+    make_network_process_of(emacs, &make::arguments(args)?)
 }
 
 fn make_network_process_of(emacs: &Emacs, args: &Plist) -> Answer {

@@ -5,13 +5,18 @@
 
 use std::time::Duration;
 
-use netproc_core::{machine::Status, reactor::Tick};
+use netproc_core::{
+    machine::Status,
+    reactor::{Tick, Wait},
+};
 
 use super::{Depth, Inside, Runtime, has_takers};
 use crate::{error::Result, process::Process};
 
 /// After the first output, a wait without a process goes on until this long brings none.
 const QUIET: Duration = Duration::from_millis(10);
+/// How often it is looked at the end what else is ready, at most.
+const LOOKS_MAX: u32 = 8;
 
 impl Runtime {
     /// Waits until `process`, or any if none is given, has had output, handling what else happens;
@@ -77,8 +82,24 @@ impl Runtime {
                 break;
             }
         }
+        self.gobble(&admit)?;
         let listening = process.is_some_and(|process| process.status() == Status::Listen);
         depth.leave(wait.came() && !listening)
+    }
+}
+
+impl Runtime {
+    /// Takes what else is ready at once, such as the end behind the last output, which another look or two bring.
+    fn gobble(&self, admit: &impl Fn(&Inside, bool) -> bool) -> Result<()> {
+        let mut quiet = 0;
+        for _ in 0..LOOKS_MAX {
+            self.poll(Wait::No)?;
+            quiet = if self.deliver_all(Some(admit)) { 0 } else { quiet + 1 };
+            if quiet == 2 {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
