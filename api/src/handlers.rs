@@ -288,6 +288,8 @@ pub enum CallbackKind {
     Timer,
     /// One posted from another thread.
     Posted,
+    /// None, but what a filter, sentinel or log kept when it was dropped.
+    Drop,
 }
 
 /// An error or panic of a callback, for the hook that reports them. `Display` begins as Emacs's
@@ -313,6 +315,7 @@ impl fmt::Display for CallbackError {
             CallbackKind::Log => "process log",
             CallbackKind::Timer => "timer",
             CallbackKind::Posted => "posted call",
+            CallbackKind::Drop => "what a callback kept",
         };
         write!(f, "error in {kind}: {}", self.error)
     }

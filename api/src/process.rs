@@ -357,6 +357,34 @@ impl Process {
         self.upgrade_by(Rc::new(layers))
     }
 
+    /// Sets whether it goes on when its peer has ended its side, as
+    /// [`half_open`](crate::ServerBuilder::half_open) does for all connections of a server: its sentinel hears
+    /// [`Event::PeerFinished`] then, and it ends with its own [`send_eof`](Self::send_eof).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc::{Event, Runtime, Status};
+    ///
+    /// let rt = Runtime::new()?;
+    /// let server = rt.server("s").start()?;
+    /// let client = rt.client("c").remote(server.contact().local().clone()).filter(|_, _| {}).start()?;
+    /// let second = std::time::Duration::from_secs(1);
+    /// let (child, _) = rt.next_event(second)?.ok_or("it was accepted")?;
+    /// child.set_half_open(true);
+    /// client.send_eof()?;
+    /// assert!(matches!(rt.next_event_of(&child, second)?, Some(Event::PeerFinished)));
+    /// assert_eq!(child.status(), Status::Open);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// shutdown(2). Emacs has none: the peer's end is the process's.
+    pub fn set_half_open(&self, half_open: bool) {
+        self.shared.borrow_mut().set_half_open(half_open);
+    }
+
     /// Why its layer gave up, or could not be made.
     #[must_use]
     pub fn layer_error(&self) -> Option<SharedError> {
@@ -539,7 +567,7 @@ impl Process {
         self.rt.engine_mut().set_deaf(&self.shared, deaf);
         self.rt.nudge();
         // Dropping a closure may run anything, so it comes last, with nothing borrowed.
-        drop(old);
+        self.rt.drop_callbacks(self, old);
     }
 
     /// Sets the sentinel: called with each event that is no input.
@@ -553,7 +581,7 @@ impl Process {
         let mut p = self.shared.borrow_mut();
         let old = (p.handlers.sentinel.replace(sentinel), p.handlers.show_sentinel(shown));
         drop(p);
-        drop(old);
+        self.rt.drop_callbacks(self, old);
     }
 }
 

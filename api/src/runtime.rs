@@ -476,7 +476,7 @@ impl Runtime {
         Timer { id, rt: self.clone() }
     }
 
-    /// Makes [`run`](Self::run) return once it has control again.
+    /// Makes [`run`](Self::run) return once it has control again: of several, one inside the other, the innermost.
     pub fn shutdown(&self) {
         self.inner.shutdown.set(true);
     }

@@ -553,6 +553,11 @@ impl<H> Process<H> {
         self.unannounced
     }
 
+    /// Sets whether it goes on when its peer has ended its side.
+    pub const fn set_half_open(&mut self, half_open: bool) {
+        self.half_open = half_open;
+    }
+
     /// Whether an open connection waits for the layer it was given: so does what it sends.
     #[must_use]
     pub const fn is_upgrading(&self) -> bool {

@@ -284,6 +284,41 @@ conformance!(callbacks_go_with_the_last_event_even_if_they_keep_their_process, |
     Ok(())
 });
 
+/// What a callback keeps, and does not survive without noise.
+struct Loud;
+
+impl Drop for Loud {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "on purpose");
+    }
+}
+
+conformance!(what_a_callback_keeps_may_panic_when_it_goes, |rig| {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let log = Rc::clone(&told);
+    rig.rt.on_callback_error(move |err| log.borrow_mut().push(err.to_string()));
+    let (_server, client, child) = rig.pair()?;
+    let louden = |process: &Process| {
+        let loud = Loud;
+        process.set_filter(move |_, _| {
+            let _kept = &loud;
+        });
+    };
+    louden(&client);
+    client.set_filter(|_, _| {});
+    assert_eq!(told.borrow().len(), 1, "replaced");
+    louden(&client);
+    louden(&child);
+    client.delete();
+    assert_eq!(told.borrow().len(), 2, "deleted");
+    rig.until("the end of the other", || child.exit() != Exit::Alive);
+    rig.until("its callbacks are gone", || told.borrow().len() == 3);
+    for line in told.borrow().iter() {
+        assert_eq!(line, "error in what a callback kept: on purpose");
+    }
+    Ok(())
+});
+
 /// A client that connects again, with the same buffer, whatever its sentinel hears.
 fn faithful(rt: &Runtime, to: &Address, buffer: &Buffer, made: &Rc<Cell<u32>>) {
     made.set(made.get() + 1);

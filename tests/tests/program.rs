@@ -149,6 +149,24 @@ fn connect_complains_once_about_each_trouble_with_packets() {
 }
 
 #[test]
+fn a_packet_to_nobody_ends_it_and_an_answer_in_time_is_a_success() {
+    for backend in backends() {
+        let gone = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("udp:{}", gone.local_addr().unwrap());
+        drop(gone);
+        let mut run = connect(backend, &endpoint);
+        run.say("anybody?");
+        run.end().check(2, "Connection refused");
+        let (_server, lines) = listen(backend, &["udp:127.0.0.1:0"]);
+        let mut run = Run::new(&["connect", "--wait", "0.3", "--backend", backend, &lines[0]]);
+        run.feed(b"hello".to_vec());
+        let left = run.end();
+        left.check_well();
+        assert_eq!(left.output, b"hello", "{backend}");
+    }
+}
+
+#[test]
 fn listen_says_why_it_cannot() {
     for backend in backends() {
         let (_busy, endpoint) = listener();

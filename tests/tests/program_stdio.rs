@@ -1,11 +1,11 @@
 //! `netproc listen --stdio`: the first who connects is joined with standard input and output.
 #![cfg(target_os = "linux")]
 
-use std::{io::Write as _, os::unix::net::UnixStream, sync::LazyLock};
+use std::{io::Write as _, os::unix::net::UnixStream, process::Stdio, sync::LazyLock};
 
 use netproc_tests::{
     pki::Pki,
-    program::{Run, backends, local, pattern},
+    program::{Run, backends, local, pattern, program},
 };
 use nix::sys::signal::Signal;
 
@@ -104,6 +104,65 @@ fn it_gives_up_on_a_first_that_says_nothing_and_ends_at_a_signal_without_one() {
         let server = listen(backend, &[], &endpoint);
         server.signal(Signal::SIGTERM);
         assert_eq!(server.end().code, Some(0), "{backend}");
+    }
+}
+
+/// More than sockets and pipes hold.
+const MUCH: usize = 8 << 20;
+
+// As in a service, whose standard input is empty: its end comes before the other has sent anything.
+#[test]
+fn all_goes_to_one_whose_own_input_has_ended() {
+    for backend in backends() {
+        let folder = tempfile::tempdir().unwrap();
+        let endpoint = local("unix", &folder);
+        for server_is_mute in [true, false] {
+            let server = listen(backend, &[], &endpoint);
+            let client = connect(backend, &[], &endpoint);
+            let (mut mute, mut talker) =
+                if server_is_mute { (server, client) } else { (client, server) };
+            drop(mute.take_input());
+            talker.feed(pattern(MUCH));
+            assert!(mute.hear(MUCH) == pattern(MUCH), "{backend} {server_is_mute}");
+            for left in [talker.end(), mute.end()] {
+                assert_eq!((left.code, left.output.len()), (Some(0), 0), "{backend}");
+            }
+        }
+    }
+}
+
+#[test]
+fn much_goes_both_ways_at_once() {
+    for backend in backends() {
+        let folder = tempfile::tempdir().unwrap();
+        let endpoint = local("unix", &folder);
+        let mut ends = [listen(backend, &[], &endpoint), connect(backend, &[], &endpoint)];
+        for end in &mut ends {
+            end.feed(pattern(MUCH));
+        }
+        for end in ends {
+            let left = end.end();
+            assert!(left.output == pattern(MUCH), "{backend}: {}", left.output.len());
+            assert_eq!((left.code, complaints(&left.errors)), (Some(0), vec![]), "{backend}");
+        }
+    }
+}
+
+#[test]
+fn output_that_nobody_reads_holds_up_input_only() {
+    for backend in backends() {
+        let folder = tempfile::tempdir().unwrap();
+        let endpoint = local("unix", &folder);
+        let mut server = listen(backend, &[], &endpoint);
+        let wait = ["connect", "--wait", "1", "--backend", backend, &endpoint];
+        let (unread, output) = std::io::pipe().unwrap();
+        let mut client = program(&wait).stdin(Stdio::piped()).stdout(output).spawn().unwrap();
+        server.feed(pattern(MUCH));
+        let mut input = client.stdin.take().unwrap();
+        input.write_all(&pattern(MUCH)).unwrap();
+        assert!(server.hear(MUCH) == pattern(MUCH), "{backend}: what it sends gets through");
+        assert_eq!(client.wait().unwrap().code(), Some(3), "{backend}: nothing moves any more");
+        drop(unread);
     }
 }
 

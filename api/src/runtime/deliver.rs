@@ -361,6 +361,14 @@ impl Runtime {
         }
     }
 
+    /// Drops what callbacks keep, which may fail as they may.
+    pub(crate) fn drop_callbacks<T>(&self, process: &Process, callbacks: T) {
+        self.report(contained(CallbackKind::Drop, Some(process), || {
+            drop(callbacks);
+            None
+        }));
+    }
+
     #[inline]
     fn report(&self, failed: Option<Box<CallbackError>>) {
         if let Some(err) = failed {
@@ -420,7 +428,7 @@ fn drop_handlers(process: &Process) {
         let handlers = shared.handlers.take_callbacks();
         // Out of the borrow: what a closure drops may run anything.
         drop(shared);
-        drop(handlers);
+        process.runtime().drop_callbacks(process, handlers);
     }
 }
 

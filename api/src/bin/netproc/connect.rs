@@ -7,6 +7,9 @@
 //! With `--tls` or `--starttls` nothing of standard input is sent before TLS stands and the server has
 //! proved its name.
 //!
+//! When the peer has ended its side, standard input still goes out to its end, or until it has had nothing for a
+//! second; at a terminal that is the end.
+//!
 //! Exit status: 0 when the connection ended in order, 1 when there was none to begin with, 2 when an
 //! error broke it, it was cut, or bytes stayed unsent, 3 when nothing moved for the time `--wait` gives. Whatever
 //! is not 0 is explained in a line on standard error.
@@ -28,8 +31,12 @@ use crate::{
 };
 
 #[derive(Debug, Args)]
-#[command(after_help = "Exit status: 0 the connection ended in order, 1 there was none, \
-    2 an error broke it, it was cut, or bytes stayed unsent, 3 nothing moved for the time --wait gives.")]
+#[command(
+    after_help = "When the peer has ended its side, standard input is still sent to its end, or until it \
+    has had nothing for a second; from a terminal no more is. Packets have no end: with --wait it is over when all was \
+    answered.\n\nExit status: 0 the connection ended in order, 1 there was none, \
+    2 an error broke it, it was cut, or bytes stayed unsent, 3 nothing moved for the time --wait gives."
+)]
 pub(crate) struct Arguments {
     /// auto, uring, epoll, kqueue or poll.
     #[arg(long, default_value = "auto", value_name = "B")]

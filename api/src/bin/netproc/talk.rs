@@ -3,22 +3,33 @@
 //! Invariant: the first end counts, and is told by the exit status; whatever follows it is its consequence.
 
 mod input;
+mod output;
 pub(crate) mod stdio;
 
 use std::{
     cell::{Cell, RefCell},
     collections::HashSet,
     fs::File,
-    io::ErrorKind,
+    io::{self, ErrorKind, IsTerminal as _},
     process::ExitCode,
     rc::Rc,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
-use netproc::{Coding, Event, Input, LineEnd, Process, Reason, Runtime, SysError, Text};
+use netproc::{Coding, Event, Input, Kind, LineEnd, Process, Reason, Runtime, SysError, Text};
+use nix::errno::Errno;
 
+use self::{
+    input::{Progress, Pump},
+    output::{Output, Written},
+};
 use crate::{Context, say, with_causes};
+
+/// How long standard input may have nothing before it counts as sent, once the peer has ended its side.
+const REST_WITHIN: Duration = Duration::from_secs(1);
+/// How long what has come may take to be written when a signal has ended it.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 
 /// How it goes.
 #[derive(Debug)]
@@ -60,6 +71,15 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// What an error of standard output comes to.
+    fn of_output(err: &io::Error) -> Self {
+        match err.kind() {
+            // Whoever read our output is gone: nobody is left to talk for.
+            ErrorKind::BrokenPipe => Self::InOrder,
+            _ => Self::Broken(format!("standard output: {err}")),
+        }
+    }
+
     /// The exit status, with the reason said.
     fn tell(&self, peer: &str) -> ExitCode {
         match self {
@@ -86,6 +106,11 @@ pub(crate) struct Talk {
     /// How it ended, once it has: the first end counts. Standard input's thread shares it.
     ended: Arc<OnceLock<End>>,
     moved: Cell<Instant>,
+    /// Whether the peer has said anything.
+    heard: Cell<bool>,
+    output: RefCell<Option<Rc<Output>>>,
+    /// Without anything moving for this long it is over.
+    wait: Cell<Option<Duration>>,
     /// What packets have met with so far.
     troubles: RefCell<HashSet<SysError>>,
 }
@@ -93,36 +118,52 @@ pub(crate) struct Talk {
 impl Talk {
     /// One with whom `peer` says.
     pub(crate) fn new(peer: String) -> Rc<Self> {
-        let (ended, moved) = (Arc::default(), Cell::new(Instant::now()));
-        Rc::new(Self { peer, ended, moved, troubles: RefCell::default() })
+        Rc::new(Self {
+            peer,
+            ended: Arc::default(),
+            moved: Cell::new(Instant::now()),
+            heard: Cell::default(),
+            output: RefCell::default(),
+            wait: Cell::default(),
+            troubles: RefCell::default(),
+        })
     }
 
-    /// Writes what comes from now on to `output`.
-    pub(crate) fn listen(self: &Rc<Self>, process: &Process, output: File) {
+    /// Writes what comes from now on to `output`, behind the end of the peer's side too.
+    pub(crate) fn listen(self: &Rc<Self>, process: &Process, output: File) -> Result<(), Context> {
+        let output = Output::start(output, process, Arc::clone(&self.ended));
+        let output = Rc::new(output.map_err(|err| Context::new("standard output", err))?);
+        self.output.replace(Some(Rc::clone(&output)));
         let talk = Rc::clone(self);
+        process.set_half_open(true);
         process.set_filter(move |process, input| talk.hear(process, &output, &input));
+        Ok(())
     }
 
     /// Sends what standard input has, and waits for the end.
     pub(crate) fn begin(self: &Rc<Self>, process: &Process, terms: &Terms) -> Result<(), Context> {
-        if let Some(wait) = terms.wait {
-            watch(process.runtime(), process.clone(), Rc::clone(self), wait);
-        }
+        self.wait.set(terms.wait);
         let form = match (terms.coded, terms.crlf) {
             (true, _) => input::Form::Text(self.peer.clone()),
             (false, true) => input::Form::Crlf,
             (false, false) => input::Form::Bytes,
         };
-        let pump = input::Pump::start(process, terms.chunk_len, form, Arc::clone(&self.ended))
+        let pump = Pump::start(process, terms.chunk_len, form, Arc::clone(&self.ended))
             .map_err(|err| Context::new("standard input", err))?;
         self.moved.set(Instant::now());
+        let progress = pump.progress();
+        if let Some(wait) = terms.wait {
+            watch(process.runtime(), process.clone(), Rc::clone(self), wait, Arc::clone(&progress));
+        }
         let talk = Rc::clone(self);
         process.set_sentinel(move |process, event| {
             talk.moved.set(Instant::now());
             if let Event::Drained = event {
                 pump.more();
             } else if let Event::Trouble(err) = event {
-                talk.trouble(*err);
+                talk.trouble(process, *err);
+            } else if let Event::PeerFinished = event {
+                send_rest(process, &progress);
             } else if let Event::Broken { reason, unsent } = event {
                 talk.end(process, end(process, *reason, *unsent));
             }
@@ -138,7 +179,27 @@ impl Talk {
 
     /// The exit status by how it ended, with the reason said.
     pub(crate) fn tell(&self) -> ExitCode {
-        self.ended.get().unwrap_or(&End::InOrder).tell(&self.peer)
+        let ended = self.ended.get();
+        let within = match ended {
+            Some(End::Late(_)) => Some(Duration::ZERO),
+            Some(_) => self.wait.get(),
+            None => Some(WRITTEN_WITHIN),
+        };
+        let written = self.output.borrow().as_ref().map(|output| output.finish(within));
+        let end = match (ended, written, self.wait.get()) {
+            (None | Some(End::InOrder), Some(Written::Failed(kind)), _) => {
+                &End::of_output(&kind.into())
+            }
+            (Some(End::InOrder), Some(Written::Late), Some(wait)) => &End::Late(wait),
+            (ended, _, _) => ended.unwrap_or(&End::InOrder),
+        };
+        end.tell(&self.peer)
+    }
+
+    /// When something last moved, either way.
+    fn moved(&self) -> Instant {
+        let written = self.output.borrow().as_ref().map(|output| output.moved());
+        written.map_or(self.moved.get(), |written| written.max(self.moved.get()))
     }
 
     fn end(&self, process: &Process, end: End) {
@@ -147,20 +208,25 @@ impl Talk {
         process.runtime().shutdown();
     }
 
-    /// Says what a packet met with, once for each kind: the next thousand may meet with the same.
-    fn trouble(&self, err: SysError) {
-        if self.troubles.borrow_mut().insert(err) {
+    /// Says what a packet met with, once for each kind: the next thousand may meet with the same. Where nobody
+    /// is, and nobody was, it is over.
+    fn trouble(&self, process: &Process, err: SysError) {
+        if err.errno == Errno::ECONNREFUSED as i32 && !self.heard.get() {
+            self.end(process, End::Broken(err.to_string()));
+        } else if self.troubles.borrow_mut().insert(err) {
             say(&format_args!("{}: {err}", self.peer));
         }
     }
 
     /// Hands input on to standard output.
-    fn hear(&self, process: &Process, output: &File, input: &Input) {
+    fn hear(&self, process: &Process, output: &Output, input: &Input) {
         self.moved.set(Instant::now());
-        match input.text() {
-            None => self.write(process, output, input),
-            Some(text) => self.write_text(process, output, text),
-        }
+        self.heard.set(true);
+        let bytes = match input.text() {
+            None => input.to_vec(),
+            Some(text) => utf8(text),
+        };
+        output.write(process, bytes);
     }
 
     /// The same for what came right behind a dialogue; a character that it cuts stays cut.
@@ -169,23 +235,47 @@ impl Talk {
         let (mut decoder, mut text) = (coding.decoder(), Text::new());
         decoder.decode(bytes, &mut text);
         decoder.finish(&mut text);
-        self.write_text(process, output, &text);
-    }
-
-    fn write_text(&self, process: &Process, output: &File, text: &Text) {
-        let mut utf8 = Vec::with_capacity(text.byte_len());
-        Coding::default().encoder().encode(text, &mut utf8);
-        self.write(process, output, &utf8);
+        self.write(process, output, &utf8(&text));
     }
 
     fn write(&self, process: &Process, output: &File, bytes: &[u8]) {
-        match stdio::write_all(output, bytes) {
-            Ok(()) => {}
-            // Whoever read our output is gone: nobody is left to talk for.
-            Err(err) if err.kind() == ErrorKind::BrokenPipe => self.end(process, End::InOrder),
-            Err(err) => self.end(process, End::Broken(format!("standard output: {err}"))),
+        if let Err(err) = stdio::write_all(output, bytes) {
+            self.end(process, End::of_output(&err));
         }
     }
+}
+
+fn utf8(text: &Text) -> Vec<u8> {
+    let mut utf8 = Vec::with_capacity(text.byte_len());
+    Coding::default().encoder().encode(text, &mut utf8);
+    utf8
+}
+
+/// The peer has ended its side: what standard input still has goes out, if that is not somebody at a terminal, who
+/// would have to end it for that.
+fn send_rest(process: &Process, progress: &Arc<Progress>) {
+    if io::stdin().is_terminal() {
+        // Refused only when the connection is over, which its sentinel hears.
+        let _ = process.send_eof();
+    } else {
+        send_rest_from(process.clone(), Arc::clone(progress), progress.chunks());
+    }
+}
+
+/// The same, from so many chunks on.
+fn send_rest_from(process: Process, progress: Arc<Progress>, before: u64) {
+    let rt = process.runtime().clone();
+    rt.run_after(REST_WITHIN, move |_| {
+        let now = progress.chunks();
+        if process.is_finished() {
+            return;
+        }
+        if now == before && process.queued() == 0 {
+            let _ = process.send_eof();
+        } else {
+            send_rest_from(process, progress, now);
+        }
+    });
 }
 
 fn end(process: &Process, reason: Reason, unsent: u64) -> End {
@@ -198,13 +288,14 @@ fn end(process: &Process, reason: Reason, unsent: u64) -> End {
 }
 
 /// Ends the talk when nothing has moved for `wait`.
-fn watch(rt: &Runtime, process: Process, talk: Rc<Talk>, wait: Duration) {
-    let left = wait.saturating_sub(talk.moved.get().elapsed());
+fn watch(rt: &Runtime, process: Process, talk: Rc<Talk>, wait: Duration, progress: Arc<Progress>) {
+    let left = wait.saturating_sub(talk.moved().elapsed());
     rt.run_after(left, move |rt| {
-        if talk.moved.get().elapsed() >= wait {
-            talk.end(&process, End::Late(wait));
-        } else {
-            watch(rt, process, talk, wait);
+        if talk.moved().elapsed() < wait {
+            return watch(rt, process, talk, wait, progress);
         }
+        // Packets have no end: an answer to all that was sent is one.
+        let answered = process.kind() == Kind::Datagram && talk.heard.get() && progress.is_over();
+        talk.end(&process, if answered { End::InOrder } else { End::Late(wait) });
     });
 }

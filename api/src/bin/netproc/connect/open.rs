@@ -64,7 +64,7 @@ pub(super) fn open(
     if let (true, Some(info)) = (arguments.tls.verbose, process.tls_info()) {
         say(&format_args!("{}: {}", arguments.endpoint, agreed(&info)));
     }
-    talk.listen(&process, output);
+    talk.listen(&process, output)?;
     Ok(process)
 }
 

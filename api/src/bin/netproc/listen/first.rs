@@ -40,8 +40,8 @@ impl First {
             }
         }
         let talk = Talk::new(process.name().to_string());
-        talk.listen(process, output);
-        if let Err(err) = talk.begin(process, &self.terms) {
+        let begun = talk.listen(process, output).and_then(|()| talk.begin(process, &self.terms));
+        if let Err(err) = begun {
             talk.give_up(process, &err);
         }
         self.talk.replace(Some(talk));

@@ -8,7 +8,7 @@ use std::{
     io,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
 };
@@ -21,8 +21,28 @@ use super::{End, stdio};
 use crate::say;
 
 /// Lets the reading thread go on.
-pub(crate) struct Pump {
+pub(super) struct Pump {
     room: Sender<()>,
+    progress: Arc<Progress>,
+}
+
+/// How far standard input has got.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    chunks: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Progress {
+    /// How many chunks were handed over.
+    pub(super) fn chunks(&self) -> u64 {
+        self.chunks.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has come to its end.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
 }
 
 /// What becomes of standard input.
@@ -55,18 +75,20 @@ struct Reader {
     handle: Handle,
     id: ProcessId,
     ended: Arc<OnceLock<End>>,
+    progress: Arc<Progress>,
 }
 
 impl Pump {
     /// Starts the thread, which sends `chunk_len` bytes at most at once; it waits for
     /// [`more`](Self::more).
-    pub(crate) fn start(
+    pub(super) fn start(
         process: &Process,
         chunk_len: usize,
         form: Form,
         ended: Arc<OnceLock<End>>,
     ) -> io::Result<Self> {
         let (room, wait) = channel();
+        let progress = Arc::<Progress>::default();
         let reader = Reader {
             input: stdio::unbuffered(io::stdin())?,
             // Every byte may become two.
@@ -77,15 +99,20 @@ impl Pump {
             handle: process.runtime().handle(),
             id: process.id(),
             ended,
+            progress: Arc::clone(&progress),
         };
         let thread = std::thread::Builder::new().name("stdin".into());
         // Never joined: it may sit in a read for ever, and ends with the program.
         thread.spawn(move || reader.run(&wait))?;
-        Ok(Self { room })
+        Ok(Self { room, progress })
+    }
+
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
     }
 
     /// There is room for another chunk.
-    pub(crate) fn more(&self) {
+    pub(super) fn more(&self) {
         // The thread is gone when standard input has ended.
         let _ = self.room.send(());
     }
@@ -129,7 +156,8 @@ impl Reader {
             Form::Bytes | Form::Crlf => None,
         };
         let (ended, replaced) = (Arc::clone(&self.ended), Arc::clone(&self.replaced));
-        Sending { id: self.id, peer, ended, replaced }
+        let progress = Arc::clone(&self.progress);
+        Sending { id: self.id, peer, ended, replaced, progress }
     }
 }
 
@@ -140,16 +168,23 @@ struct Sending {
     peer: Option<String>,
     ended: Arc<OnceLock<End>>,
     replaced: Arc<AtomicBool>,
+    progress: Arc<Progress>,
 }
 
 impl Sending {
     /// Sends the chunk, after the `last` of them ends the sending direction; or ends everything.
     fn hand_over(&self, rt: &Runtime, read: io::Result<Chunk>, last: bool) {
         let Some(process) = rt.process_by_id(self.id) else { return };
+        self.progress.chunks.fetch_add(1, Ordering::Relaxed);
+        self.progress.over.store(last, Ordering::Relaxed);
         let problem = match read.map(|chunk| self.send(&process, chunk)) {
             Err(err) => format!("standard input: {err}"),
+            // It was taken for sent, since there was nothing for a while.
+            Ok(Err(SendTextError::Send(SendError::Finished))) => {
+                "standard input had more when the peer had ended".into()
+            }
             // The connection is over, which its sentinel hears.
-            Ok(Err(SendTextError::Send(SendError::NotOpen(_) | SendError::Finished))) => return,
+            Ok(Err(SendTextError::Send(SendError::NotOpen(_)))) => return,
             Ok(Err(err)) => err.to_string(),
             Ok(Ok(())) if last => {
                 // Refused only when the connection is over, which its sentinel hears.

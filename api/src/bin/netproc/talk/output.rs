@@ -1,0 +1,172 @@
+//! Standard output, written by a thread of its own: whoever does not read it holds up the input that goes there, and
+//! nothing else.
+//!
+//! Invariant: no more than [`HELD_MAX`] bytes and one input wait to be written; until they are few the process is
+//! stopped, so that the peer waits.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::{Duration, Instant},
+};
+
+use netproc::{Handle, Process, ProcessId};
+
+use super::{End, stdio};
+
+/// With more bytes than this waiting, no further input is read.
+const HELD_MAX: usize = 1 << 20;
+/// With no more than this waiting it goes on.
+const HELD_LOW: usize = 1 << 18;
+
+/// What waits for the thread, and how it fares.
+#[derive(Debug)]
+struct State {
+    bytes: usize,
+    /// The process is stopped.
+    holds: bool,
+    /// When something was last written.
+    moved: Instant,
+    /// Why nothing more is.
+    failed: Option<ErrorKind>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// How the talk ended.
+    ended: Arc<OnceLock<End>>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What has become of all that was to be written.
+#[derive(Debug)]
+pub(super) enum Written {
+    All,
+    /// The time was over.
+    Late,
+    Failed(ErrorKind),
+}
+
+/// Lets the writing thread go on.
+#[derive(Debug)]
+pub(super) struct Output {
+    chunks: Sender<Vec<u8>>,
+    shared: Arc<Shared>,
+}
+
+impl Output {
+    /// Starts the thread, which writes to `file` what `process` was sent.
+    pub(super) fn start(
+        file: File,
+        process: &Process,
+        ended: Arc<OnceLock<End>>,
+    ) -> io::Result<Self> {
+        let (chunks, receiver) = channel();
+        let state = State { bytes: 0, holds: false, moved: Instant::now(), failed: None };
+        let shared = Shared { state: Mutex::new(state), changed: Condvar::new(), ended };
+        let shared = Arc::new(shared);
+        let (handle, id) = (process.runtime().handle(), process.id());
+        let writer = Writer { file, shared: Arc::clone(&shared), handle, id };
+        // Never joined: it may sit in a write for ever, and ends with the program.
+        std::thread::Builder::new().name("stdout".into()).spawn(move || writer.run(&receiver))?;
+        Ok(Self { chunks, shared })
+    }
+
+    /// Has these bytes written, and no more of `process` read while too many wait.
+    pub(super) fn write(&self, process: &Process, bytes: Vec<u8>) {
+        let mut state = self.shared.lock();
+        state.bytes += bytes.len();
+        let stops = state.bytes > HELD_MAX && !state.holds && state.failed.is_none();
+        state.holds |= stops;
+        drop(state);
+        if stops {
+            // The thread has it resumed by a posted call, which comes behind this.
+            process.stop();
+        }
+        // The thread is gone when nobody reads what it writes.
+        let _ = self.chunks.send(bytes);
+    }
+
+    /// When something was last written.
+    pub(super) fn moved(&self) -> Instant {
+        self.shared.lock().moved
+    }
+
+    /// Waits until all is written, for at most this long after something was.
+    pub(super) fn finish(&self, within: Option<Duration>) -> Written {
+        let begin = Instant::now();
+        let mut state = self.shared.lock();
+        loop {
+            if let Some(kind) = state.failed {
+                return Written::Failed(kind);
+            }
+            if state.bytes == 0 {
+                return Written::All;
+            }
+            let Some(within) = within else {
+                state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = within.saturating_sub(state.moved.max(begin).elapsed());
+            if left.is_zero() {
+                return Written::Late;
+            }
+            let waited = self.shared.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// What the writing thread works with.
+struct Writer {
+    file: File,
+    shared: Arc<Shared>,
+    handle: Handle,
+    id: ProcessId,
+}
+
+impl Writer {
+    fn run(self, chunks: &Receiver<Vec<u8>>) {
+        for bytes in chunks {
+            let written = stdio::write_all(&self.file, &bytes);
+            let mut state = self.shared.lock();
+            state.bytes -= bytes.len();
+            state.moved = Instant::now();
+            state.failed = written.as_ref().err().map(io::Error::kind);
+            let resumes = state.holds && state.bytes <= HELD_LOW;
+            state.holds &= !resumes;
+            drop(state);
+            self.shared.changed.notify_all();
+            if let Err(err) = written {
+                return self.fail(&err);
+            }
+            if resumes {
+                let id = self.id;
+                // Gone only when the program is on its way out.
+                let _ = self.handle.post(move |rt| {
+                    if let Some(process) = rt.process_by_id(id) {
+                        process.resume();
+                    }
+                });
+            }
+        }
+    }
+
+    /// Ends the talk.
+    fn fail(&self, err: &io::Error) {
+        // If there was an end already, this is but its consequence.
+        let _ = self.shared.ended.set(End::of_output(err));
+        let _ = self.handle.shutdown();
+    }
+}
