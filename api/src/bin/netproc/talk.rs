@@ -73,11 +73,11 @@ pub(crate) enum End {
 impl End {
     /// What an error of standard output comes to.
     fn of_output(err: &io::Error) -> Self {
-        match err.kind() {
+        if err.kind() == ErrorKind::BrokenPipe {
             // Whoever read our output is gone: nobody is left to talk for.
-            ErrorKind::BrokenPipe => Self::InOrder,
-            _ => Self::Broken(format!("standard output: {err}")),
+            return Self::InOrder;
         }
+        Self::Broken(format!("standard output: {err}"))
     }
 
     /// The exit status, with the reason said.
@@ -187,9 +187,7 @@ impl Talk {
         };
         let written = self.output.borrow().as_ref().map(|output| output.finish(within));
         let end = match (ended, written, self.wait.get()) {
-            (None | Some(End::InOrder), Some(Written::Failed(kind)), _) => {
-                &End::of_output(&kind.into())
-            }
+            (None | Some(End::InOrder), Some(Written::Failed(err)), _) => &End::of_output(&err),
             (Some(End::InOrder), Some(Written::Late), Some(wait)) => &End::Late(wait),
             (ended, _, _) => ended.unwrap_or(&End::InOrder),
         };
@@ -199,7 +197,7 @@ impl Talk {
     /// When something last moved, either way.
     fn moved(&self) -> Instant {
         let written = self.output.borrow().as_ref().map(|output| output.moved());
-        written.map_or(self.moved.get(), |written| written.max(self.moved.get()))
+        written.map_or_else(|| self.moved.get(), |written| written.max(self.moved.get()))
     }
 
     fn end(&self, process: &Process, end: End) {

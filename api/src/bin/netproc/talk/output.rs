@@ -6,7 +6,7 @@
 
 use std::{
     fs::File,
-    io::{self, ErrorKind},
+    io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
         mpsc::{Receiver, Sender, channel},
@@ -32,7 +32,7 @@ struct State {
     /// When something was last written.
     moved: Instant,
     /// Why nothing more is.
-    failed: Option<ErrorKind>,
+    failed: Option<Arc<io::Error>>,
 }
 
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(super) enum Written {
     All,
     /// The time was over.
     Late,
-    Failed(ErrorKind),
+    Failed(Arc<io::Error>),
 }
 
 /// Lets the writing thread go on.
@@ -108,8 +108,8 @@ impl Output {
         let begin = Instant::now();
         let mut state = self.shared.lock();
         loop {
-            if let Some(kind) = state.failed {
-                return Written::Failed(kind);
+            if let Some(err) = &state.failed {
+                return Written::Failed(Arc::clone(err));
             }
             if state.bytes == 0 {
                 return Written::All;
@@ -139,16 +139,16 @@ struct Writer {
 impl Writer {
     fn run(self, chunks: &Receiver<Vec<u8>>) {
         for bytes in chunks {
-            let written = stdio::write_all(&self.file, &bytes);
+            let failed = stdio::write_all(&self.file, &bytes).err().map(Arc::new);
             let mut state = self.shared.lock();
             state.bytes -= bytes.len();
             state.moved = Instant::now();
-            state.failed = written.as_ref().err().map(io::Error::kind);
+            state.failed.clone_from(&failed);
             let resumes = state.holds && state.bytes <= HELD_LOW;
             state.holds &= !resumes;
             drop(state);
             self.shared.changed.notify_all();
-            if let Err(err) = written {
+            if let Some(err) = failed {
                 return self.fail(&err);
             }
             if resumes {
