@@ -23,7 +23,7 @@ impl Runtime {
     /// returns whether there was some. With `just_this_one` nobody else is served.
     ///
     /// Returns when the time is over or `process` has ended; for a listening server, when a
-    /// connection has come. Without a time it waits for the process as long as that takes, and
+    /// connection has come; what else is ready at once is taken before. Without a time it waits for the process as long as that takes, and
     /// without a process it only handles what is ready. Output of a process without a filter counts
     /// when it is there to be pulled.
     ///
@@ -82,17 +82,21 @@ impl Runtime {
                 break;
             }
         }
-        self.gobble(&admit)?;
+        self.gobble(deadline, &admit)?;
         let listening = process.is_some_and(|process| process.status() == Status::Listen);
         depth.leave(wait.came() && !listening)
     }
 }
 
 impl Runtime {
-    /// Takes what else is ready at once, such as the end behind the last output, which another look or two bring.
-    fn gobble(&self, admit: &impl Fn(&Inside, bool) -> bool) -> Result<()> {
+    /// Takes what else is ready at once, such as the end behind the last output, which another look or two bring;
+    /// for as long as there is time, if some was given.
+    fn gobble(&self, deadline: Tick, admit: &impl Fn(&Inside, bool) -> bool) -> Result<()> {
         let mut quiet = 0;
         for _ in 0..LOOKS_MAX {
+            if deadline > Tick::default() && self.engine().now() >= deadline {
+                break;
+            }
             self.poll(Wait::No)?;
             quiet = if self.deliver_all(Some(admit)) { 0 } else { quiet + 1 };
             if quiet == 2 {
