@@ -22,10 +22,10 @@ impl Runtime {
     /// Waits until `process`, or any if none is given, has had output, handling what else happens;
     /// returns whether there was some. With `just_this_one` nobody else is served.
     ///
-    /// Returns when the time is over or `process` has ended; for a listening server, when a
-    /// connection has come; what else is ready at once is taken before. Without a time it waits for the process as long as that takes, and
-    /// without a process it only handles what is ready. Output of a process without a filter counts
-    /// when it is there to be pulled.
+    /// Returns when the time is over or `process` has ended; for a listening server, when a connection has come.
+    /// What else is ready at once is taken before. Without a time it waits for the process as long as that takes,
+    /// and without a process it only handles what is ready. Output of a process without a filter counts when it is
+    /// there to be pulled.
     ///
     /// # Errors
     ///
