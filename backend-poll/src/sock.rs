@@ -249,9 +249,14 @@ impl Sock {
     /// Whether a turn would get something done.
     #[inline]
     pub(crate) fn has_work(&self) -> bool {
-        (self.can_read && self.wants_input() && !self.listed.starving)
+        (self.can_read && self.wants_input() && !self.is_starving())
             || (self.can_write && self.wants_output())
             || (self.error && self.eof)
+    }
+
+    /// Whether it waits for memory; what is thrown away needs none.
+    pub(crate) fn is_starving(&self) -> bool {
+        self.listed.starving && !self.discards()
     }
 
     /// Whether input is thrown away: the owner has closed and listens no more.

@@ -237,7 +237,7 @@ impl PollReactor {
             }
         }
         let Some(sock) = self.socks.get_mut(id.0) else { return };
-        if sock.can_read && sock.wants_input() && !sock.listed.starving {
+        if sock.can_read && sock.wants_input() && !sock.is_starving() {
             let hub = &mut self.hub;
             match sock.class {
                 Class::Listener(kind) => self.accept(id, kind, batch),

@@ -6,7 +6,7 @@
 //! whole slot would have been.
 
 use netproc_core::{
-    reactor::{Kind, Role},
+    reactor::{Kind, Op, Role},
     socket::bytes,
 };
 
@@ -22,6 +22,9 @@ use crate::{
 
 /// Calls of a turn.
 const READS_MAX: u32 = 2;
+/// Calls, and bytes of each, that one socket's input is read away with at a time.
+const AWAY_READS_MAX: u32 = 4;
+const SCRATCH_LEN: usize = 16 * 1024;
 
 impl Io {
     /// Whether those who wait for a slot have their turns by calls.
@@ -102,7 +105,9 @@ impl Sock {
 
     /// Reads what is there, or as much as [`READS_MAX`] calls bring; returns how many bytes that was.
     fn read_in_turn(&mut self, turn: u32, io: &mut Io, out: &mut Batch<'_>) -> usize {
-        debug_assert_eq!(self.input, Input::Starved, "it was in the queue");
+        if self.input != Input::Starved {
+            return 0; // its owner has closed it, and what comes needs no slot
+        }
         self.input = Input::Idle;
         io.crowd.note_turn();
         if !self.wants_input() || !self.is_byte_socket() {
@@ -195,6 +200,36 @@ impl Sock {
                 Some(Err(errno)) => return self.on_recv_error(errno, io, out),
             }
         }
+    }
+
+    /// Whether what comes is for nobody, and can be read into nothing.
+    pub(crate) fn reads_away(&self) -> bool {
+        self.muted && self.is_byte_socket()
+    }
+
+    /// Reads what is there into nothing, which needs no slot, and has the kernel tell of more.
+    #[cold]
+    pub(crate) fn read_away(&mut self, io: &mut Io) {
+        let mut scratch = [0; SCRATCH_LEN];
+        self.leave_crowd(io);
+        for _ in 0..AWAY_READS_MAX {
+            io.counters.syscalls += 1;
+            match bytes::recv(&self.fd, &mut scratch) {
+                Ok(0) => {
+                    (self.eof, self.input) = (true, Input::Idle);
+                    return io.mark(self);
+                }
+                Ok(_) | Err(libc::EINTR) => {}
+                Err(libc::EAGAIN) => break,
+                Err(errno) => {
+                    self.input = Input::Idle;
+                    self.fail(Op::Recv, errno);
+                    return io.mark(self);
+                }
+            }
+        }
+        self.input = Input::Idle;
+        self.await_input(io);
     }
 
     /// Has the kernel tell when there is input.

@@ -505,6 +505,7 @@ impl Sock {
                 self.cancel_input(io);
             }
             Input::Resting if !wanted => self.wake_listener(io),
+            Input::Starved if wanted && self.reads_away() => self.read_away(io),
             Input::Watched if wanted && self.broken => self.starve(io),
             Input::Idle
             | Input::Armed
@@ -554,6 +555,9 @@ impl Sock {
     /// A receive finds no slot, or is not to take one out of turn: it waits for its turn. Whoever turns out to
     /// have no input then waits for that with the kernel, as any other, and takes no slot from those behind it.
     pub(crate) fn starve(&mut self, io: &mut Io) {
+        if self.reads_away() {
+            return self.read_away(io);
+        }
         io.counters.starved += 1;
         self.input = Input::Starved;
         io.group(self.takes_packets()).starve(self.key, self.turn);

@@ -1,10 +1,16 @@
 //! Points 10 and 11: receive memory. Whoever holds it delays others; nothing is lost, all go on.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::Shutdown,
+    os::unix::net::UnixStream,
+    time::Duration,
+};
 
 use netproc_core::{
     pool::Buf,
-    reactor::{CloseHow, OpenSpec, SockId, Wait},
+    reactor::{CloseHow, Kind, OpenSpec, Role, SockId, Wait},
 };
 use netproc_tests::{
     contract,
@@ -362,3 +368,39 @@ contract!(counters_add_up, |rig| {
     assert!(counters.waits > 0 && counters.syscalls >= counters.waits);
     Ok(())
 });
+
+// Its peer would hear of a reset otherwise, which may cost it the answer.
+contract!(
+    on descriptors: a_close_that_flushes_reads_away_without_memory,
+    |config| {
+        config.slots = 2;
+        config.slot_len = 4096;
+    },
+    |rig| {
+        let (_hog, hog_peer) = rig.pair()?;
+        rig.hold();
+        rig.send(hog_peer, vec![1; 20_000]);
+        rig.settle();
+        for rounds in 1..3 {
+            let (near, mut far) = UnixStream::pair()?;
+            far.set_read_timeout(Some(PATIENCE))?;
+            let near = rig.adopt(near.into(), Role::Connection, Kind::Stream)?;
+            far.write_all(b"unread")?;
+            rig.settle();
+            rig.send(near, "answer");
+            rig.close(near, CloseHow::Flush { within: PATIENCE * 10 });
+            rig.settle();
+            for _ in 0..rounds {
+                far.write_all(&pattern(1, 100_000))?;
+                rig.settle();
+            }
+            far.shutdown(Shutdown::Write)?;
+            rig.until("its end", |world| world.closed(near));
+            let mut all = Vec::new();
+            far.read_to_end(&mut all)?;
+            assert_eq!(all, b"answer");
+        }
+        rig.release();
+        Ok(())
+    }
+);

@@ -67,7 +67,8 @@ pub enum Mechanism {
     Epoll,
     /// `kqueue(2)`: the BSDs and macOS, with 64-bit pointers.
     Kqueue,
-    /// `poll(2)`: every Unix; each wait costs time in proportion to the sockets open.
+    /// `poll(2)`: every Unix; each wait costs time in proportion to the sockets open, and fails for good when the
+    /// limit of descriptors (`RLIMIT_NOFILE`) was lowered to fewer than those.
     Poll,
 }
 
