@@ -184,6 +184,25 @@ fn listen_says_why_it_cannot() {
 }
 
 #[test]
+fn a_file_that_a_killed_server_has_left_is_replaced() {
+    // What is in a ring may outlive a process that was killed, by a moment in which somebody seems to be there.
+    for backend in backends().iter().filter(|backend| *backend != "uring") {
+        let folder = tempfile::tempdir().unwrap();
+        for scheme in ["unix", "unixgram", "seqpacket"] {
+            let endpoint = local(scheme, &folder);
+            let (killed, _) = listen(backend, &[&endpoint]);
+            killed.signal(Signal::SIGKILL);
+            assert_eq!(killed.end().code, None, "{backend} {scheme}");
+            let (alive, _) = listen(backend, &[&endpoint]);
+            let second = Run::new(&["listen", "--backend", backend, &endpoint]).end();
+            second.check(1, "exists; remove it if no server uses it");
+            alive.signal(Signal::SIGTERM);
+            alive.end().check_well();
+        }
+    }
+}
+
+#[test]
 fn arguments_that_mean_nothing_are_refused() {
     for args in [&["listen", "--echo", "[::1]"][..], &["connect", "host:65536"], &["connect"]] {
         assert_eq!(Run::new(args).end().code, Some(2), "{args:?}");

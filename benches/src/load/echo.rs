@@ -52,7 +52,7 @@ impl Echo {
     }
 
     /// Opens connections, a batch at a time, and sends one message over each: then all are accepted.
-    pub(super) fn open(&mut self, count: usize) -> io::Result<()> {
+    fn open(&mut self, count: usize) -> io::Result<()> {
         let first = self.connections.len();
         let opened = self.in_batches(first, first + count, |echo, batch| {
             for index in batch {

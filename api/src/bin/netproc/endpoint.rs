@@ -107,7 +107,11 @@ impl Endpoint {
         let server = rt.server(name).kind(self.kind());
         match &self.place {
             Place::Host(host, port) => server.host(host.as_str()).service(*port),
-            Place::Path(path) => server.family(Family::Local).service(self.service(path)),
+            Place::Path(path) => {
+                let server = server.family(Family::Local).service(self.service(path));
+                // As one that was killed has left it.
+                server.replace_stale(self.file().is_some())
+            }
         }
     }
 
@@ -191,6 +195,10 @@ fn split(text: &str) -> Result<(&str, &str), String> {
             Err(format!("{text:?}: write an IPv6 address in brackets, [::1]:PORT"))
         }
         Some(("", _)) => Err(format!("{text:?}: the host is missing")),
+        // The system's resolver takes it for this machine alone.
+        Some(("*", _)) => {
+            Err(format!("{text:?}: write 0.0.0.0:PORT or [::]:PORT for every address"))
+        }
         Some(split) => Ok(split),
     }
 }
@@ -255,6 +263,8 @@ mod tests {
             "x:80y",
             "udp:",
             "tcp:x",
+            "*:80",
+            "udp:*:9",
         ];
         for text in cases {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
