@@ -6,6 +6,8 @@ use std::{io::Write as _, os::unix::net::UnixStream, process::Stdio, sync::LazyL
 use netproc_tests::{
     pki::Pki,
     program::{Run, backends, local, pattern, program},
+    rig::Outcome,
+    watch::watched,
 };
 use nix::sys::signal::Signal;
 
@@ -149,21 +151,24 @@ fn much_goes_both_ways_at_once() {
 }
 
 #[test]
-fn output_that_nobody_reads_holds_up_input_only() {
-    for backend in backends() {
-        let folder = tempfile::tempdir().unwrap();
-        let endpoint = local("unix", &folder);
-        let mut server = listen(backend, &[], &endpoint);
-        let wait = ["connect", "--wait", "1", "--backend", backend, &endpoint];
-        let (unread, output) = std::io::pipe().unwrap();
-        let mut client = program(&wait).stdin(Stdio::piped()).stdout(output).spawn().unwrap();
-        server.feed(pattern(MUCH));
-        let mut input = client.stdin.take().unwrap();
-        input.write_all(&pattern(MUCH)).unwrap();
-        assert!(server.hear(MUCH) == pattern(MUCH), "{backend}: what it sends gets through");
-        assert_eq!(client.wait().unwrap().code(), Some(3), "{backend}: nothing moves any more");
-        drop(unread);
-    }
+fn output_that_nobody_reads_holds_up_input_only() -> Outcome {
+    watched("output_that_nobody_reads_holds_up_input_only", || {
+        for backend in backends() {
+            let folder = tempfile::tempdir()?;
+            let endpoint = local("unix", &folder);
+            let mut server = listen(backend, &[], &endpoint);
+            let wait = ["connect", "--wait", "1", "--backend", backend, &endpoint];
+            let (unread, output) = std::io::pipe()?;
+            let mut client = program(&wait).stdin(Stdio::piped()).stdout(output).spawn()?;
+            server.feed(pattern(MUCH));
+            let mut input = client.stdin.take().ok_or("it was piped")?;
+            input.write_all(&pattern(MUCH))?;
+            assert!(server.hear(MUCH) == pattern(MUCH), "{backend}: what it sends gets through");
+            assert_eq!(client.wait()?.code(), Some(3), "{backend}: nothing moves any more");
+            drop(unread);
+        }
+        Ok(())
+    })
 }
 
 #[test]

@@ -170,3 +170,91 @@ impl Writer {
         let _ = self.handle.shutdown();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::Cell,
+        io::{PipeReader, Read as _, Write as _, pipe},
+        net::{TcpListener, TcpStream},
+        os::fd::OwnedFd,
+        rc::Rc,
+        thread,
+    };
+
+    use netproc::{Runtime, Status};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A process whose input is written to a pipe that nobody reads yet.
+    struct Rig {
+        rt: Runtime,
+        process: Process,
+        peer: TcpStream,
+        output: Rc<Output>,
+        heard: Rc<Cell<usize>>,
+        unread: PipeReader,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let rt = Runtime::new().unwrap();
+            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let process = rt.client("p").host("127.0.0.1").service(port).start().unwrap();
+            let (peer, _) = listener.accept().unwrap();
+            let (unread, file) = pipe().unwrap();
+            let file = File::from(OwnedFd::from(file));
+            let output = Rc::new(Output::start(file, &process, Arc::default()).unwrap());
+            let heard = Rc::new(Cell::new(0));
+            let (own, count) = (Rc::clone(&output), Rc::clone(&heard));
+            process.set_filter(move |process, input| {
+                count.set(count.get() + input.len());
+                own.write(process, input.to_vec());
+            });
+            Self { rt, process, peer, output, heard, unread }
+        }
+    }
+
+    fn until(rt: &Runtime, what: &str, done: impl Fn() -> bool) {
+        let begin = Instant::now();
+        while !done() {
+            rt.turn(PATIENCE).unwrap();
+            assert!(begin.elapsed() < PATIENCE, "{what}: did not come about");
+        }
+    }
+
+    #[test]
+    fn who_is_held_up_by_output_goes_on_once_it_is_read() {
+        let Rig { rt, process, mut peer, output, heard, mut unread } = Rig::new();
+        let bytes: Vec<u8> = (0..4 * HELD_MAX).map(|at| (at / 1000 % 251) as u8).collect();
+        let sent = bytes.clone();
+        let sending = thread::spawn(move || peer.write_all(&sent));
+        until(&rt, "it is held up", || process.status() == Status::Stop);
+        assert!(heard.get() < 2 * HELD_MAX, "{}", heard.get());
+        let reading = thread::spawn(move || {
+            let mut read = Vec::new();
+            unread.read_to_end(&mut read).map(|_| read)
+        });
+        until(&rt, "it goes on, to the end", || process.status() == Status::Closed);
+        sending.join().unwrap().unwrap();
+        assert!(matches!(output.finish(Some(PATIENCE)), Written::All));
+        drop((process, output, rt));
+        assert!(reading.join().unwrap().unwrap() == bytes);
+    }
+
+    #[test]
+    fn the_end_waits_for_output_no_longer_than_it_may() {
+        let Rig { rt, process: _process, mut peer, output, heard, unread } = Rig::new();
+        // More than a pipe holds.
+        let sending = thread::spawn(move || peer.write_all(&[7; HELD_LOW]));
+        until(&rt, "all has come", || heard.get() == HELD_LOW);
+        sending.join().unwrap().unwrap();
+        assert!(matches!(output.finish(Some(Duration::ZERO)), Written::Late));
+        assert!(matches!(output.finish(Some(Duration::from_millis(10))), Written::Late));
+        drop(unread);
+        assert!(matches!(output.finish(None), Written::Failed(_)), "a pipe nobody reads any more");
+    }
+}
