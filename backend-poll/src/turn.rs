@@ -24,7 +24,7 @@ use crate::{
 
 impl PollReactor {
     pub(crate) fn one_poll(&mut self, wait: Wait, batch: &mut Batch<'_>) -> Result<(), SysError> {
-        let only_looks = self.only_looks(wait);
+        let only_looks = wait.only_looks(|| self.hub.now());
         if only_looks {
             batch.take_all_bytes();
         }
@@ -48,15 +48,6 @@ impl PollReactor {
         self.tell_sent(batch);
         self.close_ended(batch);
         Ok(())
-    }
-
-    /// Whether this poll shall find what is there by now, and waits for nothing.
-    fn only_looks(&self, wait: Wait) -> bool {
-        match wait {
-            Wait::No => true,
-            Wait::Until(at) => at <= self.hub.now(),
-            Wait::Forever => false,
-        }
     }
 
     /// Whether it is time to ask the kernel who is ready. Those it has named before and that had no turn yet

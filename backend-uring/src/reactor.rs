@@ -232,21 +232,9 @@ impl UringReactor {
         }
     }
 
-    /// Whether this poll shall find what is there by now, and waits for nothing.
-    fn only_looks(&self, wait: Wait) -> bool {
-        match wait {
-            Wait::No => true,
-            Wait::Until(at) => at <= self.io.now(),
-            Wait::Forever => false,
-        }
-    }
-
+    /// How long to sleep in a poll that does not only look.
     fn sleep(&self, wait: Wait) -> Sleep {
-        let until = match wait {
-            Wait::No => return Sleep::Look,
-            Wait::Until(at) => Some(at),
-            Wait::Forever => None,
-        };
+        let until = if let Wait::Until(at) = wait { Some(at) } else { None };
         let timer = self.io.next_timer();
         let Some(at) = until.into_iter().chain(timer).min() else { return Sleep::Forever };
         match at.since(self.io.now()) {
@@ -527,7 +515,7 @@ impl Reactor for UringReactor {
 impl UringReactor {
     fn turn(&mut self, wait: Wait, out: &mut Batch<'_>) -> Result<(), SysError> {
         self.woken = false;
-        let looks = self.only_looks(wait);
+        let looks = wait.only_looks(|| self.io.now());
         loop {
             self.prepare(out);
             let idle = out.is_empty() && !self.has_work();

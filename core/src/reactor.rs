@@ -471,6 +471,19 @@ pub enum Wait {
     Forever,
 }
 
+impl Wait {
+    /// Whether there is nothing to wait for: such a poll finds what is there by now. The clock is asked only if
+    /// there is a time to compare.
+    #[inline]
+    pub fn only_looks(self, now: impl FnOnce() -> Tick) -> bool {
+        match self {
+            Self::No => true,
+            Self::Until(at) => at <= now(),
+            Self::Forever => false,
+        }
+    }
+}
+
 /// What a reactor can do on this system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "each backend states every capability")]
