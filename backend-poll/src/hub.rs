@@ -19,8 +19,6 @@ const SCRATCH_LEN: usize = 64 * 1024;
 /// Bytes of streams after which a poll hands out what it has, since soon they are in the nearest caches no
 /// more.
 const WARM_LEN: u32 = 48 * 1024;
-/// Polls that look at nobody but those known to be ready, at most, whatever the bounds are.
-const UNLOOKED_MAX: u32 = 16;
 
 #[derive(Debug)]
 pub(crate) struct Hub {
@@ -99,9 +97,9 @@ impl Hub {
         self.agenda.at(at, id);
     }
 
-    /// How many polls on end may do without asking the kernel.
-    pub(crate) fn unlooked_max(&self) -> u32 {
-        (self.config.bytes_max / WARM_LEN).min(UNLOOKED_MAX)
+    /// After how many bytes of streams, about, the kernel is asked again who is ready.
+    pub(crate) fn bytes_max(&self) -> usize {
+        most(self.config.bytes_max)
     }
 
     /// Accounts for bytes the kernel took.
@@ -138,9 +136,13 @@ pub(crate) struct Batch<'a> {
     bytes_max: usize,
 }
 
+/// A bound that lets something pass.
+fn most(max: u32) -> usize {
+    usize::try_from(max.max(1)).unwrap_or(usize::MAX)
+}
+
 impl<'a> Batch<'a> {
     pub(crate) fn new(queue: &'a mut EventQueue, config: &Config) -> Self {
-        let most = |max: u32| usize::try_from(max.max(1)).unwrap_or(usize::MAX);
         let before = queue.len();
         let len_max = before.saturating_add(most(config.events_max));
         Self { queue, before, len_max, bytes: 0, bytes_max: most(config.bytes_max.min(WARM_LEN)) }
@@ -165,6 +167,11 @@ impl<'a> Batch<'a> {
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.queue.len() >= self.len_max
+    }
+
+    /// Bytes of streams there are.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether whoever is ready has to wait for the next poll.

@@ -43,6 +43,7 @@ mod hub;
 mod intake;
 mod life;
 mod listener;
+mod pace;
 mod packets;
 mod pipes;
 mod reactor;

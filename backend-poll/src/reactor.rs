@@ -26,7 +26,9 @@ use socket2::Socket;
 
 use crate::{
     hub::{Batch, Hub},
-    life, pipes,
+    life,
+    pace::Pace,
+    pipes,
     selector::{AnySelector, Found, Mechanism, Selector as _},
     sock::{Class, Phase, Sock},
     wake::PollWaker,
@@ -45,8 +47,7 @@ pub struct PollReactor {
     pub(crate) selector: AnySelector,
     pub(crate) found: Found,
     pub(crate) waker: PollWaker,
-    /// Polls since the kernel was asked last who is ready.
-    pub(crate) unlooked: u32,
+    pub(crate) pace: Pace,
     mechanism: Mechanism,
 }
 
@@ -86,7 +87,7 @@ impl PollReactor {
             hub: Hub::new(config)?,
             found: Found::default(),
             waker,
-            unlooked: 0,
+            pace: Pace::new(),
             mechanism,
         })
     }

@@ -34,9 +34,10 @@ impl PollReactor {
         self.tell_troubles(batch);
         self.close_ended(batch);
         self.feed_starving();
-        if only_looks || self.is_to_look() {
+        let asks = only_looks || self.pace.is_to_ask();
+        if asks {
             let timeout = self.timeout(wait, batch);
-            self.wait(timeout)?;
+            self.wait(only_looks, timeout)?;
         }
         self.tell_woken(batch);
         self.expire();
@@ -47,15 +48,11 @@ impl PollReactor {
         self.tell_troubles(batch);
         self.tell_sent(batch);
         self.close_ended(batch);
+        self.pace.came(batch.bytes());
+        if asks {
+            self.pace.leaves(self.hub.agenda.ready.len());
+        }
         Ok(())
-    }
-
-    /// Whether it is time to ask the kernel who is ready. Those it has named before and that had no turn yet
-    /// come first anyway, so a few polls serve them without a call.
-    fn is_to_look(&mut self) -> bool {
-        let looks = self.hub.agenda.ready.is_empty() || self.unlooked >= self.hub.unlooked_max();
-        self.unlooked = if looks { 0 } else { self.unlooked + 1 };
-        looks
     }
 
     /// Sends what was queued since the last time, a turn for each socket.
@@ -132,15 +129,19 @@ impl PollReactor {
         self.hub.agenda.next_deadline(|id, at| socks.get(id.0).is_some_and(|sock| sock.is_due(at)))
     }
 
-    fn wait(&mut self, timeout: Option<Duration>) -> Result<(), SysError> {
+    /// Asks the kernel who is ready: all that are, or as many as can have a turn soon.
+    fn wait(&mut self, all: bool, timeout: Option<Duration>) -> Result<(), SysError> {
         self.hub.counters.waits += 1;
         self.hub.counters.syscalls += 1;
+        let room = self.pace.room(self.hub.agenda.ready.len(), self.hub.bytes_max());
+        let room = if all { usize::MAX } else { room };
         let mut found = std::mem::take(&mut self.found);
-        match self.selector.wait(&self.socks, &self.waker, timeout, &mut found) {
+        match self.selector.wait(&self.socks, &self.waker, room, timeout, &mut found) {
             // A signal: whoever waits for one wants to look.
             Ok(()) | Err(Errno::EINTR) => {}
             Err(err) => return Err(SysError { op: Op::Wait, errno: err as i32 }),
         }
+        self.pace.asked(found.sockets.len() >= room);
         self.found = found;
         Ok(())
     }
@@ -205,6 +206,7 @@ impl PollReactor {
                 break;
             }
             let Some(id) = self.hub.agenda.ready.pop_front() else { break };
+            self.pace.turn();
             if let Some(sock) = self.socks.get_mut(id.0) {
                 sock.listed.ready = false;
                 self.turn(id, batch);
@@ -246,8 +248,12 @@ impl PollReactor {
     }
 
     fn tell_woken(&mut self, batch: &mut Batch<'_>) {
-        // Without room it stays readable, and the next wait ends at once.
-        if !batch.is_full() && std::mem::take(&mut self.found.woken) && self.waker.take() {
+        // Without room it stays readable, and the next wait ends at once. It does not wait for the kernel's word, which
+        // comes behind that of everybody who was ready before.
+        if !batch.is_full()
+            && (std::mem::take(&mut self.found.woken) || self.waker.is_pending())
+            && self.waker.take()
+        {
             batch.push(Event::Woken);
         }
     }

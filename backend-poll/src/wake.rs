@@ -34,6 +34,12 @@ impl PollWaker {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// Whether there was a wake, whose signal may be still to come: it ends a wait with nothing to tell then.
+    #[inline]
+    pub(crate) fn is_pending(&self) -> bool {
+        self.shared.pending.load(Ordering::Relaxed)
+    }
+
     /// Takes the wakes back that have come so far; `true` when there was one.
     pub(crate) fn take(&self) -> bool {
         // The descriptor first: were `pending` cleared before, a wake in between would write a

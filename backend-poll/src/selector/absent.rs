@@ -34,6 +34,7 @@ impl Selector for Absent {
         &mut self,
         _: &Slots<Sock>,
         _: &PollWaker,
+        _: usize,
         _: Option<Duration>,
         _: &mut Found,
     ) -> nix::Result<()> {

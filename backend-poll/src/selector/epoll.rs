@@ -72,13 +72,15 @@ impl Selector for Epoll {
         &mut self,
         _: &Slots<Sock>,
         _: &PollWaker,
+        room: usize,
         timeout: Option<Duration>,
         found: &mut Found,
     ) -> nix::Result<()> {
         let timeout = timeout.map_or(EpollTimeout::NONE, |timeout| {
             EpollTimeout::try_from(millis(timeout)).unwrap_or(EpollTimeout::MAX)
         });
-        let count = self.epoll.wait(&mut self.events, timeout)?;
+        let room = room.min(self.events.len());
+        let count = self.epoll.wait(&mut self.events[..room], timeout)?;
         let events = &self.events[..count];
         found.extend(events.iter().map(|event| (event.data(), ready(event.events()))));
         Ok(())

@@ -73,6 +73,7 @@ impl Selector for Kqueue {
         &mut self,
         _: &Slots<Sock>,
         _: &PollWaker,
+        room: usize,
         timeout: Option<Duration>,
         found: &mut Found,
     ) -> nix::Result<()> {
@@ -80,7 +81,8 @@ impl Selector for Kqueue {
             tv_sec: libc::time_t::try_from(timeout.as_secs()).expect("at most `WAIT_MAX`"),
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        let result = self.queue.kevent(&self.changes, &mut self.events, timeout);
+        let room = room.min(self.events.len());
+        let result = self.queue.kevent(&self.changes, &mut self.events[..room], timeout);
         // Changes are applied before the wait: also when a signal ended it.
         self.changes.clear();
         for event in &self.events[..result?] {

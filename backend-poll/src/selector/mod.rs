@@ -190,11 +190,13 @@ pub(crate) trait Selector {
     /// Forgets `fd`, which is about to be closed; `shared` when others may hold it open.
     fn remove(&mut self, fd: BorrowedFd<'_>, shared: bool);
 
-    /// Sleeps until something is ready or `timeout` has passed and appends what is ready.
+    /// Sleeps until something is ready or `timeout` has passed and appends what is ready, `room` at most where the
+    /// kernel keeps the rest.
     fn wait(
         &mut self,
         sockets: &Slots<Sock>,
         waker: &PollWaker,
+        room: usize,
         timeout: Option<Duration>,
         found: &mut Found,
     ) -> nix::Result<()>;
@@ -254,11 +256,12 @@ impl Selector for AnySelector {
         &mut self,
         sockets: &Slots<Sock>,
         waker: &PollWaker,
+        room: usize,
         timeout: Option<Duration>,
         found: &mut Found,
     ) -> nix::Result<()> {
         let timeout = timeout.map(|timeout| timeout.min(WAIT_MAX));
-        each!(self, selector => selector.wait(sockets, waker, timeout, found))
+        each!(self, selector => selector.wait(sockets, waker, room, timeout, found))
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

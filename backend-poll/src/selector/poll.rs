@@ -53,6 +53,7 @@ impl Selector for PollSet {
         &mut self,
         sockets: &Slots<Sock>,
         waker: &PollWaker,
+        _: usize,
         timeout: Option<Duration>,
         found: &mut Found,
     ) -> nix::Result<()> {

@@ -19,8 +19,8 @@ pub struct Config {
     /// The most bytes of streams that one `poll` brings, give or take one read: few enough to be in cache
     /// still when they are sent on. Whoever else is ready has its turn in the next. A `poll` that waits for
     /// nothing has no such bound: who only looks sees what is there. The readiness backend ends a `poll` at
-    /// 48 KiB already, and has read about so much when it asks the kernel again while anybody waits for a
-    /// turn. With io_uring it bounds what is read of many who found no slot.
+    /// 48 KiB already, asks the kernel again once those known to be ready had their turn, and has it tell of
+    /// as few as bring about so much. With io_uring it bounds what is read of many who found no slot.
     pub bytes_max: u32,
     /// Reads of one socket before the next gets its turn (readiness backend).
     pub reads_per_turn: u32,
