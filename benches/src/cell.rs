@@ -54,7 +54,8 @@ impl Cell {
         let Shape { connections, size, pipeline, idle, .. } = shape;
         let size = size_text(size);
         let name = match service {
-            _ if idle > 0 => format!("idle-{idle}"),
+            _ if idle > 0 && connections == 50 => format!("idle-{idle}"),
+            _ if idle > 0 => format!("idle-{idle}-{connections}"),
             Service::Tcp if pipeline > 1 => format!("pipe-{connections}x{size}x{pipeline}"),
             Service::Tcp => format!("tcp-{connections}x{size}"),
             Service::Churn => format!("churn-{connections}"),
@@ -102,7 +103,9 @@ impl Cell {
             (Service::UdpApart, Shape::new(16, 64, 8)),
         ];
         cells.extend(others.map(|(service, shape)| Self::new(service, shape)));
-        cells.push(Self::new(Service::Tcp, Shape::new(50, 64, 1).beside(IDLE, descriptors)));
+        cells.extend([50, MANY_ACTIVE].map(|connections| {
+            Self::new(Service::Tcp, Shape::new(connections, 64, 1).beside(IDLE, descriptors))
+        }));
         cells
     }
 
@@ -118,13 +121,20 @@ impl Cell {
 
     /// How many of so many rounds are run here: those of many connections take seconds.
     pub(crate) fn rounds(&self, rounds: u32) -> u32 {
-        let is_long = self.shape.idle >= MANY_IDLE || self.shape.connections >= MANY_ACTIVE;
-        if is_long { rounds.min(10) } else { rounds }
+        match (self.shape.idle >= MANY_IDLE, self.shape.connections >= MANY_ACTIVE) {
+            (true, true) => rounds.min(6),
+            (false, false) => rounds,
+            _ => rounds.min(10),
+        }
     }
 
     /// In how many sets of processes these run: opening many connections takes seconds.
     pub(crate) const fn lives(&self) -> u32 {
-        if self.shape.idle >= MANY_IDLE { 3 } else { 5 }
+        match (self.shape.idle >= MANY_IDLE, self.shape.connections >= MANY_ACTIVE) {
+            (true, true) => 2,
+            (true, false) => 3,
+            _ => 5,
+        }
     }
 
     /// How many servers, with their connections, are there at a time: very many idle ones take memory.
@@ -254,10 +264,13 @@ mod tests {
         assert_eq!(chosen(&["tcp-50x64"], false), ["tcp-50x64"]);
         assert_eq!(chosen(&["tcp"], true).len(), 19);
         assert_eq!(chosen(&["tc"], false), [""; 0]);
-        assert_eq!(chosen(&["idle"], false), ["idle-100000"]);
-        let tables = |descriptors| Cell::all(descriptors).pop().map(|cell| cell.shape.tables);
-        assert_eq!(tables(1 << 20), Some(1));
-        assert_eq!(tables(20_000), Some(6), "not everything is a connection");
+        assert_eq!(chosen(&["idle"], false), ["idle-100000", "idle-100000-10000"]);
+        let tables = |descriptors| {
+            let idle = Cell::all(descriptors).into_iter().filter(|cell| cell.shape.idle > 0);
+            idle.map(|cell| cell.shape.tables).collect::<Vec<_>>()
+        };
+        assert_eq!(tables(1 << 20), [1, 1]);
+        assert_eq!(tables(20_000), [6, 11], "not everything is a connection");
         assert_eq!(chosen(&[], true).len(), QUICK.len());
         for name in INSTRUCTIONS {
             assert!(names.contains(name), "{name}");
