@@ -356,7 +356,8 @@ macro_rules! socket_methods {
             self.option(SockOption::NoDelay(on))
         }
 
-        /// `:linger`: how many seconds queued bytes may take after deletion; 0 resets.
+        /// `:linger`: how many seconds queued bytes may take after deletion; 0 resets. Default `None`: as long as
+        /// [`Limits::flush_within`] says.
         pub fn linger(self, seconds: impl Into<Option<u16>>) -> Self {
             self.option(SockOption::Linger(seconds.into()))
         }

@@ -454,7 +454,7 @@ mod tests {
         assert_eq!(InterfaceFlag::Other(12).to_string(), "12");
     }
 
-    /// As the oracle's `interface-loopback` has it, for every machine.
+    /// As the transcript `interface-loopback` in tests/golden/emacs has it, for every machine.
     #[test]
     fn the_list_is_whole_in_the_reverse_order_of_the_system_and_without_ports() {
         let all = network_interface_list(None).unwrap();

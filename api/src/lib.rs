@@ -49,12 +49,16 @@
 //!
 //! * Callbacks run only while one of the waiting methods does ([`Runtime::run`], [`Runtime::turn`],
 //!   [`Runtime::next_event`], [`Runtime::next_event_of`], [`Runtime::accept_output`], a `start` that waits,
-//!   [`Process::send_wait`], [`Process::flush`]), and in [`Process::delete`], which tells the sentinel before it
-//!   returns. [`Process::send`] runs none.
+//!   or looks up a name, [`Process::send_wait`], [`Process::flush`]), and in what deletes ([`Process::delete`],
+//!   [`Process::delete_with`], [`Runtime::kill_buffer`]), which tells sentinels before it returns.
+//!   [`Process::send`] runs none.
 //! * Status and contact are as of the last event delivered.
 //! * A callback may do anything: send, stop or delete any process, replace its own filter, wait.
 //! * A callback is given its process, and the runtime by [`Process::runtime`]. A closure that keeps
 //!   either keeps it alive until its process has ended: then callbacks are dropped.
+//! * A runtime does not survive `fork(2)`. With io_uring its methods fail in the child; the readiness backends notice
+//!   nothing, and the child takes the parent's input. A forked child may only `exec` or `_exit`, as that of
+//!   [`std::process::Command`] and of [`Runtime::spawn_process`] does.
 //!
 //! # Features
 //!
@@ -150,7 +154,7 @@ pub use crate::tls::{
     TlsVerification, TlsVersion,
 };
 
-/// The README's code compiles and runs as written.
+/// The README's code is tested as far as it needs neither a network nor files.
 #[doc = include_str!("../../README.md")]
 #[cfg(doctest)]
 struct Readme;

@@ -124,7 +124,7 @@ mod tests {
         all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
 
-    /// The answers of the oracle's `lookup-address-info`, and of Emacs 28.2 asked for the rest.
+    /// The answers of the transcript `lookup-address-info` in tests/golden/emacs, and of Emacs 28.2 asked for the rest.
     #[test]
     fn numeric_names_are_their_own_addresses() {
         let (v4, v6) = (Some(Family::Ipv4), Some(Family::Ipv6));

@@ -1,7 +1,7 @@
 //! The runtime: engine, reactor, timers and callbacks put together, and every way to wait.
 //!
 //! Invariant: while a callback runs nothing is borrowed, so it may call anything here. Callbacks
-//! run only inside the waits of this file and in [`Runtime::tell`].
+//! run only inside the waits, of this file and of those below, and in [`Runtime::tell`].
 
 #[cfg(unix)]
 use std::os::fd::OwnedFd;
@@ -624,7 +624,8 @@ impl Runtime {
             if over() || looked && self.engine().now() >= deadline {
                 return Ok(None);
             }
-            looked = true;
+            // A poll that waits tells of a few first: the last one only looks.
+            looked = self.engine().now() >= deadline;
             self.poll(self.wait_until(Some(deadline)))?;
         }
     }

@@ -48,6 +48,8 @@ pub struct PollReactor {
     pub(crate) found: Found,
     pub(crate) waker: PollWaker,
     pub(crate) pace: Pace,
+    /// The last poll has told of a wake.
+    pub(crate) told_wake: bool,
     mechanism: Mechanism,
 }
 
@@ -88,6 +90,7 @@ impl PollReactor {
             found: Found::default(),
             waker,
             pace: Pace::new(),
+            told_wake: false,
             mechanism,
         })
     }
@@ -385,7 +388,13 @@ impl Descriptors for PollReactor {
         let ours = self.next_time();
         let now = self.hub.now();
         let at = match (at, ours) {
-            _ if self.hub.agenda.is_pressing() => Some(now),
+            // A loop that is told of changes only would hear of those the kernel keeps no more.
+            _ if self.hub.agenda.is_pressing()
+                || self.pace.is_filled()
+                || self.waker.is_pending() =>
+            {
+                Some(now)
+            }
             (Some(at), Some(ours)) => Some(at.min(ours)),
             (at, ours) => at.or(ours),
         };

@@ -37,22 +37,26 @@ const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 /// enough, so it is apart from those that may follow.
 #[inline(always)]
 pub(crate) fn read(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
-    if batch.is_done() || read_once::<false>(id, sock, hub, batch) {
+    if batch.is_done() {
+        hub.agenda.ready(id, sock);
+    } else if read_once::<false>(id, sock, hub, batch) {
         read_on::<false>(id, sock, hub, batch);
     }
 }
 
 /// The same for what may be a pipe, or a connection within the machine.
 pub(crate) fn read_any(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
-    if batch.is_done() || read_once::<true>(id, sock, hub, batch) {
+    if batch.is_done() {
+        hub.agenda.ready(id, sock);
+    } else if read_once::<true>(id, sock, hub, batch) {
         read_on::<true>(id, sock, hub, batch);
     }
 }
 
 #[inline(never)]
 fn read_on<const ANY: bool>(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
-    for _ in 1..hub.config.reads_per_turn {
-        if batch.is_done() {
+    for read in 1..hub.config.reads_per_turn {
+        if batch.is_full() || read >= batch.reads_min() && batch.is_done() {
             break;
         }
         if !read_once::<ANY>(id, sock, hub, batch) {

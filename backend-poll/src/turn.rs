@@ -15,7 +15,9 @@ use nix::errno::Errno;
 use crate::{
     agenda::Agenda,
     hub::{Batch, Hub},
-    life, packets, pipes,
+    life,
+    pace::{ALL, FEW},
+    packets, pipes,
     reactor::PollReactor,
     selector::{AnySelector, OURS, Ready, Selector as _},
     sock::{Class, Phase, Sock},
@@ -25,6 +27,10 @@ use crate::{
 impl PollReactor {
     pub(crate) fn one_poll(&mut self, wait: Wait, batch: &mut Batch<'_>) -> Result<(), SysError> {
         let only_looks = wait.only_looks(|| self.hub.now());
+        // First, or those who have something in each poll could fill a small batch; every other time, or wakes could.
+        if !std::mem::take(&mut self.told_wake) && self.waker.is_pending() {
+            self.tell_woken(batch);
+        }
         if only_looks {
             batch.take_all_bytes();
         }
@@ -34,23 +40,29 @@ impl PollReactor {
         self.tell_troubles(batch);
         self.close_ended(batch);
         self.feed_starving();
+        if self.socks.len() > FEW {
+            batch.read_twice();
+        }
         let asks = only_looks || self.pace.is_to_ask();
+        let mut filled = false;
         if asks {
             let timeout = self.timeout(wait, batch);
-            self.wait(only_looks, timeout)?;
+            filled = self.wait(only_looks, timeout)?;
         }
-        self.tell_woken(batch);
         self.expire();
         if let Some(at) = self.hub.agenda.doubts.at {
             self.hub.resolve_doubts(at, &mut self.socks);
         }
         self.take_turns(batch);
+        if self.found.woken {
+            self.tell_woken(batch);
+        }
         self.tell_troubles(batch);
         self.tell_sent(batch);
         self.close_ended(batch);
         self.pace.came(batch.bytes());
         if asks {
-            self.pace.leaves(self.hub.agenda.ready.len());
+            self.pace.asked(filled, self.hub.agenda.ready.len());
         }
         Ok(())
     }
@@ -129,21 +141,31 @@ impl PollReactor {
         self.hub.agenda.next_deadline(|id, at| socks.get(id.0).is_some_and(|sock| sock.is_due(at)))
     }
 
-    /// Asks the kernel who is ready: all that are, or as many as can have a turn soon.
-    fn wait(&mut self, all: bool, timeout: Option<Duration>) -> Result<(), SysError> {
+    /// Asks the kernel who is ready: all that are, or as many as can have a turn soon; returns whether there may be
+    /// more.
+    fn wait(&mut self, all: bool, timeout: Option<Duration>) -> Result<bool, SysError> {
+        let room = self.pace.room(self.hub.agenda.ready.len(), self.hub.bytes_max());
+        let all_at_once = all || self.socks.len() <= FEW;
+        let mut filled = self.ask(if all_at_once { ALL } else { room }, timeout)?;
+        // Each is told of once, or again and again.
+        while filled && all && self.found.sockets.len() <= self.socks.len() {
+            filled = self.ask(ALL, Some(Duration::ZERO))?;
+        }
+        Ok(filled)
+    }
+
+    fn ask(&mut self, room: usize, timeout: Option<Duration>) -> Result<bool, SysError> {
         self.hub.counters.waits += 1;
         self.hub.counters.syscalls += 1;
-        let room = self.pace.room(self.hub.agenda.ready.len(), self.hub.bytes_max());
-        let room = if all { usize::MAX } else { room };
         let mut found = std::mem::take(&mut self.found);
-        match self.selector.wait(&self.socks, &self.waker, room, timeout, &mut found) {
+        let filled = match self.selector.wait(&self.socks, &self.waker, room, timeout, &mut found) {
+            Ok(filled) => filled,
             // A signal: whoever waits for one wants to look.
-            Ok(()) | Err(Errno::EINTR) => {}
+            Err(Errno::EINTR) => false,
             Err(err) => return Err(SysError { op: Op::Wait, errno: err as i32 }),
-        }
-        self.pace.asked(found.sockets.len() >= room);
+        };
         self.found = found;
-        Ok(())
+        Ok(filled)
     }
 
     /// Remembers what the kernel said of a socket, whether it is wanted now or not, and gives it its turn
@@ -247,14 +269,16 @@ impl PollReactor {
         }
     }
 
+    /// Does not wait for the kernel's word of it, which comes behind that of everybody who was ready before.
+    #[inline(never)]
     fn tell_woken(&mut self, batch: &mut Batch<'_>) {
-        // Without room it stays readable, and the next wait ends at once. It does not wait for the kernel's word, which
-        // comes behind that of everybody who was ready before.
-        if !batch.is_full()
-            && (std::mem::take(&mut self.found.woken) || self.waker.is_pending())
-            && self.waker.take()
-        {
-            batch.push(Event::Woken);
+        // Without room it stays readable, and the next wait ends at once.
+        if !batch.is_full() {
+            self.found.woken = false;
+            if self.waker.take() {
+                self.told_wake = true;
+                batch.push(Event::Woken);
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! The report: netproc beside hand-written servers and its peers, in every cell; see
 //! `netproc_bench::report`.
 //!
-//! `cargo bench -p netproc-bench --features peers --bench report -- --out DIR` runs all of it in 39 minutes,
-//! with `--quick` some of it in one; as a test it only checks bytes.
+//! `cargo bench -p netproc-bench --features peers --bench report -- --out DIR` runs all of it,
+//! with `--quick` some of it in a minute; as a test it only checks bytes.
 
 use std::process::ExitCode;
 

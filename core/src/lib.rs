@@ -3,8 +3,8 @@
 //! Nothing here waits, reads a clock or runs a callback. A backend implements
 //! [`reactor::Reactor`]; the engine turns its events into those of processes; the crate `netproc`
 //! puts filters and sentinels on top. The only system calls are those of [`socket`], which opens
-//! and configures sockets for every backend the same way, of [`pipe`], which reads and writes
-//! what children have, and of [`reserve`], which keeps a descriptor in hand.
+//! and configures sockets for every backend the same way and moves their bytes and packets, of [`pipe`], which reads
+//! and writes what children have, and of [`reserve`], which keeps a descriptor in hand.
 
 pub mod address;
 pub mod child;

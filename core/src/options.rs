@@ -69,8 +69,8 @@ pub enum SockOption {
     DontRoute(bool),
     /// `:keepalive`: probe an idle connection (`SO_KEEPALIVE`).
     KeepAlive(bool),
-    /// `:linger`: on deletion give queued bytes this many seconds; `Some(0)` resets, `None` lets
-    /// the system flush in the background (`SO_LINGER`).
+    /// `:linger`: on deletion give queued bytes this many seconds; `Some(0)` resets, `None` gives
+    /// them as long as `Limits::flush_within` says. Of `SO_LINGER` the system only ever hears of 0.
     Linger(Option<u16>),
     /// `:nodelay`: send small segments at once (`TCP_NODELAY`).
     NoDelay(bool),

@@ -472,9 +472,20 @@ pub enum Wait {
 }
 
 impl Wait {
-    /// Whether there is nothing to wait for: such a poll finds what is there by now. The clock is asked only if
+    /// Whether there is nothing to wait for: such a poll finds what is there by now. The clock, `now`, is asked only if
     /// there is a time to compare.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc_core::reactor::{Tick, Wait};
+    ///
+    /// let now = || Tick(7);
+    /// assert!(Wait::No.only_looks(now) && Wait::Until(Tick(7)).only_looks(now));
+    /// assert!(!Wait::Until(Tick(8)).only_looks(now) && !Wait::Forever.only_looks(now));
+    /// ```
     #[inline]
+    #[must_use]
     pub fn only_looks(self, now: impl FnOnce() -> Tick) -> bool {
         match self {
             Self::No => true,
@@ -537,7 +548,7 @@ pub struct Counters {
 
 /// Interrupts a `poll` from another thread.
 pub trait Wake: Clone + Send + Sync + 'static {
-    /// Makes the reactor's current or next `poll` return with one [`Event::Woken`].
+    /// Makes the reactor's current or next `poll` return with one [`Event::Woken`], or the first one that has room for it.
     ///
     /// Never blocks; many calls between two polls count as one. Harmless after the reactor is gone.
     fn wake(&self);

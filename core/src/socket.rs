@@ -1,4 +1,4 @@
-//! From a description to a configured socket: core's only system calls, shared by every backend.
+//! From a description to a configured socket, and bytes and packets through it: system calls shared by every backend.
 //!
 //! Invariant: a socket leaves here close-on-exec, with every option of its description set in
 //! order, or not at all. Blocking mode is the backend's choice. Nothing here waits. The files of local

@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(table.get(third).map(String::as_str), Some("x<2>"));
     }
 
-    /// faults.md, section 2, row 7.
+    /// Names that a peer can ask for by the thousand cost no more each than the first.
     #[test]
     fn a_hundred_thousand_of_one_name_and_nothing_left_behind() {
         let mut table = table();

@@ -51,7 +51,7 @@ conformance!(without_a_buffer_the_mark_stays_where_it_was, |rig| {
     Ok(())
 });
 
-// `io.md`: it returns after it has taken what else is ready at once.
+// It returns after it has taken what else is ready at once.
 conformance!(one_wait_takes_output_and_the_end_behind_it, |rig| {
     let emacs = Emacs::new(&rig.rt);
     for wait in ["10 nil nil", "10 nil t"] {

@@ -1,8 +1,7 @@
 //! `open-network-stream` and `:tls-parameters` of the dynamic front when the world misbehaves, and what
 //! they do that no transcript of Emacs shows: the catalogue of faults, section 1, rows 106 to 120.
 //!
-//! Differences from Emacs 28.2 are those of the specification's page "Where netproc should do better",
-//! TLS and STARTTLS. What is wrong with arguments is in `emacs_bad_streams.rs`.
+//! Differences from Emacs 28.2 are those that `api/EMACS.md` tells of TLS and STARTTLS. What is wrong with arguments is in `emacs_bad_streams.rs`.
 
 use std::{cell::Cell, fs, rc::Rc, time::Duration};
 

@@ -65,7 +65,7 @@ conformance!(a_coding_may_change_inside_a_character, |rig| {
     child.set_coding("latin-1-unix")?;
     client.send(b"\xe9")?;
     rig.settle();
-    // faults.md, row 66: what was pending decodes with the old coding.
+    // What was pending decodes with the old coding.
     assert_eq!(texts.borrow().concat(), r#""a""\xC3\u{E9}""#);
     let refused = child.set_coding("no-such-coding").expect_err("it is refused");
     assert!(refused.to_string().contains("no-such-coding"), "{refused}");

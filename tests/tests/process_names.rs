@@ -1,7 +1,7 @@
 //! Hosts and services by name, from the builders to the contact; a start that is refused leaves
 //! nothing.
 //!
-//! The forms and the words are the oracle's: `service-forms`, `server-host-forms` and what
+//! The forms and the words are those of Emacs's transcripts `service-forms`, `server-host-forms` and what
 //! `bad-arguments-errors` says of hosts. Port 53 is only resolved, never bound or spoken to.
 
 use std::{

@@ -1,6 +1,6 @@
 //! Conditions: what a function of the dynamic front signals, in Emacs's words.
 //!
-//! Invariant: a signal has one of the condition symbols the specification names, and data whose
+//! Invariant: a signal has one of Emacs's condition symbols, and data whose
 //! leading strings are Emacs's. Typed errors become signals here and nowhere else.
 
 use std::{fmt, io};

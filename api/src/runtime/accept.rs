@@ -22,7 +22,8 @@ impl Runtime {
     /// Waits until `process`, or any if none is given, has had output, handling what else happens;
     /// returns whether there was some. With `just_this_one` nobody else is served.
     ///
-    /// Returns when the time is over or `process` has ended; for a listening server, when a connection has come.
+    /// Returns when the time is over or `process` has ended; for a listening server, when a connection has come, which
+    /// is no output: it returns `false` then.
     /// What else is ready at once is taken before. Without a time it waits for the process as long as that takes,
     /// and without a process it only handles what is ready. Output of a process without a filter counts when it is
     /// there to be pulled.
@@ -77,8 +78,11 @@ impl Runtime {
             let limit = (until < Tick(u64::MAX)).then_some(until);
             self.poll(self.wait_until(limit))?;
             if self.engine().now() >= until {
-                // The last look: what came until the deadline still counts.
-                self.deliver_all(Some(&admit));
+                // What came until the deadline still counts, and a poll that waits tells of a few first.
+                if !self.deliver_all(Some(&admit)) || !wait.came() {
+                    self.poll(Wait::No)?;
+                    self.deliver_all(Some(&admit));
+                }
                 break;
             }
         }

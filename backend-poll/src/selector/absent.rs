@@ -37,7 +37,7 @@ impl Selector for Absent {
         _: usize,
         _: Option<Duration>,
         _: &mut Found,
-    ) -> nix::Result<()> {
+    ) -> nix::Result<bool> {
         match self.0 {}
     }
 

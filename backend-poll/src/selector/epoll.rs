@@ -75,7 +75,7 @@ impl Selector for Epoll {
         room: usize,
         timeout: Option<Duration>,
         found: &mut Found,
-    ) -> nix::Result<()> {
+    ) -> nix::Result<bool> {
         let timeout = timeout.map_or(EpollTimeout::NONE, |timeout| {
             EpollTimeout::try_from(millis(timeout)).unwrap_or(EpollTimeout::MAX)
         });
@@ -83,7 +83,7 @@ impl Selector for Epoll {
         let count = self.epoll.wait(&mut self.events[..room], timeout)?;
         let events = &self.events[..count];
         found.extend(events.iter().map(|event| (event.data(), ready(event.events()))));
-        Ok(())
+        Ok(count == room)
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -76,21 +76,23 @@ impl Selector for Kqueue {
         room: usize,
         timeout: Option<Duration>,
         found: &mut Found,
-    ) -> nix::Result<()> {
+    ) -> nix::Result<bool> {
         let timeout = timeout.map(|timeout| libc::timespec {
             tv_sec: libc::time_t::try_from(timeout.as_secs()).expect("at most `WAIT_MAX`"),
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        let room = room.min(self.events.len());
+        // A change that fails is told of as well.
+        let room = room.max(self.changes.len()).min(self.events.len());
         let result = self.queue.kevent(&self.changes, &mut self.events[..room], timeout);
         // Changes are applied before the wait: also when a signal ended it.
         self.changes.clear();
-        for event in &self.events[..result?] {
+        let count = result?;
+        for event in &self.events[..count] {
             if let Some(ready) = ready(event) {
                 found.push(event.udata().cast_unsigned() as u64, ready);
             }
         }
-        Ok(())
+        Ok(count == room)
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

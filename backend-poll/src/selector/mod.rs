@@ -191,7 +191,7 @@ pub(crate) trait Selector {
     fn remove(&mut self, fd: BorrowedFd<'_>, shared: bool);
 
     /// Sleeps until something is ready or `timeout` has passed and appends what is ready, `room` at most where the
-    /// kernel keeps the rest.
+    /// kernel keeps the rest; returns whether it may keep some.
     fn wait(
         &mut self,
         sockets: &Slots<Sock>,
@@ -199,7 +199,7 @@ pub(crate) trait Selector {
         room: usize,
         timeout: Option<Duration>,
         found: &mut Found,
-    ) -> nix::Result<()>;
+    ) -> nix::Result<bool>;
 
     /// A descriptor that is readable when `wait` would return at once.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
@@ -259,7 +259,7 @@ impl Selector for AnySelector {
         room: usize,
         timeout: Option<Duration>,
         found: &mut Found,
-    ) -> nix::Result<()> {
+    ) -> nix::Result<bool> {
         let timeout = timeout.map(|timeout| timeout.min(WAIT_MAX));
         each!(self, selector => selector.wait(sockets, waker, room, timeout, found))
     }

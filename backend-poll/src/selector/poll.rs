@@ -56,7 +56,7 @@ impl Selector for PollSet {
         _: usize,
         timeout: Option<Duration>,
         found: &mut Found,
-    ) -> nix::Result<()> {
+    ) -> nix::Result<bool> {
         let mut fds = reborrow(std::mem::take(&mut self.fds));
         self.tokens.clear();
         for (key, sock) in sockets.iter() {
@@ -86,7 +86,7 @@ impl Selector for PollSet {
             }
         }
         self.fds = reborrow(fds);
-        result.map(drop)
+        result.map(|_| false)
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -203,21 +203,61 @@ on_each_mechanism! {
         assert_eq!(rig.reactor.counters().waits - before, brought.len() as u64);
     }
 
-    fn who_comes_new_has_a_turn_before_those_with_much_have_two(rig, tiny_turns()) {
-        let pairs: Vec<_> = (0..3).map(|_| rig.pair()).collect();
+    fn who_comes_new_has_a_turn_soon_though_many_have_more(rig, tiny_turns()) {
+        const MANY: usize = 150;
+        let pairs: Vec<_> = (0..MANY).map(|_| rig.pair()).collect();
         let (late, mut peer) = rig.pair();
-        pairs.iter().for_each(|(_, peer)| (&*peer).write_all(&[7; 64 * 40]).unwrap());
-        rig.reactor.poll(Wait::Forever, &mut rig.queue).unwrap();
-        peer.write_all(&[1]).unwrap();
-        let mut turns = 0;
-        loop {
+        assert!(rig.drain().is_empty());
+        // Each has more than a turn brings, and comes anew all the time.
+        let more = || pairs.iter().for_each(|(_, peer)| (&*peer).write_all(&[7; 64]).unwrap());
+        (0..3).for_each(|_| more());
+        for turns in 0.. {
+            if turns % MANY == 0 {
+                more();
+            }
+            if turns == 5 * MANY {
+                peer.write_all(&[1]).unwrap();
+            }
             let Event::Data { id, .. } = rig.next() else { panic!("only data comes") };
             if id == late {
                 break;
             }
-            turns += 1;
+            assert!(turns <= 8 * MANY, "those with more have turn after turn");
         }
-        assert!((1..=3 * 3).contains(&turns), "{turns}");
+    }
+
+    fn wakes_and_turns_leave_each_other_room(rig, {
+        let mut config = tiny_turns();
+        config.events_max = 1;
+        config
+    }) {
+        let pairs = [rig.pair(), rig.pair()];
+        for (wait, (one, peer)) in [Wait::Forever, Wait::No].into_iter().zip(&pairs) {
+            (&*peer).write_all(&[7; 64 * 8]).unwrap();
+            let (mut wakes, mut got) = (0, 0);
+            for _ in 0..20 {
+                rig.reactor.waker().wake();
+                rig.reactor.poll(wait, &mut rig.queue).unwrap();
+                match rig.queue.pop() {
+                    Some(Event::Woken) => wakes += 1,
+                    Some(Event::Data { id, buf, .. }) if id == *one => got += buf.len(),
+                    None => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(got, 64 * 8, "{wait:?}");
+            assert!(wakes >= 8, "{wait:?}: {wakes}");
+            rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+            while rig.queue.pop().is_some() {}
+        }
+    }
+
+    fn who_only_looks_sees_more_than_one_call_tells(rig, Config::default()) {
+        let pairs: Vec<_> = (0..1100).map(|_| rig.pair()).collect();
+        // All have room to write, which is told first, and is no news.
+        (&pairs[1099].1).write_all(&[7]).unwrap();
+        rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+        assert!(matches!(rig.queue.pop(), Some(Event::Data { id, .. }) if id == pairs[1099].0));
     }
 
     fn those_known_to_be_ready_are_served_warm_and_without_a_call(rig, Config::default()) {

@@ -153,7 +153,7 @@ impl Decoder {
     /// Looks at a read of a stream in an undecided system, and picks one at the first byte that is
     /// not ASCII. Returns what is left to be decoded; `None` as long as none is picked.
     ///
-    /// DIFFERENCE (io.md, Decoding): Emacs weighs many systems by a list of priorities, takes NUL for
+    /// DIFFERENCE: Emacs weighs many systems by a list of priorities, takes NUL for
     /// binary data and ESC for ISO 2022. Here it is UTF-16 after its mark at the start of the
     /// stream, UTF-8 if the read is that, else Latin-1 without its control characters, else none.
     fn decide<'a>(&mut self, bytes: &'a [u8], out: &mut Text) -> Option<&'a [u8]> {

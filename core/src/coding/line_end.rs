@@ -74,7 +74,7 @@ impl LineEnds {
             return;
         }
         let buffer = out.buffer();
-        // DIFFERENCE (io.md, Decoding): Emacs takes a CR at the end of the deciding read for a line
+        // DIFFERENCE: Emacs takes a CR at the end of the deciding read for a line
         // end of its own, so that a CRLF cut in two makes a stream `-mac`. Here it waits.
         if self.kind != Some(LineEnd::Mac) && buffer.len() > start && buffer.ends_with(b"\r") {
             buffer.pop();

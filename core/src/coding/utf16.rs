@@ -1,7 +1,7 @@
 //! UTF-16 in both byte orders, with and without a mark.
 //!
 //! Invariant: a unit is two bytes; a surrogate without its other half, and half a unit at the end,
-//! are raw bytes, so that they encode back to themselves. DIFFERENCE (io.md, Decoding): Emacs makes
+//! are raw bytes, so that they encode back to themselves. DIFFERENCE: Emacs makes
 //! characters of their bytes or loses them.
 
 use super::{

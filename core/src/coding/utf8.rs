@@ -1,7 +1,7 @@
 //! UTF-8 in its forms, and the systems without any coding.
 //!
 //! Invariant: exactly the sequences of RFC 3629 are characters; every byte outside one is raw.
-//! DIFFERENCE (io.md, Decoding): Emacs also accepts numbers above 10FFFF as characters of its own.
+//! DIFFERENCE: Emacs also accepts numbers above 10FFFF as characters of its own.
 
 use std::str;
 

@@ -37,7 +37,7 @@ pub enum SendError {
         /// The bound.
         limit: u64,
     },
-    /// A packet process that has heard from nobody and was given no peer.
+    /// A packet process that has heard from nobody and was given no peer; or `send_to` on one that is no packet process.
     #[error("no peer to send to")]
     NoPeer,
 }

@@ -16,11 +16,11 @@ pub struct Config {
     pub packet_len: u32,
     /// The most events one `poll` brings, of whatever kind; more wait for the next.
     pub events_max: u32,
-    /// The most bytes of streams that one `poll` brings, give or take one read: few enough to be in cache
+    /// The most bytes of streams that one `poll` brings, give or take two reads: few enough to be in cache
     /// still when they are sent on. Whoever else is ready has its turn in the next. A `poll` that waits for
     /// nothing has no such bound: who only looks sees what is there. The readiness backend ends a `poll` at
-    /// 48 KiB already, asks the kernel again once those known to be ready had their turn, and has it tell of
-    /// as few as bring about so much. With io_uring it bounds what is read of many who found no slot.
+    /// 48 KiB already, asks the kernel again once those known to be ready had their turn, and has epoll and
+    /// kqueue tell of few where those bring much. With io_uring it bounds what is read of many who found no slot.
     pub bytes_max: u32,
     /// Reads of one socket before the next gets its turn (readiness backend).
     pub reads_per_turn: u32,

@@ -217,7 +217,7 @@ fn texts_decode_as_in_emacs() {
 
 const GUESSING: &[&str] = &["undecided", "prefer-utf-8"];
 
-/// DIFFERENCE (io.md, Decoding): our text and the system after it.
+/// DIFFERENCE: our text and the system after it.
 const DIFFERENT_STREAMS: &Different = &[
     // A CRLF cut in two by the deciding read, or by more than one read, stays one line end.
     (&["utf-8", "utf-8-auto"], "0d0a0d 0a62", r"\n\nb utf-8-dos"),

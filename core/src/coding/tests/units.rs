@@ -20,7 +20,7 @@ fn names_print_as_asked() {
     }
 }
 
-/// faults.md, section 2, row 79: what is no name of Emacs's is unknown, and soon found to be.
+/// What is no name of Emacs's is unknown, and soon found to be.
 #[test]
 fn hostile_names_are_unknown() {
     let long = "utf-8".repeat(1 << 20);
@@ -133,14 +133,14 @@ fn pairs_are_parsed() {
     {
         assert!(matches!(text.parse::<Coding>(), Err(CodingError::Unknown(_))), "{text}");
     }
-    // faults.md, section 2, row 77: unknown, also inside a pair, is named.
+    // One that is unknown, also inside a pair, is named.
     let error = "(utf-8 . no-such-coding)".parse::<Coding>().unwrap_err();
     assert_eq!(error, CodingError::Unknown("no-such-coding".into()));
 }
 
 #[test]
 fn a_system_for_sending_has_a_line_end() {
-    // oracle/set-coding-system.el; the base name is Emacs's first.
+    // As in `set-coding-system` of tests/golden/emacs; the base name is Emacs's first.
     for (name, sending) in [
         ("utf-8", "utf-8-unix"),
         ("latin-1", "iso-latin-1-unix"),
@@ -235,8 +235,8 @@ fn undecided_streams_are_guessed() {
 }
 
 #[test]
-fn sends_are_encoded_as_in_the_oracle() {
-    // oracle/coding-send-encodings.el and coding-latin1-crlf.el.
+fn sends_are_encoded_as_in_the_transcripts() {
+    // `coding-send-encodings` and `coding-latin1-crlf` of tests/golden/emacs.
     for (name, text, bytes) in [
         ("utf-8-unix", "é€\n", "c3a9e282ac0a"),
         ("latin-1-dos", "é\n", "e90d0a"),
@@ -282,7 +282,7 @@ fn four_byte_codes_of_gb18030_follow_the_standard() {
 
 #[test]
 fn unibyte_strings_have_their_line_ends_converted_and_nothing_else() {
-    // oracle/coding-send-encodings.el; the same in every system of Emacs that has line ends.
+    // `coding-send-encodings` of tests/golden/emacs; the same in every system of Emacs that has line ends.
     for (names, bytes) in [
         (
             "utf-8 utf-8-unix utf-16-unix latin-1-unix raw-text-unix binary no-conversion \
