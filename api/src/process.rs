@@ -28,7 +28,7 @@ use netproc_core::{
 use crate::{
     backend::AnyReactor,
     handlers::{BatchFilter, Filter, Handlers, Outcome, Packets, Sentinel, SharedFilter},
-    runtime::Runtime,
+    runtime::{Runtime, drop_handlers},
 };
 
 /// A process: a server, a client, a connection accepted by a server, a packet socket; or a child, a program of
@@ -568,6 +568,7 @@ impl Process {
         self.rt.nudge();
         // Dropping a closure may run anything, so it comes last, with nothing borrowed.
         self.rt.drop_callbacks(self, old);
+        self.drop_if_over();
     }
 
     /// Sets the sentinel: called with each event that is no input.
@@ -582,6 +583,14 @@ impl Process {
         let old = (p.handlers.sentinel.replace(sentinel), p.handlers.show_sentinel(shown));
         drop(p);
         self.rt.drop_callbacks(self, old);
+        self.drop_if_over();
+    }
+
+    /// Nothing calls what is set behind the last event, and a closure that keeps its process would keep it for ever.
+    fn drop_if_over(&self) {
+        if self.shared.borrow().phase().is_over() {
+            drop_handlers(self);
+        }
     }
 }
 

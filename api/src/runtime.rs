@@ -35,6 +35,7 @@ use netproc_core::{
     timer::{TimerId, Timers},
 };
 
+pub(crate) use self::deliver::drop_handlers;
 use self::depth::Depth;
 #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 use crate::tls::{TlsError, TlsTrust};
@@ -482,8 +483,9 @@ impl Runtime {
     }
 
     /// Ends everything: all processes, without telling anybody, and all timers. What was sent is
-    /// flushed in the background while the runtime lives. Closures are dropped, and with them what
-    /// they keep alive, this runtime included if they keep it.
+    /// flushed in the background while the runtime lives. Closures are dropped, that of
+    /// [`on_callback_error`](Self::on_callback_error) too, and with them what they keep alive, this runtime
+    /// included if they keep it.
     pub fn close(&self) {
         if let Some(seat) = self.seat() {
             seat.leave_all(true);
@@ -496,8 +498,10 @@ impl Runtime {
         }
         let timers = self.inner.timers.take();
         self.inner.handshakes.take();
+        let report = self.inner.report.replace(deliver::default_report());
+        let defaults = self.inner.stream_defaults.take();
         self.nudge();
-        drop((dropped, timers));
+        drop((dropped, timers, report, defaults));
     }
 
     /// Waits for what happens and gives it to callbacks, until [`shutdown`](Self::shutdown), or until nothing

@@ -319,6 +319,47 @@ conformance!(what_a_callback_keeps_may_panic_when_it_goes, |rig| {
     Ok(())
 });
 
+conformance!(what_a_callback_keeps_may_panic_when_that_has_ended_its_process, |rig| {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let log = Rc::clone(&told);
+    rig.rt.on_callback_error(move |err| log.borrow_mut().push(err.to_string()));
+    let (_server, client, child) = rig.pair()?;
+    let loud = Loud;
+    child.set_filter(move |process, _| {
+        let _kept = &loud;
+        process.delete();
+    });
+    client.send("x")?;
+    rig.until("it is told", || told.borrow().len() == 1);
+    assert!(told.borrow()[0].ends_with("on purpose"), "{told:?}");
+    rig.until("all goes on", || client.exit() != Exit::Alive);
+    Ok(())
+});
+
+conformance!(what_is_set_behind_the_end_is_not_kept, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    let kept = Rc::new(());
+    client.delete();
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    for process in [&client, &child] {
+        let (own, held) = (process.clone(), Rc::clone(&kept));
+        process.set_filter(move |_, _| drop((own.clone(), Rc::clone(&held))));
+        let (own, held) = (process.clone(), Rc::clone(&kept));
+        process.set_sentinel(move |_, _| drop((own.clone(), Rc::clone(&held))));
+    }
+    assert_eq!(Rc::strong_count(&kept), 1);
+    Ok(())
+});
+
+conformance!(a_report_that_keeps_its_runtime_goes_when_that_is_closed, |rig| {
+    let kept = Rc::new(());
+    let (rt, held) = (rig.rt.clone(), Rc::clone(&kept));
+    rig.rt.on_callback_error(move |_| drop((rt.clone(), Rc::clone(&held))));
+    rig.rt.close();
+    assert_eq!(Rc::strong_count(&kept), 1);
+    Ok(())
+});
+
 /// A client that connects again, with the same buffer, whatever its sentinel hears.
 fn faithful(rt: &Runtime, to: &Address, buffer: &Buffer, made: &Rc<Cell<u32>>) {
     made.set(made.get() + 1);

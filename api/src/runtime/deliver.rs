@@ -64,7 +64,12 @@ impl Runtime {
         drop(engine);
         let process = self.process(process);
         self.inner.inputs.set(self.inner.inputs.get() + 1);
-        let failed = contained(CallbackKind::Filter, Some(&process), || filter(&process, input));
+        let failed = contained(CallbackKind::Filter, Some(&process), || {
+            let failed = filter(&process, input);
+            // It may be the last that holds it, if it has ended its process, and what it keeps may fail as it may.
+            drop(filter);
+            failed
+        });
         process.shared().borrow_mut().filter_ends();
         self.report(failed);
         true
@@ -244,14 +249,20 @@ impl Runtime {
         process.shared().borrow_mut().filter_begins();
         let failed = match filter {
             Filter::None => None,
-            Filter::Shared(filter) => {
-                contained(CallbackKind::Filter, Some(&process), || filter(&process, input))
-            }
-            Filter::Batch(filter) => self.filter_batch(&process, &filter, input),
+            Filter::Shared(filter) => contained(CallbackKind::Filter, Some(&process), || {
+                let failed = filter(&process, input);
+                drop(filter);
+                failed
+            }),
+            Filter::Batch(filter) => self.filter_batch(&process, filter, input),
             Filter::Own(filter) => {
                 self.engine_mut().set_busy(process.shared(), true);
-                // Busy processes are given nothing, so nobody else has it borrowed.
-                let call = || filter.borrow_mut()(&process, input);
+                let call = || {
+                    // Busy processes are given nothing, so nobody else has it borrowed.
+                    let failed = filter.borrow_mut()(&process, input);
+                    drop(filter);
+                    failed
+                };
                 let failed = contained(CallbackKind::Filter, Some(&process), call);
                 self.engine_mut().set_busy(process.shared(), false);
                 failed
@@ -266,7 +277,7 @@ impl Runtime {
     fn filter_batch(
         &self,
         process: &Process,
-        filter: &BatchFilter,
+        filter: BatchFilter,
         input: Input,
     ) -> Option<Box<CallbackError>> {
         // A wait inside the filter finds none here and makes its own.
@@ -278,7 +289,11 @@ impl Runtime {
             let Some(packet) = next else { break };
             batch.push(packet);
         }
-        let call = || filter(process, Packets(batch.drain(..)));
+        let call = || {
+            let failed = filter(process, Packets(batch.drain(..)));
+            drop(filter);
+            failed
+        };
         let failed = contained(CallbackKind::Filter, Some(process), call);
         self.inner.batch.replace(batch);
         failed
@@ -319,7 +334,11 @@ impl Runtime {
         event: Event,
     ) -> Option<(Process, Event)> {
         let Some(sentinel) = sentinel else { return Some((process, event)) };
-        let call = || sentinel(&process, &event);
+        let call = || {
+            let failed = sentinel(&process, &event);
+            drop(sentinel);
+            failed
+        };
         self.report(contained(CallbackKind::Sentinel, Some(&process), call));
         None
     }
@@ -346,7 +365,11 @@ impl Runtime {
         let on_accept = s.handlers.serving().and_then(|serving| serving.on_accept.clone());
         drop(s);
         if let Some(on_accept) = on_accept {
-            let call = || on_accept(server, process);
+            let call = || {
+                let failed = on_accept(server, process);
+                drop(on_accept);
+                failed
+            };
             self.report(contained(CallbackKind::Log, Some(server), call));
         }
     }
@@ -356,7 +379,11 @@ impl Runtime {
         let log = s.handlers.serving().and_then(|serving| serving.log.clone());
         drop(s);
         if let Some(log) = log {
-            let call = || log(server, process, entry);
+            let call = || {
+                let failed = log(server, process, entry);
+                drop(log);
+                failed
+            };
             self.report(contained(CallbackKind::Log, Some(server), call));
         }
     }
@@ -422,7 +449,7 @@ impl Drop for Telling<'_> {
 
 /// Drops the callbacks of a process that has ended. Nothing calls them any more, and one that keeps
 /// its own process would keep it, and the runtime, for ever.
-fn drop_handlers(process: &Process) {
+pub(crate) fn drop_handlers(process: &Process) {
     let mut shared = process.shared().borrow_mut();
     if !shared.handlers.announcing {
         let handlers = shared.handlers.take_callbacks();
