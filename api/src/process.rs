@@ -561,13 +561,14 @@ impl Process {
 
     pub(crate) fn install_filter(&self, filter: Filter, deaf: bool, shown: Value) {
         let mut p = self.shared.borrow_mut();
-        let old =
-            (std::mem::replace(&mut p.handlers.filter, filter), p.handlers.show_filter(shown));
+        let old = std::mem::replace(&mut p.handlers.filter, filter);
+        let old_shown = p.handlers.show_filter(shown);
         drop(p);
         self.rt.engine_mut().set_deaf(&self.shared, deaf);
         self.rt.nudge();
         // Dropping a closure may run anything, so it comes last, with nothing borrowed.
-        self.rt.drop_callbacks(self, old);
+        self.rt.drop_filter(self, old);
+        self.rt.drop_callbacks(self, old_shown);
         self.drop_if_over();
     }
 

@@ -45,7 +45,7 @@ use crate::{
     emacs::{CodingDefaults, StreamDefaults},
     error::{Error, Result},
     handle::{Handle, Mailbox, Postbox},
-    handlers::{CallbackError, Handlers},
+    handlers::{CallbackError, Filter, Handlers},
     process::Process,
     shards::Seat,
 };
@@ -75,6 +75,8 @@ struct Inner {
     /// `run` going.
     handshakes: RefCell<Timers<ProcessId>>,
     report: RefCell<Report>,
+    /// Filters that are their processes' no more and were running when they ceased to be.
+    running: RefCell<Vec<(Process, Filter)>>,
     /// Waits running now, the outer ones included.
     depth: Cell<u32>,
     depth_max: u32,
@@ -270,6 +272,7 @@ impl Runtime {
             timers: RefCell::default(),
             handshakes: RefCell::default(),
             report: RefCell::new(deliver::default_report()),
+            running: RefCell::default(),
             depth: Cell::new(0),
             depth_max,
             connections_max,
@@ -654,6 +657,7 @@ impl Runtime {
 
     fn poll(&self, wait: Wait) -> Result<()> {
         let taken = self.seat().is_some_and(Seat::has_handed) && self.take_handed();
+        self.drop_returned();
         let now = taken || wait == Wait::Until(Tick::default());
         let wait = if now { Wait::No } else { wait };
         let polled = self.engine_mut().poll(wait).map_err(Error::Reactor);

@@ -33,13 +33,11 @@ const NO_SIGNAL: i32 = 0;
 #[cfg(not(target_vendor = "apple"))]
 const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 
-/// Reads until nothing is left, the turn is over, or memory runs out. One read is almost every time
-/// enough, so it is apart from those that may follow.
+/// Reads until nothing is left, the turn is over, or memory runs out, where there is room for one read. That is
+/// almost every time enough, so it is apart from those that may follow.
 #[inline(always)]
 pub(crate) fn read(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
-    if batch.is_done() {
-        hub.agenda.ready(id, sock);
-    } else if read_once::<false>(id, sock, hub, batch) {
+    if read_once::<false>(id, sock, hub, batch) {
         read_on::<false>(id, sock, hub, batch);
     }
 }

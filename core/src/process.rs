@@ -525,6 +525,12 @@ impl<H> Process<H> {
         self.filtering -= 1;
     }
 
+    /// Whether a filter of it runs.
+    #[must_use]
+    pub const fn is_filtering(&self) -> bool {
+        self.filtering > 0
+    }
+
     /// The layer between it and its wire, once it is connected.
     #[must_use]
     pub fn layer(&self) -> Option<&dyn Layer> {

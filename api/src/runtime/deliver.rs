@@ -64,12 +64,7 @@ impl Runtime {
         drop(engine);
         let process = self.process(process);
         self.inner.inputs.set(self.inner.inputs.get() + 1);
-        let failed = contained(CallbackKind::Filter, Some(&process), || {
-            let failed = filter(&process, input);
-            // It may be the last that holds it, if it has ended its process, and what it keeps may fail as it may.
-            drop(filter);
-            failed
-        });
+        let failed = contained(CallbackKind::Filter, Some(&process), || filter(&process, input));
         process.shared().borrow_mut().filter_ends();
         self.report(failed);
         true
@@ -249,20 +244,14 @@ impl Runtime {
         process.shared().borrow_mut().filter_begins();
         let failed = match filter {
             Filter::None => None,
-            Filter::Shared(filter) => contained(CallbackKind::Filter, Some(&process), || {
-                let failed = filter(&process, input);
-                drop(filter);
-                failed
-            }),
-            Filter::Batch(filter) => self.filter_batch(&process, filter, input),
+            Filter::Shared(filter) => {
+                contained(CallbackKind::Filter, Some(&process), || filter(&process, input))
+            }
+            Filter::Batch(filter) => self.filter_batch(&process, &filter, input),
             Filter::Own(filter) => {
                 self.engine_mut().set_busy(process.shared(), true);
-                let call = || {
-                    // Busy processes are given nothing, so nobody else has it borrowed.
-                    let failed = filter.borrow_mut()(&process, input);
-                    drop(filter);
-                    failed
-                };
+                // Busy processes are given nothing, so nobody else has it borrowed.
+                let call = || filter.borrow_mut()(&process, input);
                 let failed = contained(CallbackKind::Filter, Some(&process), call);
                 self.engine_mut().set_busy(process.shared(), false);
                 failed
@@ -277,7 +266,7 @@ impl Runtime {
     fn filter_batch(
         &self,
         process: &Process,
-        filter: BatchFilter,
+        filter: &BatchFilter,
         input: Input,
     ) -> Option<Box<CallbackError>> {
         // A wait inside the filter finds none here and makes its own.
@@ -289,11 +278,7 @@ impl Runtime {
             let Some(packet) = next else { break };
             batch.push(packet);
         }
-        let call = || {
-            let failed = filter(process, Packets(batch.drain(..)));
-            drop(filter);
-            failed
-        };
+        let call = || filter(process, Packets(batch.drain(..)));
         let failed = contained(CallbackKind::Filter, Some(process), call);
         self.inner.batch.replace(batch);
         failed
@@ -336,6 +321,7 @@ impl Runtime {
         let Some(sentinel) = sentinel else { return Some((process, event)) };
         let call = || {
             let failed = sentinel(&process, &event);
+            // The last that holds it, if it was replaced: what it keeps may fail as it may.
             drop(sentinel);
             failed
         };
@@ -396,6 +382,30 @@ impl Runtime {
         }));
     }
 
+    /// Drops a filter that is no longer its process's: one that runs when it has returned, or whoever runs it would be
+    /// the last to hold it, and what it keeps could fail there.
+    pub(crate) fn drop_filter(&self, process: &Process, filter: Filter) {
+        if process.shared().borrow().is_filtering() {
+            self.inner.running.borrow_mut().push((process.clone(), filter));
+        } else {
+            self.drop_callbacks(process, filter);
+        }
+    }
+
+    /// Drops those that have returned by now.
+    pub(super) fn drop_returned(&self) {
+        let mut running = self.inner.running.borrow_mut();
+        if running.is_empty() {
+            return;
+        }
+        let returned = |it: &mut (Process, Filter)| !it.0.shared().borrow().is_filtering();
+        let returned: Vec<_> = running.extract_if(.., returned).collect();
+        drop(running);
+        for (process, filter) in returned {
+            self.drop_callbacks(&process, filter);
+        }
+    }
+
     #[inline]
     fn report(&self, failed: Option<Box<CallbackError>>) {
         if let Some(err) = failed {
@@ -452,9 +462,11 @@ impl Drop for Telling<'_> {
 pub(crate) fn drop_handlers(process: &Process) {
     let mut shared = process.shared().borrow_mut();
     if !shared.handlers.announcing {
-        let handlers = shared.handlers.take_callbacks();
+        let mut handlers = shared.handlers.take_callbacks();
         // Out of the borrow: what a closure drops may run anything.
         drop(shared);
+        let filter = std::mem::replace(&mut handlers.filter, Filter::None);
+        process.runtime().drop_filter(process, filter);
         process.runtime().drop_callbacks(process, handlers);
     }
 }
@@ -497,7 +509,7 @@ pub(super) fn default_report() -> Report {
 mod tests {
     use super::*;
 
-    /// A peer has a say in the names of connections.
+    /// faults.md, section 2, row 5.
     #[test]
     fn a_name_cannot_forge_a_line_of_the_report() {
         let cases = [

@@ -33,6 +33,7 @@ impl<'a> Depth<'a> {
 impl Drop for Depth<'_> {
     fn drop(&mut self) {
         self.0.inner.depth.set(self.0.inner.depth.get() - 1);
+        self.0.drop_returned();
         if !self.0.is_too_deep_for_jobs() && self.0.inner.jobs_left.take() {
             self.0.inner.waker.wake();
         }
