@@ -147,8 +147,8 @@ impl PollReactor {
         let room = self.pace.room(self.hub.agenda.ready.len(), self.hub.bytes_max());
         let all_at_once = all || self.socks.len() <= FEW;
         let mut filled = self.ask(if all_at_once { ALL } else { room }, timeout)?;
-        // Each is told of once, or again and again.
-        while filled && all && self.found.sockets.len() <= self.socks.len() {
+        // Each is told of once, by kqueue twice, or again and again.
+        while filled && all && self.found.sockets.len() <= 2 * self.socks.len() {
             filled = self.ask(ALL, Some(Duration::ZERO))?;
         }
         Ok(filled)
