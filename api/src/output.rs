@@ -192,7 +192,8 @@ impl Runtime {
     }
 
     /// Kills `buffer` and deletes every process that has it; a child is sent SIGHUP instead, and all of its
-    /// group, and ends if it does not ignore that. Sentinels hear of it before this returns. (After [`Buffer::kill`] the next wait does so.)
+    /// group, and ends if it does not ignore that. Sentinels hear of it before this returns. (After [`Buffer::kill`]
+    /// the next wait does so.)
     ///
     /// # Source
     ///

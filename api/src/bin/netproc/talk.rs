@@ -253,8 +253,7 @@ fn utf8(text: &Text) -> Vec<u8> {
 /// would have to end it for that.
 fn send_rest(process: &Process, progress: &Arc<Progress>) {
     if io::stdin().is_terminal() {
-        // Refused only when the connection is over, which its sentinel hears.
-        let _ = process.send_eof();
+        cut(process, progress);
     } else {
         send_rest_from(process.clone(), Arc::clone(progress), progress.chunks());
     }
@@ -269,11 +268,18 @@ fn send_rest_from(process: Process, progress: Arc<Progress>, before: u64) {
             return;
         }
         if now == before && process.queued() == 0 {
-            let _ = process.send_eof();
+            cut(&process, &progress);
         } else {
             send_rest_from(process, progress, now);
         }
     });
+}
+
+/// Takes standard input for sent.
+fn cut(process: &Process, progress: &Progress) {
+    progress.cut();
+    // Refused only when the connection is over, which its sentinel hears.
+    let _ = process.send_eof();
 }
 
 fn end(process: &Process, reason: Reason, unsent: u64) -> End {

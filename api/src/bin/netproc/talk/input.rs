@@ -31,6 +31,7 @@ pub(super) struct Pump {
 pub(super) struct Progress {
     chunks: AtomicU64,
     over: AtomicBool,
+    cut: AtomicBool,
 }
 
 impl Progress {
@@ -42,6 +43,15 @@ impl Progress {
     /// Whether it has come to its end.
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
+    }
+
+    /// It counts as sent, whatever may still come.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 }
 
@@ -180,11 +190,11 @@ impl Sending {
         let problem = match read.map(|chunk| self.send(&process, chunk)) {
             Err(err) => format!("standard input: {err}"),
             // It was taken for sent, since there was nothing for a while.
-            Ok(Err(SendTextError::Send(SendError::Finished))) => {
+            Ok(Err(SendTextError::Send(SendError::Finished))) if self.progress.is_cut() => {
                 "standard input had more when the peer had ended".into()
             }
-            // The connection is over, which its sentinel hears.
-            Ok(Err(SendTextError::Send(SendError::NotOpen(_)))) => return,
+            // The connection is over, or about to be, which its sentinel hears.
+            Ok(Err(SendTextError::Send(SendError::Finished | SendError::NotOpen(_)))) => return,
             Ok(Err(err)) => err.to_string(),
             Ok(Ok(())) if last => {
                 // Refused only when the connection is over, which its sentinel hears.
