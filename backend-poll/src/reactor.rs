@@ -48,8 +48,8 @@ pub struct PollReactor {
     pub(crate) found: Found,
     pub(crate) waker: PollWaker,
     pub(crate) pace: Pace,
-    /// The last poll has told of a wake.
-    pub(crate) told_wake: bool,
+    /// The last poll has told of a wake before all else.
+    pub(crate) woke_first: bool,
     mechanism: Mechanism,
 }
 
@@ -90,7 +90,7 @@ impl PollReactor {
             found: Found::default(),
             waker,
             pace: Pace::new(),
-            told_wake: false,
+            woke_first: false,
             mechanism,
         })
     }

@@ -28,9 +28,7 @@ impl PollReactor {
     pub(crate) fn one_poll(&mut self, wait: Wait, batch: &mut Batch<'_>) -> Result<(), SysError> {
         let only_looks = wait.only_looks(|| self.hub.now());
         // First, or those who have something in each poll could fill a small batch; every other time, or wakes could.
-        if !std::mem::take(&mut self.told_wake) && self.waker.is_pending() {
-            self.tell_woken(batch);
-        }
+        self.woke_first = !self.woke_first && self.waker.is_pending() && self.tell_woken(batch);
         if only_looks {
             batch.take_all_bytes();
         }
@@ -54,7 +52,8 @@ impl PollReactor {
             self.hub.resolve_doubts(at, &mut self.socks);
         }
         self.take_turns(batch);
-        if self.found.woken {
+        // One of a poll: what has woken since the first was told is the next one's.
+        if !self.woke_first && (self.found.woken || self.waker.is_pending()) {
             self.tell_woken(batch);
         }
         self.tell_troubles(batch);
@@ -269,17 +268,20 @@ impl PollReactor {
         }
     }
 
-    /// Does not wait for the kernel's word of it, which comes behind that of everybody who was ready before.
+    /// Does not wait for the kernel's word of it, which comes behind that of everybody who was ready before; returns
+    /// whether there was one to tell.
     #[inline(never)]
-    fn tell_woken(&mut self, batch: &mut Batch<'_>) {
+    fn tell_woken(&mut self, batch: &mut Batch<'_>) -> bool {
         // Without room it stays readable, and the next wait ends at once.
-        if !batch.is_full() {
-            self.found.woken = false;
-            if self.waker.take() {
-                self.told_wake = true;
-                batch.push(Event::Woken);
-            }
+        if batch.is_full() {
+            return false;
         }
+        self.found.woken = false;
+        let woken = self.waker.take();
+        if woken {
+            batch.push(Event::Woken);
+        }
+        woken
     }
 
     /// Packets that the last batch had no room for; those of a socket its owner has closed are nobody's.
