@@ -72,6 +72,19 @@ pub(crate) enum Filter {
     Batch(BatchFilter),
 }
 
+impl Filter {
+    /// Whether somebody else holds it too, as whoever runs it does.
+    pub(crate) fn is_shared(&self) -> bool {
+        let holders = match self {
+            Self::None => 0,
+            Self::Shared(filter) => Rc::strong_count(filter),
+            Self::Own(filter) => Rc::strong_count(filter),
+            Self::Batch(filter) => Rc::strong_count(filter),
+        };
+        holders > 1
+    }
+}
+
 /// Packets that came together, oldest first; never none. What is left of them when a filter returns is
 /// dropped.
 ///

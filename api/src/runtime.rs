@@ -494,16 +494,21 @@ impl Runtime {
             seat.leave_all(true);
         }
         let listed = self.engine().list();
-        let mut dropped = Vec::new();
+        let (mut filters, mut dropped) = (Vec::new(), Vec::new());
         for shared in &listed {
             self.engine_mut().delete(shared, None);
-            dropped.push(std::mem::take(&mut shared.borrow_mut().handlers));
+            let mut handlers = std::mem::take(&mut shared.borrow_mut().handlers);
+            filters.push(std::mem::take(&mut handlers.filter));
+            dropped.push(handlers);
         }
         let timers = self.inner.timers.take();
         self.inner.handshakes.take();
         let report = self.inner.report.replace(deliver::default_report());
         let defaults = self.inner.stream_defaults.take();
         self.nudge();
+        for (shared, filter) in listed.into_iter().zip(filters) {
+            self.drop_filter(&self.process(shared), filter);
+        }
         drop((dropped, timers, report, defaults));
     }
 

@@ -14,6 +14,7 @@ use netproc_core::{
     heap,
     options::SockOption,
     outbox::{Outbox, Queue},
+    pipe,
     queue::EventQueue,
     reactor::{
         Caps, CloseHow, Config, Counters, Credentials, Descriptors, Kind, Op, OpenSpec, Payload,
@@ -265,7 +266,8 @@ impl Reactor for PollReactor {
 
     fn send_failure(&self, id: SockId) -> Option<(SysError, u64)> {
         let sock = self.socks.get(id.0).filter(|sock| sock.broken)?;
-        Some((sock.cause?, sock.unsent()))
+        let wound_up = || sock.left.map(|_| pipe::UNREAD);
+        Some((sock.cause.or_else(wound_up)?, sock.unsent()))
     }
 
     fn watch_sent(&mut self, id: SockId, on: bool) {

@@ -143,9 +143,12 @@ impl PollReactor {
     /// Asks the kernel who is ready: all that are, or as many as can have a turn soon; returns whether there may be
     /// more.
     fn wait(&mut self, all: bool, timeout: Option<Duration>) -> Result<bool, SysError> {
-        let room = self.pace.room(self.hub.agenda.ready.len(), self.hub.bytes_max());
-        let all_at_once = all || self.socks.len() <= FEW;
-        let mut filled = self.ask(if all_at_once { ALL } else { room }, timeout)?;
+        let room = if all || self.socks.len() <= FEW {
+            ALL
+        } else {
+            self.pace.room(self.hub.agenda.ready.len(), self.hub.bytes_max())
+        };
+        let mut filled = self.ask(room, timeout)?;
         // Each is told of once, by kqueue twice, or again and again.
         while filled && all && self.found.sockets.len() <= 2 * self.socks.len() {
             filled = self.ask(ALL, Some(Duration::ZERO))?;

@@ -47,6 +47,11 @@ impl Pipes {
         Ok(Self { unread: sink.is_none(), sink, left: None, dropped: 0 })
     }
 
+    /// How much was thrown away, if the end of it was told: nothing can be sent any more.
+    pub(crate) fn wound_up(&self) -> Option<u64> {
+        self.left.map(|_| self.dropped)
+    }
+
     /// Bytes given to `send` that were thrown away.
     pub(crate) const fn dropped(&self) -> u64 {
         self.dropped

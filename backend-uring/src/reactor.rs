@@ -11,6 +11,7 @@ use netproc_core::{
     heap,
     options::SockOption,
     outbox::{Outbox, Queue},
+    pipe,
     pool::Pool,
     queue::EventQueue,
     reactor::{
@@ -30,6 +31,7 @@ use crate::{
     foreign::Foreign,
     io::Io,
     packets::stamp_records,
+    pipes::Pipes,
     probe::{Features, probe},
     ring::{Ring, Sleep},
     sock::{Finish, Input, Phase, Sock},
@@ -440,8 +442,12 @@ impl Reactor for UringReactor {
     }
 
     fn send_failure(&self, id: SockId) -> Option<(SysError, u64)> {
-        let sock = self.sockets.get(id.0).filter(|sock| sock.broken || sock.has_failed())?;
-        Some((sock.cause?, sock.lost + sock.queue.bytes()))
+        let sock = self.sockets.get(id.0)?;
+        if let Some(dropped) = sock.pipes.as_deref().and_then(Pipes::wound_up) {
+            return Some((sock.cause.unwrap_or(pipe::UNREAD), dropped));
+        }
+        let cause = sock.cause.filter(|_| sock.broken || sock.has_failed())?;
+        Some((cause, sock.lost + sock.queue.bytes()))
     }
 
     fn watch_sent(&mut self, id: SockId, on: bool) {

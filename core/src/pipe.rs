@@ -17,6 +17,9 @@ use nix::{
 
 use crate::reactor::{Op, SysError};
 
+/// Why nothing more goes into a pipe: nobody reads it.
+pub const UNREAD: SysError = SysError { op: Op::Send, errno: libc::EPIPE };
+
 /// Reads what there is, at most as much as there is room for; 0 at the end.
 ///
 /// `EIO` is how Linux says that nobody has the other side of a terminal open any more: that is the end, once

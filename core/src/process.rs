@@ -570,6 +570,12 @@ impl<H> Process<H> {
         matches!(self.phase, Phase::Open) && self.connecting.is_some()
     }
 
+    /// The same, as long as its end has not come.
+    #[must_use]
+    pub fn may_be_upgraded(&self) -> bool {
+        self.is_upgrading() && self.end_in_store().is_none()
+    }
+
     /// Whether the handshake of its layer is under way, which nothing stops.
     #[must_use]
     pub fn is_shaking(&self) -> bool {
@@ -595,12 +601,12 @@ impl<H> Process<H> {
 
     /// The same for the first event of its inbox.
     pub(crate) const fn admits_next(&self, event: &reactor::Event) -> bool {
-        // A stop lies over input and its end only; connecting goes on under it. A child's end is told
-        // even to who takes no input.
+        // A stop lies over input and its end only; connecting goes on under it, and that of an upgrade under a filter
+        // that waits for it. A child's end is told even to who takes no input.
         let connecting = matches!(event, reactor::Event::Connected { .. })
             || matches!(event, reactor::Event::Closed { .. })
                 && (matches!(self.phase, Phase::Connect) || self.child.is_some());
-        if connecting { !self.busy } else { self.takes_input() }
+        if connecting { !self.busy || self.is_upgrading() } else { self.takes_input() }
     }
 
     pub(crate) fn is_server(&self) -> bool {

@@ -1,8 +1,14 @@
 //! What Emacs 28.2 did when it was asked, where no scenario shows it: buffers of accepted connections, marks that stay,
-//! what one wait takes, the errors of a child, and what is refused how.
+//! what one wait takes, which timers it holds, the errors of a child, and what is refused how.
 
-use netproc::{Exit, Process, Reason, Status, Value, emacs::Emacs};
-use netproc_tests::{conformance, front::said, rig::Rig};
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use netproc::{Error, Exit, Process, Reason, Status, Value, emacs::Emacs};
+use netproc_tests::{
+    conformance,
+    front::said,
+    rig::{PATIENCE, Rig},
+};
 
 /// Calls a function of the front with arguments as Emacs reads them.
 fn call(emacs: &Emacs, function: &str, args: &str) -> Result<Value, Box<dyn std::error::Error>> {
@@ -66,6 +72,25 @@ conformance!(one_wait_takes_output_and_the_end_behind_it, |rig| {
         assert_eq!(client.exit(), Exit::Broken(Reason::End));
         server.delete();
     }
+    Ok(())
+});
+
+conformance!(a_wait_in_a_filter_runs_the_timers_that_the_wait_around_it_holds, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let (_server, client, child) = rig.pair()?;
+    let (ran, within) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(false)));
+    let (timer, seen) = (Rc::clone(&ran), Rc::clone(&within));
+    client.set_filter(move |client, _| {
+        assert!(!timer.get(), "held until now");
+        client.runtime().turn(PATIENCE)?;
+        seen.set(timer.get());
+        Ok::<_, Error>(())
+    });
+    child.send("x")?;
+    rig.rt.run_after(Duration::from_nanos(1), move |_| ran.set(true));
+    let wait = [Value::object(client), 10.into(), Value::Nil, 1.into()];
+    assert!(emacs.call("accept-process-output", &wait)?.is_true());
+    assert!(within.get(), "it ran in the filter's wait");
     Ok(())
 });
 

@@ -18,8 +18,8 @@ use std::{
 };
 
 use netproc::{
-    ChildExit, ChildSignal, Event, Exit, Limits, Process, ProcessType, SendError, SendWaitError,
-    SignalError, SpawnBuilder, Status, Stderr,
+    ChildExit, ChildSignal, Event, Exit, Limits, Process, ProcessType, Reason, SendError,
+    SendWaitError, SignalError, SpawnBuilder, Status, Stderr,
 };
 use netproc_tests::{
     conformance,
@@ -242,6 +242,19 @@ conformance!(on (poll epoll uring): a_sender_that_waits_hears_that_nobody_reads,
         }
     };
     assert!(matches!(refused, Err(SendWaitError::Refused(err)) if err.errno == libc::EPIPE), "{refused:?}");
+    Ok(())
+});
+
+// A grandchild keeps the pipe open: only the child's end tells that nobody reads the rest.
+conformance!(on (poll epoll uring): a_sender_that_waits_hears_what_was_lost_by_the_end, |rig| {
+    let script = "exec 3<&0; sleep 3 >/dev/null 2>&1 & read x; exit 0";
+    let child = sh(rig, script).start()?;
+    let sent = child.send_wait([&b"x\n"[..], &vec![b'y'; 900_000]].concat(), Some(PATIENCE));
+    let Err(SendWaitError::Broken { reason: Reason::End, unsent }) = sent else {
+        return Err(format!("{sent:?}").into());
+    };
+    assert!((100_000..900_000).contains(&unsent), "{unsent}");
+    rig.until_line(&child, "finished (exit)");
     Ok(())
 });
 

@@ -293,6 +293,40 @@ impl Drop for Loud {
     }
 }
 
+conformance!(what_a_filter_keeps_may_panic_though_it_closes_the_runtime, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    let told = Rc::new(Cell::new(false));
+    let (loud, running) = (Loud, Rc::clone(&told));
+    child.set_filter(move |child, _| {
+        let _kept = &loud;
+        child.runtime().close();
+        running.set(true);
+    });
+    client.send("x")?;
+    rig.until("the filter", || told.get());
+    rig.settle();
+    assert_eq!(Rc::strong_count(&told), 1, "the filter stays");
+    Ok(())
+});
+
+conformance!(a_filter_that_never_ran_goes_as_soon_as_it_is_replaced, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    let (kept, most) = (Rc::new(()), Rc::new(Cell::new(0)));
+    let (keep, seen) = (Rc::clone(&kept), Rc::clone(&most));
+    child.set_filter(move |child, _| {
+        for _ in 0..100 {
+            let keep = Rc::clone(&keep);
+            child.set_filter(move |_, _| drop(Rc::clone(&keep)));
+        }
+        seen.set(Rc::strong_count(&keep));
+    });
+    client.send("x")?;
+    rig.until("the filter", || most.get() > 0);
+    assert_eq!(most.get(), 3, "here, in the filter that runs, in the last");
+    rig.until("it goes", || Rc::strong_count(&kept) == 2);
+    Ok(())
+});
+
 conformance!(what_a_callback_keeps_may_panic_when_it_goes, |rig| {
     let told = Rc::new(RefCell::new(Vec::new()));
     let log = Rc::clone(&told);

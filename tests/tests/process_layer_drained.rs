@@ -1,13 +1,16 @@
 //! `Drained` of a process whose handshake is under way: told when what waits for the handshake has gone,
-//! and not when the handshake itself has.
+//! and not when the handshake itself has. And senders that wait for a handshake.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use netproc::{Buf, Event, Layer, Layers, Payload, Process, SendError, SendWaitError, SharedError};
+use netproc::{
+    Buf, CloseHow, Event, Layer, Layers, Payload, Process, SendError, SendWaitError, SharedError,
+    Status,
+};
 use netproc_tests::{
     conformance,
     contract::pattern,
-    rig::{Outcome, PATIENCE, Rig},
+    rig::{Outcome, Rig},
 };
 
 const LEN: usize = 2 << 20;
@@ -144,7 +147,46 @@ conformance!(what_was_sent_in_clear_before_an_upgrade_is_queued_until_it_has_gon
     assert_eq!(rig.log.of(&child), ["open from 127.0.0.1 (open)"]);
     client.resume();
     rig.until_line(&child, "output drained (open)");
-    child.flush(PATIENCE)?;
     rig.until("all", || rig.log.len_of(&client) == 8 * LEN + 5);
+    assert_eq!(child.queued(), 0, "all has gone, though its handshake has not ended");
+    Ok(())
+});
+
+conformance!(a_filter_with_state_waits_for_an_upgrade_of_its_process, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    let sent: Rc<RefCell<Vec<_>>> = Rc::default();
+    let (results, sender) = (Rc::clone(&sent), client.clone());
+    child.set_filter_mut(move |child, input| {
+        match &input[..] {
+            b"go" => sender.send("hello")?,
+            _ => return Ok(()),
+        };
+        child.upgrade(Greeters)?;
+        results.borrow_mut().push(child.send_wait("answer", None));
+        Ok::<_, Box<dyn std::error::Error>>(())
+    })?;
+    client.send("go")?;
+    rig.until("the answer", || !sent.borrow().is_empty());
+    assert!(matches!(sent.borrow_mut().pop(), Some(Ok(()))));
+    rig.until_bytes(&client, b"helloanswer");
+    child.clear_filter();
+    Ok(())
+});
+
+conformance!(nor_does_it_wait_for_one_whose_peer_is_gone, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    let sent: Rc<RefCell<Vec<_>>> = Rc::default();
+    let (results, peer) = (Rc::clone(&sent), client.clone());
+    child.set_filter_mut(move |child, _| {
+        child.upgrade(Greeters)?;
+        peer.delete_with(CloseHow::Reset);
+        results.borrow_mut().push(child.send_wait("answer", None));
+        Ok::<_, Box<dyn std::error::Error>>(())
+    })?;
+    client.send("go")?;
+    rig.until("the answer", || !sent.borrow().is_empty());
+    let told = sent.borrow_mut().pop();
+    assert!(matches!(told, Some(Err(SendWaitError::Broken { unsent: 6, .. }))), "{told:?}");
+    rig.until("its end", || child.status() == Status::Closed);
     Ok(())
 });

@@ -56,7 +56,7 @@ impl Runtime {
     ) -> Result<bool> {
         process.map_or(Ok(()), |process| self.owns(process))?;
         let depth = Depth::enter(self)?;
-        let _held = (!timers).then(|| HeldTimers::new(self));
+        depth.hold_timers(!timers);
         let deadline = match (timeout, process) {
             (Some(timeout), _) => self.deadline(timeout),
             (None, Some(_)) => Tick(u64::MAX),
@@ -108,24 +108,6 @@ impl Runtime {
             }
         }
         Ok(())
-    }
-}
-
-/// No timer runs while it is there; those that are due run afterwards.
-pub(super) struct HeldTimers<'a> {
-    rt: &'a Runtime,
-    before: bool,
-}
-
-impl<'a> HeldTimers<'a> {
-    pub(super) fn new(rt: &'a Runtime) -> Self {
-        Self { rt, before: rt.inner.timers_held.replace(true) }
-    }
-}
-
-impl Drop for HeldTimers<'_> {
-    fn drop(&mut self) {
-        self.rt.inner.timers_held.set(self.before);
     }
 }
 

@@ -4,35 +4,38 @@
 
 use netproc_core::reactor::Tick;
 
-use super::{Depth, Inside, Runtime, accept::HeldTimers, has_takers};
+use super::{Depth, Inside, Runtime, has_takers};
 use crate::{error::Result, process::Process};
 
 impl Runtime {
     /// Serves everybody with callbacks while `process` connects, until `deadline` at most; returns
     /// whether it still does.
     pub(crate) fn wait_connecting(&self, process: &Process, deadline: Tick) -> Result<bool> {
-        self.wait_while(Inside::is_connecting, process, deadline, has_takers)
+        let depth = Depth::enter(self)?;
+        self.wait_while(depth, Inside::is_connecting, process, deadline, has_takers)
     }
 
     /// The same, with no other process served and no timer run.
     pub(crate) fn wait_connecting_alone(&self, process: &Process, deadline: Tick) -> Result<bool> {
-        let _held = HeldTimers::new(self);
-        self.wait_while(Inside::is_connecting, process, deadline, |_, _| false)
+        let depth = Depth::enter(self)?;
+        depth.hold_timers(true);
+        self.wait_while(depth, Inside::is_connecting, process, deadline, |_, _| false)
     }
 
     /// Serves everybody with callbacks while an upgrade of `process` is under way, likewise.
     pub(crate) fn wait_upgrading(&self, process: &Process, deadline: Tick) -> Result<bool> {
-        self.wait_while(Inside::is_upgrading, process, deadline, has_takers)
+        let depth = Depth::enter(self)?;
+        self.wait_while(depth, Inside::may_be_upgraded, process, deadline, has_takers)
     }
 
     fn wait_while(
         &self,
+        depth: Depth<'_>,
         under_way: fn(&Inside) -> bool,
         process: &Process,
         deadline: Tick,
         others: impl Fn(&Inside, bool) -> bool,
     ) -> Result<bool> {
-        let depth = Depth::enter(self)?;
         // A handshake that was given up is over, however long its peer takes to hang up.
         let goes_on = || {
             let p = process.shared().borrow();

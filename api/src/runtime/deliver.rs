@@ -385,7 +385,7 @@ impl Runtime {
     /// Drops a filter that is no longer its process's: one that runs when it has returned, or whoever runs it would be
     /// the last to hold it, and what it keeps could fail there.
     pub(crate) fn drop_filter(&self, process: &Process, filter: Filter) {
-        if process.shared().borrow().is_filtering() {
+        if process.shared().borrow().is_filtering() && filter.is_shared() {
             self.inner.running.borrow_mut().push((process.clone(), filter));
         } else {
             self.drop_callbacks(process, filter);

@@ -9,7 +9,11 @@ use super::Runtime;
 use crate::error::{Error, Result};
 
 /// Counts nested waits, and ends the count however a wait ends.
-pub(super) struct Depth<'a>(&'a Runtime);
+pub(super) struct Depth<'a> {
+    rt: &'a Runtime,
+    /// Whether the wait around it holds the timers.
+    held_around: bool,
+}
 
 impl<'a> Depth<'a> {
     pub(super) fn enter(rt: &'a Runtime) -> Result<Self> {
@@ -18,13 +22,19 @@ impl<'a> Depth<'a> {
             return Err(Error::TooDeep(depth));
         }
         rt.inner.depth.set(depth + 1);
-        Ok(Self(rt))
+        Ok(Self { rt, held_around: rt.inner.timers_held.replace(false) })
+    }
+
+    /// No timer runs in this wait, or until `false` says otherwise; those of waits in its callbacks run. Whichever are
+    /// due run afterwards.
+    pub(super) fn hold_timers(&self, held: bool) {
+        self.rt.inner.timers_held.set(held);
     }
 
     /// The regular end of a wait: after the outermost one a foreign loop may sleep.
     pub(super) fn leave<T>(self, value: T) -> Result<T> {
-        if self.0.inner.depth.get() == 1 {
-            self.0.arm()?;
+        if self.rt.inner.depth.get() == 1 {
+            self.rt.arm()?;
         }
         Ok(value)
     }
@@ -32,10 +42,12 @@ impl<'a> Depth<'a> {
 
 impl Drop for Depth<'_> {
     fn drop(&mut self) {
-        self.0.inner.depth.set(self.0.inner.depth.get() - 1);
-        self.0.drop_returned();
-        if !self.0.is_too_deep_for_jobs() && self.0.inner.jobs_left.take() {
-            self.0.inner.waker.wake();
+        let inner = &self.rt.inner;
+        inner.depth.set(inner.depth.get() - 1);
+        inner.timers_held.set(self.held_around);
+        self.rt.drop_returned();
+        if !self.rt.is_too_deep_for_jobs() && inner.jobs_left.take() {
+            inner.waker.wake();
         }
     }
 }

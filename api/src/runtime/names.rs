@@ -9,7 +9,7 @@ use netproc_core::{
     address::Address, event::Failure, reactor::Tick, shared_error::SharedError, table::ProcessId,
 };
 
-use super::{Depth, Inside, Runtime, accept::HeldTimers, has_takers};
+use super::{Depth, Inside, Runtime, has_takers};
 use crate::{
     error::{Error, ResolverError, StartError},
     open::{ALONE, Patience},
@@ -51,9 +51,10 @@ impl Runtime {
             Patience::Nowait => Tick::default(),
             Patience::Until(deadline) => deadline,
             Patience::AloneThenUntil(deadline) => {
-                let _held = HeldTimers::new(self);
+                depth.hold_timers(true);
                 let alone = deadline.min(self.deadline(ALONE));
                 self.serve_until_answered(token, alone, |_, _| false)?;
+                depth.hold_timers(false);
                 deadline
             }
         };

@@ -33,7 +33,9 @@ impl Process {
     /// A connecting process is waited for first. If the system takes all at once, up to 1 MiB, no callback
     /// runs. Else they run inside, its own as well, and may send to the same process: those bytes go behind
     /// these, and their wait is over when all have gone. The bound of the queue does not hold here. In
-    /// callbacks nested too deep for another wait it queues, within the bound, and returns.
+    /// callbacks nested too deep for another wait it queues, within the bound, and returns. While half of the bound is
+    /// queued by a filter its own process is not read: where both ends belong to one runtime, and the filters of both send
+    /// that much so, each waits for the other, and wants a timeout.
     ///
     /// # Errors
     ///

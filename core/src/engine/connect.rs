@@ -319,6 +319,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 Some(Delivery::Event { process: Rc::clone(process), event: Event::Open })
             }
             Err(refused) => {
+                p.unsent = connecting.early_len;
                 drop(p);
                 self.handle_connect_failed(process, refused.into())
             }

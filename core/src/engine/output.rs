@@ -394,7 +394,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let p = process.borrow();
         let failure = || {
             let (err, unsent) = self.reactor.send_failure(p.sock?)?;
-            Some((Reason::Sys(err), unsent))
+            Some((if p.child_has_ended() { Reason::End } else { Reason::Sys(err) }, unsent))
         };
         let (reason, unsent) = p.end_in_store().or_else(failure)?;
         let unsent = unsent.saturating_add(p.early_len()).saturating_add(p.layer_waiting());
