@@ -206,6 +206,11 @@ impl Handlers {
         std::mem::replace(self, kept)
     }
 
+    /// What a server calls, unless others call it too.
+    pub(crate) fn take_serving(&mut self) -> Serving {
+        self.serving.take().and_then(Rc::into_inner).unwrap_or_default()
+    }
+
     /// What only a server calls.
     pub(crate) fn serving(&self) -> Option<&Serving> {
         self.serving.as_deref()

@@ -77,6 +77,8 @@ struct Inner {
     report: RefCell<Report>,
     /// Filters that are their processes' no more and were running when they ceased to be.
     running: RefCell<Vec<(Process, Filter)>>,
+    /// There are some.
+    leaving: Cell<bool>,
     /// Waits running now, the outer ones included.
     depth: Cell<u32>,
     depth_max: u32,
@@ -273,6 +275,7 @@ impl Runtime {
             handshakes: RefCell::default(),
             report: RefCell::new(deliver::default_report()),
             running: RefCell::default(),
+            leaving: Cell::new(false),
             depth: Cell::new(0),
             depth_max,
             connections_max,
@@ -494,22 +497,25 @@ impl Runtime {
             seat.leave_all(true);
         }
         let listed = self.engine().list();
-        let (mut filters, mut dropped) = (Vec::new(), Vec::new());
-        for shared in &listed {
-            self.engine_mut().delete(shared, None);
-            let mut handlers = std::mem::take(&mut shared.borrow_mut().handlers);
-            filters.push(std::mem::take(&mut handlers.filter));
-            dropped.push(handlers);
+        let mut dropped = Vec::new();
+        for shared in listed {
+            self.engine_mut().delete(&shared, None);
+            let handlers = std::mem::take(&mut shared.borrow_mut().handlers);
+            dropped.push((self.process(shared), handlers));
         }
-        let timers = self.inner.timers.take();
+        let mut timers = self.inner.timers.take();
         self.inner.handshakes.take();
-        let report = self.inner.report.replace(deliver::default_report());
         let defaults = self.inner.stream_defaults.take();
         self.nudge();
-        for (shared, filter) in listed.into_iter().zip(filters) {
-            self.drop_filter(&self.process(shared), filter);
+        for (process, handlers) in dropped {
+            self.drop_each(&process, handlers);
         }
-        drop((dropped, timers, report, defaults));
+        while let Some((_, timer)) = timers.take_due(Tick(u64::MAX)) {
+            self.drop_contained(None, timer);
+        }
+        self.drop_contained(None, defaults);
+        let report = self.inner.report.replace(deliver::default_report());
+        self.drop_contained(None, report);
     }
 
     /// Waits for what happens and gives it to callbacks, until [`shutdown`](Self::shutdown), or until nothing
@@ -522,6 +528,7 @@ impl Runtime {
         let depth = Depth::enter(self)?;
         while !self.is_shut_down() {
             self.deliver_all(None);
+            self.drop_returned();
             if self.is_shut_down() || !self.is_busy() {
                 break;
             }
@@ -662,8 +669,7 @@ impl Runtime {
 
     fn poll(&self, wait: Wait) -> Result<()> {
         let taken = self.seat().is_some_and(Seat::has_handed) && self.take_handed();
-        self.drop_returned();
-        let now = taken || wait == Wait::Until(Tick::default());
+        let now = self.drop_returned() || taken || wait == Wait::Until(Tick::default());
         let wait = if now { Wait::No } else { wait };
         let polled = self.engine_mut().poll(wait).map_err(Error::Reactor);
         // What is set from here on is due in the future: nothing else looks at the time.

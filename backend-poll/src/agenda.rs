@@ -7,6 +7,7 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
+    os::fd::OwnedFd,
 };
 
 use netproc_core::{
@@ -15,6 +16,9 @@ use netproc_core::{
 };
 
 use crate::{doubts::Doubts, sock::Sock};
+
+/// Void deadlines that are kept besides two of each socket.
+const VOID_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Agenda {
@@ -27,7 +31,7 @@ pub(crate) struct Agenda {
     /// Over; closing it is all that is left.
     pub(crate) ended: VecDeque<SockId>,
     /// Watched, with bytes sent and not reported.
-    pub(crate) sent: Vec<SockId>,
+    pub(crate) sent: VecDeque<SockId>,
     /// Listeners that found no descriptor, now or some time ago.
     pub(crate) resting: Vec<SockId>,
     /// Packets refused, not told yet.
@@ -35,6 +39,8 @@ pub(crate) struct Agenda {
     /// Packets that came joined with others and found the batch full.
     pub(crate) pieces: EventQueue,
     pub(crate) doubts: Doubts,
+    /// Ends of pipes that nothing more goes into, to be closed.
+    pub(crate) finished: Vec<OwnedFd>,
     deadlines: BinaryHeap<Reverse<(Tick, SockId)>>,
 }
 
@@ -75,7 +81,7 @@ impl Agenda {
     /// Has bytes reported that a watched socket has sent.
     pub(crate) fn sent(&mut self, id: SockId, sock: &mut Sock) {
         if !std::mem::replace(&mut sock.listed.sent, true) {
-            self.sent.push(id);
+            self.sent.push_back(id);
         }
     }
 
@@ -105,9 +111,23 @@ impl Agenda {
         None
     }
 
+    /// Forgets those that are void, once there are many more than sockets: they may be far away.
+    pub(crate) fn tidy_deadlines(&mut self, socks: usize, holds: impl Fn(SockId, Tick) -> bool) {
+        if self.deadlines.len() > 2 * socks + VOID_MAX {
+            self.deadlines.retain(|&Reverse((at, id))| holds(id, at));
+        }
+    }
+
     /// Forgets the earliest deadline.
     pub(crate) fn pop_deadline(&mut self) {
         self.deadlines.pop();
+    }
+
+    /// Whether something is to be told, or to be closed.
+    #[inline]
+    pub(crate) fn is_behind(&self) -> bool {
+        let told = self.pieces.is_empty() & self.troubles.is_empty() & self.sent.is_empty();
+        !(told & self.ended.is_empty() & self.finished.is_empty())
     }
 
     /// Whether something waits that needs no word from the kernel.
@@ -118,5 +138,26 @@ impl Agenda {
             && self.sent.is_empty()
             && self.troubles.is_empty()
             && self.pieces.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netproc_core::slots::Key;
+
+    use super::*;
+
+    #[test]
+    fn void_deadlines_are_forgotten_though_they_are_far_away() {
+        let mut agenda = Agenda::default();
+        let id = |bits| SockId(Key::from_bits(bits));
+        let far = Tick(u64::MAX);
+        for index in 0..1000 {
+            agenda.at(far, id(index));
+            // It is gone, but for the first.
+            agenda.tidy_deadlines(1, |held, _| held == id(0));
+            assert!(agenda.deadlines.len() <= VOID_MAX + 3, "{}", agenda.deadlines.len());
+        }
+        assert_eq!(agenda.next_deadline(|held, _| held == id(0)), Some((far, id(0))));
     }
 }

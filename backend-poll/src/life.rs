@@ -83,7 +83,7 @@ fn go_on_ending(id: SockId, sock: &mut Sock, hub: &mut Hub) {
         sock.fin_sent = true;
         hub.counters.syscalls += 1;
         if sock.class == Class::Pipes {
-            sock.sink = None;
+            hub.agenda.finished.extend(sock.sink.take());
         } else {
             // Refused only when the connection is gone, which reading will tell, or when a packet
             // socket has no peer to be told.

@@ -30,7 +30,7 @@ use crate::{
     life,
     pace::Pace,
     pipes,
-    selector::{AnySelector, Found, Mechanism, Selector as _},
+    selector::{AnySelector, Found, Mechanism, Selector as _, Side},
     sock::{Class, Phase, Sock},
     wake::PollWaker,
 };
@@ -102,9 +102,11 @@ impl PollReactor {
         if self.mechanism == Mechanism::Epoll {
             self.hub.counters.syscalls += 1;
         }
-        let mut added = self.selector.add(sock.socket.as_fd(), id, !sock.speaks_udp());
+        let no_room = sock.speaks_udp() || sock.class == Class::Pipes;
+        let side = if no_room { Side::Input } else { Side::Both };
+        let mut added = self.selector.add(sock.socket.as_fd(), id, side);
         if let (Ok(()), Some(sink)) = (added, &sock.sink) {
-            added = self.selector.add(sink.as_fd(), id, true);
+            added = self.selector.add(sink.as_fd(), id, Side::Output);
         }
         added.map_err(|err| SysError { op: Op::Open, errno: err as i32 })
     }
@@ -386,6 +388,7 @@ impl Descriptors for PollReactor {
 
     fn arm(&mut self, at: Option<Tick>) -> Result<(), SysError> {
         self.flush_dirty();
+        self.close_finished();
         self.feed_starving();
         let ours = self.next_time();
         let now = self.hub.now();

@@ -34,9 +34,9 @@ impl PollReactor {
         }
         // What the last batch's callbacks have queued goes out before anything else.
         self.flush_dirty();
-        self.tell_pieces(batch);
-        self.tell_troubles(batch);
-        self.close_ended(batch);
+        if self.hub.agenda.is_behind() {
+            self.tell_rest(batch);
+        }
         self.feed_starving();
         if self.socks.len() > FEW {
             batch.read_twice();
@@ -84,11 +84,29 @@ impl PollReactor {
         }
     }
 
+    /// Tells what earlier polls had no room for, or what sending has ended.
+    #[inline(never)]
+    fn tell_rest(&mut self, batch: &mut Batch<'_>) {
+        self.close_finished();
+        self.tell_pieces(batch);
+        self.tell_troubles(batch);
+        self.tell_sent(batch);
+        self.close_ended(batch);
+    }
+
+    /// Closes the ends of pipes that nothing more goes into.
+    pub(crate) fn close_finished(&mut self) {
+        while let Some(sink) = self.hub.agenda.finished.pop() {
+            self.selector.remove(sink.as_fd(), true);
+        }
+    }
+
     /// Sends what one socket has queued and does what was to follow.
     pub(crate) fn flush(&mut self, id: SockId) {
         if let Some(sock) = self.socks.get_mut(id.0) {
             flush(id, sock, &mut self.hub);
         }
+        self.close_finished();
     }
 
     /// Lets as many starving sockets read as there is memory for, oldest first.
@@ -311,7 +329,7 @@ impl PollReactor {
 
     fn tell_sent(&mut self, batch: &mut Batch<'_>) {
         while !batch.is_full()
-            && let Some(id) = self.hub.agenda.sent.pop()
+            && let Some(id) = self.hub.agenda.sent.pop_front()
         {
             let Some(sock) = self.socks.get_mut(id.0) else { continue };
             sock.listed.sent = false;
@@ -343,10 +361,15 @@ impl PollReactor {
             if let Some(sink) = &sock.sink {
                 self.selector.remove(sink.as_fd(), sock.shared);
             }
-            let (unsent, cause) = (sock.unsent(), sock.cause);
+            let (unsent, cause, had_limit) = (sock.unsent(), sock.cause, sock.flush_by.is_some());
             self.hub.counters.syscalls += 1;
             // Closed first: whoever hears of the end may count on the descriptor being free.
             drop(sock);
+            if had_limit {
+                let socks = &self.socks;
+                let holds = |id: SockId, at| socks.get(id.0).is_some_and(|sock| sock.is_due(at));
+                self.hub.agenda.tidy_deadlines(socks.len(), holds);
+            }
             batch.push(Event::Closed { id, cause, unsent });
             self.end_rests();
         }

@@ -4,30 +4,33 @@
 //! reactor; the engine does, and lends it out through [`Shared`], one short borrow at a time.
 
 mod child;
+mod connecting;
 mod serving;
 mod text;
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
-pub(crate) use self::{serving::Serving, text::TextState};
+pub(crate) use self::{
+    connecting::{Connecting, Racing},
+    serving::Serving,
+    text::TextState,
+};
 use crate::{
     address::Address,
     child::{ChildExit, ChildSignal, ChildState, ProcessType},
     coding::Coding,
     contact::{Contact, Role},
     event::{Failure, Reason},
-    eyeballs::{self, Race},
+    eyeballs,
     layer::{Layer, Layers},
     machine::{Event, Phase, Status},
-    options::SockOption,
-    outbox::{self, Outbox},
+    outbox::Outbox,
     plist::Plist,
-    proxy::{HEADER_LEN_MOST, ProxyHeader, ProxyOut, V2_ADDRESSES_LEN_MAX},
-    reactor::{self, ConfigError, Kind, Payload, SockId, SysError},
+    proxy::{HEADER_LEN_MOST, V2_ADDRESSES_LEN_MAX},
+    reactor::{self, ConfigError, Kind, SockId, SysError},
     shared_error::SharedError,
     socket::BoundFile,
     table::ProcessId,
-    timer::TimerId,
 };
 
 /// A process as the engine and its handles share it: it outlives its place in the list, so that
@@ -637,50 +640,6 @@ impl LayerState {
         let waiting = Outbox::default();
         let (finished, settled, truncated) = (false, false, false);
         Self { layer, waiting, established, finished, settled, truncated }
-    }
-}
-
-/// The part of a process that only a connecting client has.
-#[derive(Debug, Default)]
-pub(crate) struct Connecting {
-    /// It is not known yet where to connect to; there is no socket.
-    pub(crate) looking_up: bool,
-    /// The race between its addresses, if there are several.
-    pub(crate) racing: Option<Box<Racing>>,
-    /// Where attempts still to come bind, if anywhere.
-    pub(crate) local: Option<Address>,
-    /// Options of their sockets.
-    pub(crate) options: Vec<SockOption>,
-    /// Goes in front of everything as soon as the connection stands.
-    pub(crate) header: Option<Box<ProxyOut>>,
-    /// What the proxy in front has said, of which nothing was told yet.
-    pub(crate) proxied: Option<ProxyHeader>,
-    /// What was sent before the connection stood, in order, empty records included.
-    pub(crate) early: VecDeque<Payload>,
-    /// Bytes in `early`.
-    pub(crate) early_len: u64,
-}
-
-/// The race of a client with several addresses.
-#[derive(Debug)]
-pub(crate) struct Racing {
-    /// The attempts, each with its socket.
-    pub(crate) race: Race<SockId>,
-    /// When the next one is due.
-    pub(crate) timer: Option<TimerId>,
-}
-
-impl Connecting {
-    /// Keeps `data` for when the connection stands.
-    pub(crate) fn send_later(&mut self, kind: Kind, mut data: Payload) {
-        self.early_len += data.len() as u64;
-        if kind == Kind::Stream && outbox::joins(self.early.len(), &data) {
-            return outbox::join(&mut self.early, data.as_slice());
-        }
-        if let Payload::Buf(buf) = &mut data {
-            buf.spill_if_scarce();
-        }
-        self.early.push_back(data);
     }
 }
 

@@ -434,6 +434,32 @@ contract!(
     }
 );
 
+contract!(
+    what_was_sent_is_told_though_every_batch_is_full,
+    |config| {
+        config.events_max = 1;
+    },
+    |rig| {
+        let listener = rig.listener()?;
+        let (sender, receiver) = rig.pair_at(listener, &OpenSpec::default())?;
+        let (fast, busy) = rig.pair_at(listener, &OpenSpec::default())?;
+        rig.send(fast, "first");
+        rig.until("it is busy", |world| !world[busy].data.is_empty());
+        rig.reactor.set_reading(receiver, false);
+        rig.watch(sender);
+        rig.send(sender, "waits to be told of");
+        for round in 0..1000 {
+            if rig.world[sender].sent > 0 {
+                return Ok(());
+            }
+            // There is something to read in each poll.
+            rig.send(fast, pattern(round, 1 << 20));
+            rig.poll(Wait::Until(rig.reactor.now().after(PATIENCE)));
+        }
+        Err(format!("a thousand polls had other things to tell\n{}", rig.world).into())
+    }
+);
+
 contract!(a_fast_sender_does_not_starve_a_slow_one, |rig| {
     let listener = rig.listener()?;
     let (fast, _) = rig.pair_at(listener, &OpenSpec::default())?;

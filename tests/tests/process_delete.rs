@@ -2,13 +2,21 @@
 
 use std::{
     cell::{Cell, RefCell},
+    io::Write as _,
+    net::TcpStream,
+    panic::AssertUnwindSafe,
     rc::Rc,
+    time::Duration,
 };
 
 use netproc::{
-    Address, Buffer, CloseHow, Event, Exit, FinishError, Process, Runtime, SendError, Status,
+    Address, Buffer, CloseHow, Error, Event, Exit, FinishError, Process, Runtime, SendError, Status,
 };
-use netproc_tests::{conformance, contract::pattern, rig::Rig};
+use netproc_tests::{
+    conformance,
+    contract::pattern,
+    rig::{PATIENCE, Rig},
+};
 
 /// The lines of `process` after the first, which tells how it began.
 fn rest(rig: &Rig, process: &Process) -> Vec<String> {
@@ -257,7 +265,7 @@ conformance!(a_closed_runtime_tells_nobody, |rig| {
     let (server, client, child) = rig.pair()?;
     rig.settle();
     rig.log.clear();
-    let timer = rig.rt.run_after(std::time::Duration::from_secs(1), |_| unreachable!());
+    let timer = rig.rt.run_after(Duration::from_secs(1), |_| unreachable!());
     rig.rt.close();
     rig.settle();
     assert_eq!(rig.log.lines(), [""; 0]);
@@ -367,6 +375,108 @@ conformance!(what_a_callback_keeps_may_panic_when_that_has_ended_its_process, |r
     rig.until("it is told", || told.borrow().len() == 1);
     assert!(told.borrow()[0].ends_with("on purpose"), "{told:?}");
     rig.until("all goes on", || client.exit() != Exit::Alive);
+    Ok(())
+});
+
+/// What a callback keeps that calls when it goes.
+struct Then<F: Fn()>(F);
+
+impl<F: Fn()> Drop for Then<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
+}
+
+/// Gives `child` a filter that ends it, to the last event, and keeps what calls `then` when it goes.
+fn ends_itself_then(child: &Process, then: impl Fn() + 'static) {
+    let kept = Then(then);
+    child.set_filter(move |child, _| {
+        let _kept = &kept;
+        let before = child.runtime().stats().sockets;
+        child.delete_with(CloseHow::Now);
+        while child.runtime().stats().sockets == before {
+            child.runtime().turn(Duration::from_millis(1))?;
+        }
+        Ok::<_, Error>(())
+    });
+}
+
+// It is dropped when it has returned, and what its drop asks for must not find a wait that sleeps, or has ended.
+conformance!(on (poll epoll uring): what_a_filter_keeps_may_ask_for_more_when_that_has_ended_its_process, |rig| {
+    let server = rig.server().start()?;
+    let port = server.contact().local().port().ok_or("a port")?;
+    let mut peer = TcpStream::connect(("127.0.0.1", port))?;
+    let child = rig.child(&server);
+    let rt = rig.rt.clone();
+    ends_itself_then(&child, move || rt.shutdown());
+    peer.write_all(b"x")?;
+    let late = rig.rt.run_after(PATIENCE, |rt| rt.shutdown());
+    rig.rt.run()?;
+    assert!(late.cancel(), "it slept though it was to end");
+
+    let mut peer = TcpStream::connect(("127.0.0.1", port))?;
+    let child = rig.child(&server);
+    let ran = Rc::new(Cell::new(false));
+    let (rt, told) = (rig.rt.clone(), Rc::clone(&ran));
+    ends_itself_then(&child, move || {
+        let told = Rc::clone(&told);
+        rt.run_after(Duration::ZERO, move |_| told.set(true));
+    });
+    server.delete();
+    peer.write_all(b"x")?;
+    drop(peer);
+    rig.rt.run()?;
+    assert!(ran.get(), "it returned before a timer that was set meanwhile");
+    Ok(())
+});
+
+/// As `Loud`, and not any quieter if all else fails.
+struct Louder;
+
+impl Drop for Louder {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+// Two in one drop end the program.
+conformance!(all_that_callbacks_keep_may_panic_when_it_goes, |rig| {
+    let count = Rc::new(Cell::new(0));
+    let told = Rc::clone(&count);
+    rig.rt.on_callback_error(move |_| told.set(told.get() + 1));
+    for closes in [false, true] {
+        let kept: [_; 5] = std::array::from_fn(|_| Louder);
+        let [filter, sentinel, log, accept, timer] = kept;
+        let server = rig.rt.server("loud");
+        let server = server
+            .filter(move |_, _| {
+                let _kept = &filter;
+            })
+            .sentinel(move |_, _| {
+                let _kept = &sentinel;
+            });
+        let server = server
+            .log(move |_, _, _| {
+                let _kept = &log;
+            })
+            .on_accept(move |_, _| {
+                let _kept = &accept;
+            });
+        let server = server.start()?;
+        let timer = rig.rt.run_after(PATIENCE, move |_| {
+            let _kept = &timer;
+        });
+        count.set(0);
+        if closes {
+            rig.rt.close();
+            assert_eq!(count.get(), 5);
+        } else {
+            server.delete();
+            assert_eq!(count.get(), 4);
+            let cancelled = std::panic::catch_unwind(AssertUnwindSafe(|| timer.cancel()));
+            assert!(cancelled.is_err(), "whoever cancels drops it");
+        }
+    }
     Ok(())
 });
 

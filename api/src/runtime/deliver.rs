@@ -27,7 +27,7 @@ use super::{Report, Runtime};
 use crate::output::default_filter;
 use crate::{
     handlers::{
-        BatchFilter, CallbackError, CallbackKind, Filter, Handlers, Packets, Sentinel,
+        BatchFilter, CallbackError, CallbackKind, Filter, Handlers, Packets, Sentinel, Serving,
         SharedFilter, contained,
     },
     process::Process,
@@ -376,10 +376,24 @@ impl Runtime {
 
     /// Drops what callbacks keep, which may fail as they may.
     pub(crate) fn drop_callbacks<T>(&self, process: &Process, callbacks: T) {
-        self.report(contained(CallbackKind::Drop, Some(process), || {
+        self.drop_contained(Some(process), callbacks);
+    }
+
+    pub(super) fn drop_contained<T>(&self, process: Option<&Process>, callbacks: T) {
+        self.report(contained(CallbackKind::Drop, process, || {
             drop(callbacks);
             None
         }));
+    }
+
+    /// Drops what a process called, one after the other: two that fail in one drop end the program.
+    pub(super) fn drop_each(&self, process: &Process, mut handlers: Handlers) {
+        self.drop_filter(process, std::mem::take(&mut handlers.filter));
+        self.drop_callbacks(process, handlers.sentinel.take());
+        let Serving { log, on_accept } = handlers.take_serving();
+        self.drop_callbacks(process, log);
+        self.drop_callbacks(process, on_accept);
+        self.drop_callbacks(process, handlers);
     }
 
     /// Drops a filter that is no longer its process's: one that runs when it has returned, or whoever runs it would be
@@ -387,23 +401,30 @@ impl Runtime {
     pub(crate) fn drop_filter(&self, process: &Process, filter: Filter) {
         if process.shared().borrow().is_filtering() && filter.is_shared() {
             self.inner.running.borrow_mut().push((process.clone(), filter));
+            self.inner.leaving.set(true);
         } else {
             self.drop_callbacks(process, filter);
         }
     }
 
-    /// Drops those that have returned by now.
-    pub(super) fn drop_returned(&self) {
+    /// Drops those that have returned by now; returns whether there were some, whose drop may have asked for anything.
+    #[inline]
+    pub(super) fn drop_returned(&self) -> bool {
+        self.inner.leaving.get() && self.drop_some_returned()
+    }
+
+    #[cold]
+    fn drop_some_returned(&self) -> bool {
         let mut running = self.inner.running.borrow_mut();
-        if running.is_empty() {
-            return;
-        }
         let returned = |it: &mut (Process, Filter)| !it.0.shared().borrow().is_filtering();
         let returned: Vec<_> = running.extract_if(.., returned).collect();
+        self.inner.leaving.set(!running.is_empty());
         drop(running);
+        let any = !returned.is_empty();
         for (process, filter) in returned {
             self.drop_callbacks(&process, filter);
         }
+        any
     }
 
     #[inline]
@@ -462,12 +483,10 @@ impl Drop for Telling<'_> {
 pub(crate) fn drop_handlers(process: &Process) {
     let mut shared = process.shared().borrow_mut();
     if !shared.handlers.announcing {
-        let mut handlers = shared.handlers.take_callbacks();
+        let handlers = shared.handlers.take_callbacks();
         // Out of the borrow: what a closure drops may run anything.
         drop(shared);
-        let filter = std::mem::replace(&mut handlers.filter, Filter::None);
-        process.runtime().drop_filter(process, filter);
-        process.runtime().drop_callbacks(process, handlers);
+        process.runtime().drop_each(process, handlers);
     }
 }
 

@@ -5,7 +5,7 @@ use std::{convert::Infallible, os::fd::BorrowedFd, time::Duration};
 use netproc_core::{reactor::SockId, slots::Slots};
 use nix::errno::Errno;
 
-use super::{Found, Selector};
+use super::{Found, Selector, Side};
 use crate::{sock::Sock, wake::PollWaker};
 
 #[derive(Debug)]
@@ -18,7 +18,7 @@ impl Absent {
 }
 
 impl Selector for Absent {
-    fn add(&mut self, _: BorrowedFd<'_>, _: SockId, _: bool) -> nix::Result<()> {
+    fn add(&mut self, _: BorrowedFd<'_>, _: SockId, _: Side) -> nix::Result<()> {
         match self.0 {}
     }
 

@@ -17,7 +17,7 @@ use nix::sys::{
     timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
 };
 
-use super::{Drain, Found, Ready, Selector, TIMER, WAKER, millis};
+use super::{Drain, Found, Ready, Selector, Side, TIMER, WAKER, millis};
 use crate::{sock::Sock, wake::PollWaker};
 
 /// Sockets one wait can report; the rest is reported by the next.
@@ -53,8 +53,8 @@ impl Epoll {
 }
 
 impl Selector for Epoll {
-    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId, room: bool) -> nix::Result<()> {
-        self.epoll.add(fd, event(id, room))
+    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId, side: Side) -> nix::Result<()> {
+        self.epoll.add(fd, event(id, side != Side::Input))
     }
 
     fn tell_room(&mut self, fd: BorrowedFd<'_>, id: SockId, on: bool) -> nix::Result<()> {

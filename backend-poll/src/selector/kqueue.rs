@@ -1,4 +1,4 @@
-//! kqueue(2): the BSDs and macOS, `EV_CLEAR` on one reading and one writing filter per socket.
+//! kqueue(2): the BSDs and macOS, `EV_CLEAR` on one reading and one writing filter per socket, or per pair of pipes.
 //!
 //! Invariant: changes wait in a list and go with the next wait, so a new connection costs no system
 //! call of its own; a change for a descriptor that is closed first is taken off the list. The data
@@ -15,7 +15,7 @@ use nix::{
     sys::event::{EvFlags, EventFilter, FilterFlag, KEvent},
 };
 
-use super::{Drain, Found, Ready, Selector, TIMER, WAKER, millis};
+use super::{Drain, Found, Ready, Selector, Side, TIMER, WAKER, millis};
 use crate::{sock::Sock, wake::PollWaker};
 
 /// Filters one wait can report; the rest is reported by the next.
@@ -48,19 +48,36 @@ impl Kqueue {
         let events = vec![add; EVENTS_PER_WAIT].into();
         Ok(Self { queue, changes: Vec::new(), events, armed: false })
     }
+
+    /// Has a filter set, or taken away, with the next wait.
+    fn change(&mut self, fd: BorrowedFd<'_>, id: SockId, kind: EventFilter, on: bool) {
+        let flags = if on { EvFlags::EV_ADD | EvFlags::EV_CLEAR } else { EvFlags::EV_DELETE };
+        self.changes.push(filter(fd, kind, flags, id.0.to_bits()));
+    }
+
+    /// Makes a change of those that may come too late: a timer has fired, nobody reads what goes into a pipe, which the
+    /// first write finds.
+    fn change_now(&self, change: KEvent) -> nix::Result<usize> {
+        match self.queue.kevent(&[change], &mut [], None) {
+            Err(Errno::ENOENT | Errno::EBADF | Errno::EPIPE) => Ok(0),
+            result => result,
+        }
+    }
 }
 
 impl Selector for Kqueue {
-    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId, _: bool) -> nix::Result<()> {
-        let flags = EvFlags::EV_ADD | EvFlags::EV_CLEAR;
-        for kind in [EventFilter::EVFILT_READ, EventFilter::EVFILT_WRITE] {
-            self.changes.push(filter(fd, kind, flags, id.0.to_bits()));
+    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId, side: Side) -> nix::Result<()> {
+        if side != Side::Output {
+            self.change(fd, id, EventFilter::EVFILT_READ, true);
+        }
+        if side != Side::Input {
+            self.change(fd, id, EventFilter::EVFILT_WRITE, true);
         }
         Ok(())
     }
 
-    fn tell_room(&mut self, _: BorrowedFd<'_>, _: SockId, _: bool) -> nix::Result<()> {
-        // It is told of in any case.
+    fn tell_room(&mut self, fd: BorrowedFd<'_>, id: SockId, on: bool) -> nix::Result<()> {
+        self.change(fd, id, EventFilter::EVFILT_WRITE, on);
         Ok(())
     }
 
@@ -87,12 +104,15 @@ impl Selector for Kqueue {
         // Changes are applied before the wait: also when a signal ended it.
         self.changes.clear();
         let count = result?;
+        let mut failed = false;
         for event in &self.events[..count] {
+            failed |= event.flags().contains(EvFlags::EV_ERROR);
             if let Some(ready) = ready(event) {
                 found.push(event.udata().cast_unsigned() as u64, ready);
             }
         }
-        Ok(count == room)
+        // Where a change has failed nobody was looked for.
+        Ok(count == room || failed)
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -113,13 +133,14 @@ impl Selector for Kqueue {
             self.changes.push(KEvent::new(0, timer, flags, none, delay_ms, udata(TIMER)));
         }
         self.armed = delay.is_some();
-        let result = self.queue.kevent(&self.changes, &mut [], None);
-        self.changes.clear();
-        match result {
-            // A timer that has fired is gone.
-            Ok(_) | Err(Errno::ENOENT) => Ok(()),
-            Err(err) => Err(err),
+        let mut result = self.queue.kevent(&self.changes, &mut [], None);
+        if result.is_err() {
+            // Without room to tell of it the first that fails keeps those behind it from being made.
+            let one_by_one = self.changes.iter().map(|&change| self.change_now(change));
+            result = one_by_one.fold(Ok(0), |all, one| all.and(one));
         }
+        self.changes.clear();
+        result.map(drop)
     }
 }
 
@@ -134,6 +155,7 @@ fn ready(event: &KEvent) -> Option<Ready> {
     let over = event.flags().contains(EvFlags::EV_EOF);
     let error = over && !event.fflags().is_empty();
     let writes = event.filter() == Ok(EventFilter::EVFILT_WRITE);
-    let drain = if over { Drain::Yes } else { Drain::No };
+    // A read stops at an urgent mark, of which only some of these systems tell.
+    let drain = if over || !writes { Drain::Yes } else { Drain::No };
     Some(Ready { readable: !writes || error, writable: writes || error, drain, error })
 }

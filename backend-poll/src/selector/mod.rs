@@ -180,9 +180,20 @@ const TIMER: u64 = u64::MAX - (1 << 32);
 /// each from another point on. Who wants more comes back early, finds nothing and waits again.
 const WAIT_MAX: Duration = Duration::from_secs(1_000_000);
 
+/// What there is to know of a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    /// Input, its end, and room to write.
+    Both,
+    /// Not room to write, or not at first.
+    Input,
+    /// Only that: it is the end of a pipe that bytes go into.
+    Output,
+}
+
 pub(crate) trait Selector {
-    /// Watches `fd` from now on, for all there is to know, but for room to write unless `room`; once per socket.
-    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId, room: bool) -> nix::Result<()>;
+    /// Watches `fd` from now on; once per descriptor.
+    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId, side: Side) -> nix::Result<()>;
 
     /// Tells of room to write from now on, or no more, if `add` was not asked to.
     fn tell_room(&mut self, fd: BorrowedFd<'_>, id: SockId, on: bool) -> nix::Result<()>;
@@ -240,8 +251,8 @@ macro_rules! each {
 }
 
 impl Selector for AnySelector {
-    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId, room: bool) -> nix::Result<()> {
-        each!(self, selector => selector.add(fd, id, room))
+    fn add(&mut self, fd: BorrowedFd<'_>, id: SockId, side: Side) -> nix::Result<()> {
+        each!(self, selector => selector.add(fd, id, side))
     }
 
     fn tell_room(&mut self, fd: BorrowedFd<'_>, id: SockId, on: bool) -> nix::Result<()> {

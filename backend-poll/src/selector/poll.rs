@@ -17,7 +17,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout},
 };
 
-use super::{Drain, Found, Ready, Selector, WAKER, millis};
+use super::{Drain, Found, Ready, Selector, Side, WAKER, millis};
 use crate::{
     sock::{Class, Sock},
     wake::PollWaker,
@@ -38,7 +38,7 @@ fn reborrow<'a>(mut fds: Vec<PollFd<'_>>) -> Vec<PollFd<'a>> {
 }
 
 impl Selector for PollSet {
-    fn add(&mut self, _: BorrowedFd<'_>, _: SockId, _: bool) -> nix::Result<()> {
+    fn add(&mut self, _: BorrowedFd<'_>, _: SockId, _: Side) -> nix::Result<()> {
         Ok(())
     }
 

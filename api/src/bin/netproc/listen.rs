@@ -7,6 +7,7 @@
 //! is inside TLS, and what cannot be put there is not served.
 
 mod first;
+mod signals;
 mod starttls;
 
 use std::{
@@ -23,12 +24,9 @@ use netproc::{
     Backend, Coding, ExternalSocket, Input, Kind, Limits, LogEntry, Process, Runtime,
     ServerBuilder, StartError, TrustedProxies,
 };
-use nix::sys::{
-    resource::{Resource, getrlimit, setrlimit},
-    signal::{SigSet, Signal},
-};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use self::first::First;
+use self::{first::First, signals::Signals};
 use crate::{
     Context, Outcome,
     endpoint::{self, Endpoint},
@@ -115,8 +113,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     // Behind the look-ups, which may take long and shall end at a signal; before any other thread
     // exists, so that only the one that waits for them gets them; and before the first address is
     // out, from which on somebody may rely on it.
-    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
-    signals.thread_block()?;
+    let signals = Signals::block()?;
     if arguments.stdio {
         bound.iter().for_each(|address| say(&format_args!("listening on {address}")));
     } else {
@@ -126,15 +123,16 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         }
         out.flush()?;
     }
-    let handle = rt.handle();
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        if signals.wait().is_ok() {
-            // Gone only if the program is on its way out already.
-            let _ = handle.shutdown();
-        }
-    })?;
+    signals.await_one(rt.handle())?;
     rt.run()?;
-    Ok(first.and_then(|first| first.talk()).map_or(ExitCode::SUCCESS, |talk| talk.tell()))
+    // A signal leaves nothing behind either.
+    drop(files);
+    let hurried = signals.let_go()?;
+    let Some(talk) = first.and_then(|first| first.talk()) else { return Ok(ExitCode::SUCCESS) };
+    if hurried {
+        talk.hurry();
+    }
+    Ok(talk.tell())
 }
 
 impl Arguments {

@@ -194,6 +194,12 @@ impl Talk {
         end.tell(&self.peer)
     }
 
+    /// Somebody wants the program to end: who reads its output has no longer than this.
+    pub(crate) fn hurry(&self) {
+        let wait = self.wait.get().map_or(WRITTEN_WITHIN, |wait| wait.min(WRITTEN_WITHIN));
+        self.wait.set(Some(wait));
+    }
+
     /// When something last moved, either way.
     fn moved(&self) -> Instant {
         let written = self.output.borrow().as_ref().map(|output| output.moved());

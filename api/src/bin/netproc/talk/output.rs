@@ -22,6 +22,8 @@ use super::{End, stdio};
 const HELD_MAX: usize = 1 << 20;
 /// With no more than this waiting it goes on.
 const HELD_LOW: usize = 1 << 18;
+/// So much is written at a time: a pipe says nothing of more before all of it has room.
+const PIECE_LEN: usize = 4096;
 
 /// What waits for the thread, and how it fares.
 #[derive(Debug)]
@@ -139,10 +141,9 @@ struct Writer {
 impl Writer {
     fn run(self, chunks: &Receiver<Vec<u8>>) {
         for bytes in chunks {
-            let failed = stdio::write_all(&self.file, &bytes).err().map(Arc::new);
+            let failed = self.write(&bytes).err().map(Arc::new);
             let mut state = self.shared.lock();
             state.bytes -= bytes.len();
-            state.moved = Instant::now();
             state.failed.clone_from(&failed);
             let resumes = state.holds && state.bytes <= HELD_LOW;
             state.holds &= !resumes;
@@ -161,6 +162,14 @@ impl Writer {
                 });
             }
         }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        for piece in bytes.chunks(PIECE_LEN) {
+            stdio::write_all(&self.file, piece)?;
+            self.shared.lock().moved = Instant::now();
+        }
+        Ok(())
     }
 
     /// Ends the talk.
@@ -243,6 +252,25 @@ mod tests {
         assert!(matches!(output.finish(Some(PATIENCE)), Written::All));
         drop((process, output, rt));
         assert!(reading.join().unwrap().unwrap() == bytes);
+    }
+
+    #[test]
+    fn output_that_moves_slowly_moves() {
+        let Rig { rt, process: _process, mut peer, output, heard, mut unread } = Rig::new();
+        let sending = thread::spawn(move || peer.write_all(&[7; HELD_LOW]));
+        until(&rt, "all has come", || heard.get() == HELD_LOW);
+        sending.join().unwrap().unwrap();
+        // A page that comes free in a full pipe has room for a piece, and not for what came with it.
+        let mut page = vec![0; 2 * PIECE_LEN];
+        let begin = Instant::now();
+        for _ in 0..4 {
+            let before = output.moved();
+            unread.read_exact(&mut page).unwrap();
+            while output.moved() == before {
+                assert!(begin.elapsed() < PATIENCE, "nothing moved");
+                thread::yield_now();
+            }
+        }
     }
 
     #[test]
