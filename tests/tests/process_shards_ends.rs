@@ -2,6 +2,8 @@
 //! for want of descriptors; and that nothing is left of them.
 
 use std::{
+    any::Any,
+    fmt,
     io::{self, ErrorKind, Read as _, Write as _},
     net::{SocketAddr, SocketAddrV4, TcpListener, UdpSocket},
     os::fd::{AsRawFd as _, IntoRawFd as _},
@@ -15,7 +17,9 @@ use std::{
     time::Duration,
 };
 
-use netproc::{Address, Event, Process, Runtime, Shards, ShardsError, StartError, Status};
+use netproc::{
+    Address, Event, Object, Plist, Process, Runtime, Shards, ShardsError, StartError, Status, Value,
+};
 use netproc_tests::{
     child::{activated, allow_all_descriptors, allow_descriptors, descriptors},
     contract::{assert_bytes, pattern},
@@ -164,8 +168,22 @@ sharded!(a_panic_in_a_callback_ends_nothing_but_that_call, |_case, shards| {
     Ok(())
 });
 
-/// Panics when it is dropped.
+/// Panics when it is dropped, on a property list, which is no callback.
 struct Bomb;
+
+impl Object for Bomb {
+    fn print(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("#<bomb>")
+    }
+
+    fn is_same(&self, other: &dyn Any) -> bool {
+        other.is::<Self>()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
 
 impl Drop for Bomb {
     fn drop(&mut self) {
@@ -177,11 +195,9 @@ sharded!(a_panic_outside_of_callbacks_is_told_by_join_and_ends_all, |_case, shar
     let counts = Arc::new(Counts::default());
     let (shards, _) = serving(shards, move |rt| {
         if rt.shard() == Some(1) {
-            let bomb = Bomb;
-            let keep = move |_: &Process, _| {
-                let _kept = &bomb;
-            };
-            rt.server("armed").shared(false).filter(keep).start()?;
+            let mut plist = Plist::new();
+            plist.put("bomb", Value::object(Bomb));
+            rt.server("armed").shared(false).plist(plist).start()?;
         }
         echo(rt, &counts)
     })?;
