@@ -306,7 +306,7 @@ pub enum CallbackKind {
     Timer,
     /// One posted from another thread.
     Posted,
-    /// None, but what a filter, sentinel or log kept when it was dropped.
+    /// None, but what one kept when it was dropped.
     Drop,
 }
 
@@ -317,7 +317,7 @@ pub enum CallbackKind {
 pub struct CallbackError {
     /// Which callback.
     pub kind: CallbackKind,
-    /// The name of its process; empty for timers and posted calls.
+    /// The name of its process; empty for timers, posted calls, and what the runtime itself drops.
     pub process: String,
     /// What it returned, or the message of its panic.
     pub error: BoxError,

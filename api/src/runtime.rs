@@ -14,6 +14,7 @@ mod foreign;
 mod names;
 mod send;
 mod sharing;
+mod timer;
 
 use std::{
     cell::{Cell, OnceCell, Ref, RefCell, RefMut},
@@ -32,11 +33,12 @@ use netproc_core::{
     process::{self, Exit, Shared},
     reactor::{Caps, Config, Counters, Reactor as _, Tick, Wait},
     table::ProcessId,
-    timer::{TimerId, Timers},
+    timer::Timers,
 };
 
 pub(crate) use self::deliver::drop_handlers;
 use self::depth::Depth;
+pub use self::timer::Timer;
 #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 use crate::tls::{TlsError, TlsTrust};
 use crate::{
@@ -222,23 +224,6 @@ impl RuntimeBuilder {
     pub fn simulated(self, reactor: netproc_core::sim::SimReactor) -> Runtime {
         let (reactor, choice) = AnyReactor::simulated(reactor);
         Runtime::over(reactor, choice, self.depth_max.clamp(1, DEPTH_MOST), None)
-    }
-}
-
-/// A timer that can be cancelled; dropping it does not cancel.
-#[derive(Debug)]
-pub struct Timer {
-    id: TimerId,
-    rt: Runtime,
-}
-
-impl Timer {
-    /// Cancels it; returns whether it had not run yet.
-    #[must_use = "says whether it was in time"]
-    pub fn cancel(self) -> bool {
-        // Taken out of the borrow before it is dropped: a closure's drop may run anything.
-        let job = self.rt.inner.timers.borrow_mut().cancel(self.id);
-        job.is_some()
     }
 }
 
@@ -460,29 +445,6 @@ impl Runtime {
         Handle::new(Arc::clone(&self.inner.mailbox), self.inner.waker.clone())
     }
 
-    /// Runs `job` once, `delay` from now, during whatever wait is under way then.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// let rt = netproc::Runtime::new()?;
-    /// let never = rt.run_after(Duration::from_secs(3600), |_| unreachable!());
-    /// rt.run_after(Duration::from_millis(1), |rt| rt.shutdown());
-    /// rt.run()?;
-    /// assert!(never.cancel());
-    /// # Ok::<(), netproc::Error>(())
-    /// ```
-    pub fn run_after(&self, delay: Duration, job: impl FnOnce(&Self) + 'static) -> Timer {
-        let now = self.engine().reactor().now();
-        // At least one nanosecond away, so that a timer that sets itself again lets others go on.
-        let at = now.after(delay.max(Duration::from_nanos(1)));
-        let id = self.inner.timers.borrow_mut().set(at, Box::new(job));
-        self.nudge();
-        Timer { id, rt: self.clone() }
-    }
-
     /// Makes [`run`](Self::run) return once it has control again: of several, one inside the other, the innermost.
     pub fn shutdown(&self) {
         self.inner.shutdown.set(true);
@@ -491,7 +453,7 @@ impl Runtime {
     /// Ends everything: all processes, without telling anybody, and all timers. What was sent is
     /// flushed in the background while the runtime lives. Closures are dropped, that of
     /// [`on_callback_error`](Self::on_callback_error) too, and with them what they keep alive, this runtime
-    /// included if they keep it.
+    /// included if they keep it; a panic of what they keep is reported like one in a callback.
     pub fn close(&self) {
         if let Some(seat) = self.seat() {
             seat.leave_all(true);
@@ -528,7 +490,9 @@ impl Runtime {
         let depth = Depth::enter(self)?;
         while !self.is_shut_down() {
             self.deliver_all(None);
-            self.drop_returned();
+            if self.drop_returned() {
+                continue;
+            }
             if self.is_shut_down() || !self.is_busy() {
                 break;
             }

@@ -51,6 +51,8 @@ pub struct PollReactor {
     pub(crate) pace: Pace,
     /// The last poll has told of a wake before all else.
     pub(crate) woke_first: bool,
+    /// The last one with something left to tell has told of what was sent before all else.
+    pub(crate) sent_first: bool,
     mechanism: Mechanism,
 }
 
@@ -92,6 +94,7 @@ impl PollReactor {
             waker,
             pace: Pace::new(),
             woke_first: false,
+            sent_first: false,
             mechanism,
         })
     }

@@ -90,8 +90,12 @@ impl PollReactor {
         self.close_finished();
         self.tell_pieces(batch);
         self.tell_troubles(batch);
-        self.tell_sent(batch);
         self.close_ended(batch);
+        // Every other time, or those who send in each poll could fill a small batch.
+        self.sent_first = !self.sent_first && !self.hub.agenda.sent.is_empty();
+        if self.sent_first {
+            self.tell_sent(batch);
+        }
     }
 
     /// Closes the ends of pipes that nothing more goes into.

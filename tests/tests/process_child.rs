@@ -247,7 +247,7 @@ conformance!(on (poll epoll uring): a_sender_that_waits_hears_that_nobody_reads,
 
 // A grandchild keeps the pipe open: only the child's end tells that nobody reads the rest.
 conformance!(on (poll epoll uring): a_sender_that_waits_hears_what_was_lost_by_the_end, |rig| {
-    let script = "exec 3<&0; sleep 3 >/dev/null 2>&1 & read x; exit 0";
+    let script = "exec 3<&0; sleep 30 >/dev/null 2>&1 & read x; exit 0";
     let child = sh(rig, script).start()?;
     let sent = child.send_wait([&b"x\n"[..], &vec![b'y'; 900_000]].concat(), Some(PATIENCE));
     let Err(SendWaitError::Broken { reason: Reason::End, unsent }) = sent else {

@@ -427,6 +427,25 @@ conformance!(on (poll epoll uring): what_a_filter_keeps_may_ask_for_more_when_th
     drop(peer);
     rig.rt.run()?;
     assert!(ran.get(), "it returned before a timer that was set meanwhile");
+
+    let server = rig.server().start()?;
+    let (client, other) = (rig.connect(&server)?, rig.child(&server));
+    let port = server.contact().local().port().ok_or("a port")?;
+    let mut peer = TcpStream::connect(("127.0.0.1", port))?;
+    rig.until("both", || rig.children(&server) == 2);
+    let child = rig.child(&server);
+    // The second comes with the first, and is kept.
+    other.set_filter(|other, _| other.stop());
+    rig.rt.set_input_len_max(1);
+    client.send("12")?;
+    rig.until("the first", || other.status() == Status::Stop);
+    let (rt, stopped) = (rig.rt.clone(), other.clone());
+    other.set_filter(move |_, _| rt.shutdown());
+    ends_itself_then(&child, move || stopped.resume());
+    peer.write_all(b"x")?;
+    let late = rig.rt.run_after(PATIENCE, |rt| rt.shutdown());
+    rig.rt.run()?;
+    assert!(late.cancel(), "it slept though there was something to give");
     Ok(())
 });
 

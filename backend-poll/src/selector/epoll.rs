@@ -54,11 +54,12 @@ impl Epoll {
 
 impl Selector for Epoll {
     fn add(&mut self, fd: BorrowedFd<'_>, id: SockId, side: Side) -> nix::Result<()> {
-        self.epoll.add(fd, event(id, side != Side::Input))
+        self.epoll.add(fd, event(id, side))
     }
 
     fn tell_room(&mut self, fd: BorrowedFd<'_>, id: SockId, on: bool) -> nix::Result<()> {
-        self.epoll.modify(fd, &mut event(id, on))
+        let side = if on { Side::Both } else { Side::Input };
+        self.epoll.modify(fd, &mut event(id, side))
     }
 
     fn remove(&mut self, fd: BorrowedFd<'_>, shared: bool) {
@@ -100,10 +101,11 @@ impl Selector for Epoll {
     }
 }
 
-fn event(id: SockId, room: bool) -> EpollEvent {
-    let mut flags =
-        EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLPRI | EpollFlags::EPOLLET;
-    flags.set(EpollFlags::EPOLLOUT, room);
+fn event(id: SockId, side: Side) -> EpollEvent {
+    let input = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLPRI;
+    let mut flags = EpollFlags::EPOLLET;
+    flags.set(input, side != Side::Output);
+    flags.set(EpollFlags::EPOLLOUT, side != Side::Input);
     EpollEvent::new(flags, id.0.to_bits())
 }
 

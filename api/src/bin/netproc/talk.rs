@@ -22,7 +22,7 @@ use nix::errno::Errno;
 
 use self::{
     input::{Progress, Pump},
-    output::{Output, Written},
+    output::{Output, Patience, Written},
 };
 use crate::{Context, say, with_causes};
 
@@ -111,6 +111,7 @@ pub(crate) struct Talk {
     output: RefCell<Option<Rc<Output>>>,
     /// Without anything moving for this long it is over.
     wait: Cell<Option<Duration>>,
+    hurried: Cell<bool>,
     /// What packets have met with so far.
     troubles: RefCell<HashSet<SysError>>,
 }
@@ -125,6 +126,7 @@ impl Talk {
             heard: Cell::default(),
             output: RefCell::default(),
             wait: Cell::default(),
+            hurried: Cell::default(),
             troubles: RefCell::default(),
         })
     }
@@ -180,12 +182,14 @@ impl Talk {
     /// The exit status by how it ended, with the reason said.
     pub(crate) fn tell(&self) -> ExitCode {
         let ended = self.ended.get();
-        let within = match ended {
-            Some(End::Late(_)) => Some(Duration::ZERO),
-            Some(_) => self.wait.get(),
-            None => Some(WRITTEN_WITHIN),
+        let patience = match ended {
+            Some(End::Late(_)) => Patience::Within(Duration::ZERO),
+            Some(_) if !self.hurried.get() => {
+                self.wait.get().map_or(Patience::Endless, Patience::Moving)
+            }
+            _ => Patience::Within(WRITTEN_WITHIN),
         };
-        let written = self.output.borrow().as_ref().map(|output| output.finish(within));
+        let written = self.output.borrow().as_ref().map(|output| output.finish(patience));
         let end = match (ended, written, self.wait.get()) {
             (None | Some(End::InOrder), Some(Written::Failed(err)), _) => &End::of_output(&err),
             (Some(End::InOrder), Some(Written::Late), Some(wait)) => &End::Late(wait),
@@ -194,10 +198,9 @@ impl Talk {
         end.tell(&self.peer)
     }
 
-    /// Somebody wants the program to end: who reads its output has no longer than this.
+    /// A signal was to end it, whatever has.
     pub(crate) fn hurry(&self) {
-        let wait = self.wait.get().map_or(WRITTEN_WITHIN, |wait| wait.min(WRITTEN_WITHIN));
-        self.wait.set(Some(wait));
+        self.hurried.set(true);
     }
 
     /// When something last moved, either way.

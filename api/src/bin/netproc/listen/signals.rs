@@ -55,10 +55,14 @@ impl Signals {
         Ok(())
     }
 
-    /// The run is over: from here on a signal ends the program. Returns whether one was taken before.
+    /// The run is over: from here on a signal ends the program, unless one was taken before, which is returned. One
+    /// request to end may come as two signals, and the second must not cut short what the first has begun.
     pub(super) fn let_go(self) -> nix::Result<bool> {
         self.shared.over.store(true, Ordering::SeqCst);
+        if self.shared.taken.load(Ordering::SeqCst) {
+            return Ok(true);
+        }
         self.set.thread_unblock()?;
-        Ok(self.shared.taken.load(Ordering::SeqCst))
+        Ok(false)
     }
 }

@@ -60,6 +60,16 @@ pub(super) enum Written {
     Failed(Arc<io::Error>),
 }
 
+/// How long whoever reads may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Patience {
+    Endless,
+    /// So long for each piece.
+    Moving(Duration),
+    /// So long in all.
+    Within(Duration),
+}
+
 /// Lets the writing thread go on.
 #[derive(Debug)]
 pub(super) struct Output {
@@ -105,8 +115,8 @@ impl Output {
         self.shared.lock().moved
     }
 
-    /// Waits until all is written, for at most this long after something was.
-    pub(super) fn finish(&self, within: Option<Duration>) -> Written {
+    /// Waits until all is written.
+    pub(super) fn finish(&self, patience: Patience) -> Written {
         let begin = Instant::now();
         let mut state = self.shared.lock();
         loop {
@@ -116,11 +126,14 @@ impl Output {
             if state.bytes == 0 {
                 return Written::All;
             }
-            let Some(within) = within else {
-                state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
+            let left = match patience {
+                Patience::Endless => {
+                    state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                Patience::Moving(wait) => wait.saturating_sub(state.moved.max(begin).elapsed()),
+                Patience::Within(time) => time.saturating_sub(begin.elapsed()),
             };
-            let left = within.saturating_sub(state.moved.max(begin).elapsed());
             if left.is_zero() {
                 return Written::Late;
             }
@@ -249,7 +262,7 @@ mod tests {
         });
         until(&rt, "it goes on, to the end", || process.status() == Status::Closed);
         sending.join().unwrap().unwrap();
-        assert!(matches!(output.finish(Some(PATIENCE)), Written::All));
+        assert!(matches!(output.finish(Patience::Within(PATIENCE)), Written::All));
         drop((process, output, rt));
         assert!(reading.join().unwrap().unwrap() == bytes);
     }
@@ -280,9 +293,15 @@ mod tests {
         let sending = thread::spawn(move || peer.write_all(&[7; HELD_LOW]));
         until(&rt, "all has come", || heard.get() == HELD_LOW);
         sending.join().unwrap().unwrap();
-        assert!(matches!(output.finish(Some(Duration::ZERO)), Written::Late));
-        assert!(matches!(output.finish(Some(Duration::from_millis(10))), Written::Late));
+        assert!(matches!(output.finish(Patience::Within(Duration::ZERO)), Written::Late));
+        assert!(matches!(
+            output.finish(Patience::Moving(Duration::from_millis(10))),
+            Written::Late
+        ));
         drop(unread);
-        assert!(matches!(output.finish(None), Written::Failed(_)), "a pipe nobody reads any more");
+        assert!(
+            matches!(output.finish(Patience::Endless), Written::Failed(_)),
+            "a pipe nobody reads any more"
+        );
     }
 }
