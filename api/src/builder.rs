@@ -459,7 +459,8 @@ impl ServerBuilder {
         self.option(SockOption::ReuseAddr(on))
     }
 
-    /// `:log`: called with the server, the new connection if there is one, and what happened.
+    /// `:log`: called with the server, the new connection if there is one, and what happened. Of a new connection it
+    /// hears behind [`on_accept`](Self::on_accept), and before the connection's own sentinel hears `open from`.
     pub fn log<O: Outcome>(
         mut self,
         log: impl Fn(&Process, Option<&Process>, &LogEntry) -> O + 'static,
@@ -599,6 +600,24 @@ impl ClientBuilder {
     ///
     /// A process that failed stays in the list, with its name and its callbacks, until it is
     /// deleted, as in Emacs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc::{Event, Runtime, Status};
+    ///
+    /// let rt = Runtime::new()?;
+    /// let server = rt.server("s").start()?;
+    /// let to = server.contact().local().clone();
+    /// let client = rt.client("c").remote(to).nowait(true).sentinel(|client, event| {
+    ///     assert_eq!((event, client.status()), (&Event::Open, Status::Open));
+    ///     client.runtime().shutdown();
+    /// });
+    /// let client = client.start()?;
+    /// assert_eq!(client.status(), Status::Connect);
+    /// rt.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn nowait(mut self, nowait: bool) -> Self {
         self.nowait = nowait;
         self

@@ -182,6 +182,21 @@ impl Process {
     ///
     /// [`SendError`]: not open, finished, the queue full, no peer. Nothing was queued.
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// let rt = netproc::Runtime::new()?;
+    /// let server = rt.server("s").start()?;
+    /// let to = server.contact().local().clone();
+    /// let client = rt.client("c").remote(to).start()?;
+    /// assert_eq!(client.send("hello")?, 5);
+    /// // The one that reaches the bound is taken whole, and the next is not.
+    /// client.send(vec![0; 2 << 20])?;
+    /// let refused = client.send("more");
+    /// assert!(matches!(refused, Err(netproc::SendError::QueueFull { limit: 0x10_0000, .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Source
     ///
     /// Emacs Lisp manual 28.2, "Input to Processes". Differs: Emacs waits until the system has all;
@@ -401,6 +416,27 @@ impl Process {
 
     /// Asks for one [`Event::Drained`] as soon as no more than [`Limits::queue_len_low`] bytes wait,
     /// which may be at once: how a producer keeps pace with its peer before `send` has to refuse.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc::Event;
+    ///
+    /// let rt = netproc::Runtime::new()?;
+    /// let server = rt.server("sink").filter(|_, _| {}).start()?;
+    /// let to = server.contact().local().clone();
+    /// let producer = rt.client("producer").remote(to).start()?;
+    /// producer.set_sentinel(|producer, event| {
+    ///     assert_eq!(*event, Event::Drained);
+    ///     // There is room for much again.
+    ///     assert!(producer.send(vec![0; 500_000]).is_ok());
+    ///     producer.runtime().shutdown();
+    /// });
+    /// producer.send(vec![0; 1 << 20])?;
+    /// producer.notify_drained();
+    /// rt.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn notify_drained(&self) {
         self.rt.engine_mut().notify_drained(&self.shared);
         self.rt.nudge();

@@ -170,7 +170,16 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sizes of the receive memory and the rings.
+    /// Sizes of the receive memory and the rings; those of [`Config::default`] if it is not called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut config = netproc::Config::default();
+    /// config.slots = 1;
+    /// let refused = netproc::Runtime::builder().config(config).build();
+    /// assert_eq!(refused.unwrap_err().to_string(), "slots is 1, out of the range 2 to 32768");
+    /// ```
     pub const fn config(mut self, config: Config) -> Self {
         self.config = config;
         self
@@ -527,6 +536,18 @@ impl Runtime {
     /// # Errors
     ///
     /// As [`run`](Self::run).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let rt = netproc::Runtime::new()?;
+    /// assert!(!rt.turn(Duration::ZERO)?, "nothing is there");
+    /// rt.handle().post(|_| {})?;
+    /// assert!(rt.turn(Duration::from_secs(60))?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn turn(&self, timeout: Duration) -> Result<bool> {
         let depth = Depth::enter(self)?;
         let before = self.deliver_all(None);

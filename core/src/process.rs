@@ -55,32 +55,32 @@ pub enum Crowded {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Once this many bytes wait to be sent, `send` refuses; the one that reaches it is taken whole.
+    /// Once this many bytes wait to be sent, `send` refuses; the one that reaches it is taken whole. Default 1 MiB.
     pub queue_len_max: u64,
-    /// Once this many packets or records wait, empty ones included, `send` refuses.
+    /// Once this many packets or records wait, empty ones included, `send` refuses. Default 4,096.
     pub queue_packets_max: usize,
     /// Once no more than this many bytes wait, a refused sender hears `Drained`; at most half of
-    /// `queue_len_max` counts.
+    /// `queue_len_max` counts. Default 256 KiB.
     pub queue_len_low: u64,
-    /// Input kept for a process that cannot take it now, before its socket is no longer read.
+    /// Bytes of input kept for a process that cannot take it now, before its socket is no longer read. Default 1 MiB.
     pub inbox_len_max: u64,
-    /// How long queued bytes may take to go out after the end.
+    /// How long queued bytes may take to go out after the end. Default 30 s.
     pub flush_within: Duration,
     /// How long a handshake may take: that of an accepted connection, whose PROXY header before it may take as
     /// long; that of a client whose start did not wait; and that of a layer given later. A start that waits, and
-    /// the opening of a stream, have limits of their own for all they do, and only those hold.
+    /// the opening of a stream, have limits of their own for all they do, and only those hold. Default 15 s.
     pub handshake_within: Duration,
-    /// The longest PROXY header of version 2, with everything it may say beside addresses.
+    /// Bytes of the longest PROXY header of version 2, with everything it may say beside addresses. Default 4,096.
     pub proxy_header_len_max: usize,
     /// Connections of one server that have not ended; what a deleted one still has to send is not
-    /// counted. `None` means no limit, to a builder: as many as there are descriptors for.
+    /// counted. `None`, the default, means no limit, to a builder: as many as there are descriptors for.
     pub connections_max: Option<usize>,
     /// What becomes of those above that.
     pub crowded: Crowded,
-    /// A server logs failed accepts, and that it is crowded, this often at most, with a count.
+    /// A server logs failed accepts, and that it is crowded, this often at most, with a count. Default once a second.
     pub log_every: Duration,
     /// How long a client with several addresses waits for one before it tries the next beside it, 10
-    /// milliseconds to 2 seconds.
+    /// milliseconds to 2 seconds. Default 250 ms.
     pub attempt_delay: Duration,
 }
 

@@ -528,7 +528,7 @@ pub(super) fn default_report() -> Report {
 mod tests {
     use super::*;
 
-    /// faults.md, section 2, row 5.
+    /// A name is the user's, and may hold anything.
     #[test]
     fn a_name_cannot_forge_a_line_of_the_report() {
         let cases = [

@@ -20,6 +20,24 @@ impl Runtime {
     ///
     /// [`Error::NoDescriptor`] on poll(2), which has none; [`Error::Reactor`] when the system
     /// refuses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use std::{os::fd::AsFd, time::Duration};
+    ///
+    /// use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    ///
+    /// let rt = netproc::Runtime::builder().backend(netproc::Backend::Poll).build()?;
+    /// let mut fds = [PollFd::new(rt.as_fd()?, PollFlags::POLLIN)];
+    /// assert_eq!(poll(&mut fds, PollTimeout::ZERO)?, 0, "nothing to do");
+    /// rt.handle().post(|_| {})?;
+    /// assert_eq!(poll(&mut fds, PollTimeout::ZERO)?, 1);
+    /// assert!(rt.turn(Duration::ZERO)?);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(unix)]
     pub fn as_fd(&self) -> Result<BorrowedFd<'_>> {
         if let Some(fd) = self.inner.descriptor.get() {

@@ -83,7 +83,8 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// [`SendWaitError`]; after `TimedOut` bytes are still queued.
+    /// [`SendWaitError`]; after `TimedOut` bytes are still queued. In callbacks nested too deep for another wait
+    /// it is `Runtime`, for [`Error::TooDeep`].
     pub fn flush(&self, timeout: Duration) -> Result<(), SendWaitError> {
         let rt = self.runtime();
         let deadline = rt.deadline(timeout);

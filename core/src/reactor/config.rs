@@ -6,39 +6,41 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Config {
-    /// Receive slots for streams, 2 to 32,768.
+    /// Receive slots for streams, 2 to 32,768. Default 64.
     pub slots: u16,
-    /// Bytes of one receive slot, at least 64: the most one read of a stream brings.
+    /// Bytes of one receive slot, at least 64: the most one read of a stream brings. Default 64 KiB.
     pub slot_len: u32,
-    /// Receive slots for packets and records, 2 to 32,768; made when the first such socket is.
+    /// Receive slots for packets and records, 2 to 32,768; made when the first such socket is. Default 64.
     pub packet_slots: u16,
-    /// Bytes of one packet slot: longer packets are cut.
+    /// Bytes of one packet slot, at least 64: longer packets are cut. Default 64 KiB.
     pub packet_len: u32,
-    /// The most events one `poll` brings, of whatever kind; more wait for the next.
+    /// The most events one `poll` brings, of whatever kind; more wait for the next. Default 1,024.
     pub events_max: u32,
     /// The most bytes of streams that one `poll` brings, give or take two reads: few enough to be in cache
     /// still when they are sent on. Whoever else is ready has its turn in the next. A `poll` that waits for
     /// nothing has no such bound: who only looks sees what is there. The readiness backend ends a `poll` at
     /// 48 KiB already, asks the kernel again once those known to be ready had their turn, and has epoll and
     /// kqueue tell of few where those bring much. With io_uring it bounds what is read of many who found no slot.
+    /// Default 256 KiB.
     pub bytes_max: u32,
-    /// Reads of one socket before the next gets its turn (readiness backend).
+    /// Reads of one socket before the next gets its turn (readiness backend). Default 4.
     pub reads_per_turn: u32,
-    /// Accepts of one listener before the next gets its turn (readiness backend).
+    /// Accepts of one listener before the next gets its turn (readiness backend). Default 64.
     pub accepts_per_turn: u32,
-    /// Submission queue entries (io_uring), a power of two.
+    /// Submission queue entries (io_uring), 1 to 32,768, which the kernel rounds up to a power of two. Default 256.
     pub ring_entries: u32,
     /// How long a wait looks for more than one message where messages have come in crowds (io_uring,
     /// from Linux 6.12 on), in whole microseconds up to a second: a message is told of at most so much
-    /// later, and fewer system calls are made. Zero tells of each at once.
+    /// later, and fewer system calls are made. Zero tells of each at once. Default 20 µs.
     pub patience: Duration,
     /// How long a listener rests after `EMFILE` and its kin, unless a descriptor comes free; at
-    /// least a millisecond.
+    /// least a millisecond. Default 100 ms.
     pub accept_pause: Duration,
     /// Keep one descriptor in reserve, so that a connection which nobody can accept hears an end
     /// instead of nothing; see [`Reserve`](crate::reserve::Reserve).
+    /// Default `true`.
     pub reserve_descriptor: bool,
-    /// How long dropping a reactor waits for the kernel to let go of its memory.
+    /// How long dropping a reactor waits for the kernel to let go of its memory. Default 2 s.
     pub drop_wait: Duration,
 }
 

@@ -1,8 +1,8 @@
 //! SIGINT and SIGTERM: they end the run, and once that is over the program, which may still wait for whoever reads
 //! standard output.
 //!
-//! Invariant: a signal is never taken without effect. Whoever takes one says so before it asks whether the run is over,
-//! and whoever ends the run says so before it asks whether one was taken.
+//! Invariant: a signal is never taken without effect. The first signal and the end of the run meet at one flag: whoever
+//! comes there first has ended the run, and the other finds it ended.
 
 use std::{
     io,
@@ -15,20 +15,12 @@ use std::{
 use netproc::Handle;
 use nix::sys::signal::{SigSet, Signal, raise};
 
-/// What its thread and the run tell each other.
-#[derive(Debug, Default)]
-struct Shared {
-    /// A signal was taken.
-    taken: AtomicBool,
-    /// The run is over.
-    over: AtomicBool,
-}
-
 /// The signals, from when they are blocked on.
 #[derive(Debug)]
 pub(super) struct Signals {
     set: SigSet,
-    shared: Arc<Shared>,
+    /// The run has ended, or is about to.
+    ended: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -36,18 +28,18 @@ impl Signals {
     pub(super) fn block() -> nix::Result<Self> {
         let set = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
         set.thread_block()?;
-        Ok(Self { set, shared: Arc::default() })
+        Ok(Self { set, ended: Arc::default() })
     }
 
     /// Has the first end the run.
     pub(super) fn await_one(&self, handle: Handle) -> io::Result<()> {
-        let (set, shared) = (self.set, Arc::clone(&self.shared));
+        let (set, ended) = (self.set, Arc::clone(&self.ended));
         let wait = move || {
             let Ok(signal) = set.wait() else { return };
-            shared.taken.store(true, Ordering::SeqCst);
-            // Gone only if the program is on its way out already.
-            let _ = handle.shutdown();
-            if shared.over.load(Ordering::SeqCst) && set.thread_unblock().is_ok() {
+            if !ended.swap(true, Ordering::AcqRel) {
+                // Gone only if the run fails at this moment.
+                let _ = handle.shutdown();
+            } else if set.thread_unblock().is_ok() {
                 let _ended = raise(signal);
             }
         };
@@ -55,14 +47,13 @@ impl Signals {
         Ok(())
     }
 
-    /// The run is over: from here on a signal ends the program, unless one was taken before, which is returned. One
-    /// request to end may come as two signals, and the second must not cut short what the first has begun.
+    /// The run is over. Returns whether a signal has ended it; if not, one ends the program from here on. One request
+    /// to end may come as two signals, and the second must not cut short what the first has begun.
     pub(super) fn let_go(self) -> nix::Result<bool> {
-        self.shared.over.store(true, Ordering::SeqCst);
-        if self.shared.taken.load(Ordering::SeqCst) {
-            return Ok(true);
+        let signalled = self.ended.swap(true, Ordering::AcqRel);
+        if !signalled {
+            self.set.thread_unblock()?;
         }
-        self.set.thread_unblock()?;
-        Ok(false)
+        Ok(signalled)
     }
 }
