@@ -221,6 +221,8 @@ impl Sock {
                 io.crowd.note_told(self.key);
                 self.starve(io);
             }
+            // It is in line; and would be told of again and again while nobody is asked to read.
+            Input::Starved if !io.crowd.gathered => self.leave_crowd(io),
             Input::Starved => {}
             Input::Idle
             | Input::Armed

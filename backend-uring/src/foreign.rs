@@ -134,7 +134,9 @@ impl Descriptors for UringReactor {
         self.disarm()?;
         self.end_quiet_sends();
         let told = self.early.as_ref().is_some_and(|early| !early.is_empty());
-        let waiting = told || !self.io.reporting.is_empty() || self.has_work();
+        // Who was marked as its quiet send has ended is looked at by a poll.
+        let marked = !self.io.reporting.is_empty() || !self.io.marked.is_empty();
+        let waiting = told || marked || self.has_work();
         let event = self.foreign_event().map_err(|err| SysError::new(Op::Wait, &err))?;
         event.clear();
         if waiting {

@@ -524,7 +524,8 @@ impl UringReactor {
         let looks = wait.only_looks(|| self.io.now());
         loop {
             self.prepare(out);
-            let idle = out.is_empty() && !self.has_work();
+            // What a call has sent meanwhile completes nothing, and is to be told.
+            let idle = out.is_empty() && self.io.reporting.is_empty() && !self.has_work();
             let sleep = match idle {
                 _ if looks => Sleep::Look,
                 true => self.sleep(wait),

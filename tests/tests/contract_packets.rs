@@ -1,6 +1,9 @@
 //! Packets and records: each is one event, whole or with its loss stated, empty ones included.
 
-use std::time::Duration;
+use std::{
+    net::UdpSocket,
+    time::{Duration, Instant},
+};
 
 use netproc_core::{
     address::{Address, Family},
@@ -8,7 +11,7 @@ use netproc_core::{
 };
 use netproc_tests::{
     contract,
-    contract::{FLUSH, Mark, Record, Rig, assert_bytes, loopback, pattern},
+    contract::{FLUSH, Mark, PATIENCE, Record, Rig, assert_bytes, loopback, pattern},
 };
 
 /// A packet socket on the loopback and its address.
@@ -163,6 +166,21 @@ contract!(sent_of_packets_sums_to_their_bytes, |rig| {
     }
     rig.until("all of it", |world| world[a].sent == 100 && world[b].records.len() == 20);
     assert_eq!(rig.world[a].queued, 0);
+    Ok(())
+});
+
+// Nothing comes back that would end it otherwise.
+contract!(on descriptors: a_packet_sent_ends_the_wait_of_who_watches, |rig| {
+    let silent = UdpSocket::bind(("127.0.0.1", 0))?;
+    let (id, _) = bound(rig)?;
+    rig.watch(id);
+    for text in ["one", "another"] {
+        rig.send_to(id, text, &silent.local_addr()?.into());
+        let begin = Instant::now();
+        assert!(rig.poll(Wait::Until(rig.reactor.now().after(PATIENCE))) > 0, "told");
+        assert!(begin.elapsed() < PATIENCE, "it slept");
+    }
+    assert_eq!(rig.world[id].sent, 10);
     Ok(())
 });
 

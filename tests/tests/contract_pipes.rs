@@ -54,6 +54,20 @@ contract!(on descriptors: bytes_go_in_and_come_out, |rig| {
     Ok(())
 });
 
+contract!(on descriptors: what_a_pipe_has_taken_ends_the_wait_of_who_watches, |rig| {
+    let (id, theirs) = pipes(rig)?;
+    rig.watch(id);
+    for len in [4, 8] {
+        rig.send(id, "more");
+        let begin = Instant::now();
+        assert!(rig.poll(Wait::Until(rig.reactor.now().after(PATIENCE))) > 0, "told");
+        assert!(begin.elapsed() < PATIENCE, "it slept");
+        assert_eq!(rig.world[id].sent, len);
+    }
+    drop(theirs);
+    Ok(())
+});
+
 contract!(on descriptors: after_the_end_of_what_is_read_writing_goes_on, |rig| {
     let (id, theirs) = pipes(rig)?;
     let Theirs { mut input, output } = theirs;

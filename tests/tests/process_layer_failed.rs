@@ -87,6 +87,19 @@ fn gated(rig: &Rig, pieces: u32) -> Result<(Process, Process, Unsent), netproc::
     Ok((client, child, unsent))
 }
 
+// What came would be taken for whole otherwise.
+conformance!(a_cut_is_the_end_of_a_half_open_connection_too, |rig| {
+    let server = rig.server().layers(Gates(9)).half_open(true);
+    let (_server, client, child) = rig.pair_at(server)?;
+    client.send("half")?;
+    rig.until_bytes(&child, b"half");
+    client.send_eof()?;
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    assert_eq!(child.exit(), Exit::Broken(Reason::Truncated));
+    assert_eq!(rig.log.of(&child).len(), 3, "{:?}", rig.log.of(&child));
+    Ok(())
+});
+
 conformance!(nothing_more_is_accepted_once_the_peer_has_sent_damage, |rig| {
     let (client, child, unsent) = gated(rig, u32::MAX)?;
     client.send("!")?;

@@ -195,6 +195,25 @@ sharded!(alone: a_server_deleted_in_one_shard_leaves_the_service_to_the_other, |
     Ok(())
 });
 
+sharded!(a_server_started_again_joins_its_own_service_among_those_alike, |_case, shards| {
+    let shards = shards.start(|rt, _| -> Result<(), StartError> {
+        rt.server("s").start()?;
+        rt.server("s").start().map(drop)
+    })?;
+    let again = ask(&shards, 0, |rt| {
+        let alike = rt.process_list();
+        let [second, first] = &alike[..] else { panic!("{alike:?}") };
+        let (was, other) = (first.contact().local().clone(), second.contact().local().clone());
+        assert_ne!(was, other);
+        first.delete();
+        let again = rt.server("s").shared(true).start().expect("its address is still in use");
+        (was, again.contact().local().clone())
+    });
+    assert_eq!(again.0, again.1, "where it is served by the other shard");
+    shards.shutdown()?;
+    Ok(())
+});
+
 sharded!(servers_over_tls_are_shared_as_well, |_case, shards| {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let identity = TlsIdentity::from_pem(pair.cert.pem(), pair.signing_key.serialize_pem())?;

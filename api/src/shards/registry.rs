@@ -32,7 +32,7 @@ pub(super) struct Key {
     name: String,
     kind: Kind,
     wanted: Wanted,
-    /// How many servers like it the shard had before.
+    /// Which of the servers like it: the shard has no other with this number.
     nth: usize,
 }
 
@@ -173,9 +173,11 @@ impl State {
 impl Seat {
     fn key(&self, name: &str, kind: Kind, wanted: Wanted) -> Key {
         let key = Key { name: name.into(), kind, wanted, nth: 0 };
+        let memberships = self.memberships().borrow();
         let alike = |it: &&Membership| Key { nth: 0, ..it.key.clone() } == key;
-        let nth = self.memberships().borrow().iter().filter(alike).count();
-        Key { nth, ..key }
+        let taken: Vec<_> = memberships.iter().filter(alike).map(|it| it.key.nth).collect();
+        let free = (0..).find(|nth| !taken.contains(nth));
+        Key { nth: free.unwrap_or(taken.len()), ..key }
     }
 
     fn enter(&self, key: Key, process: &Process) {

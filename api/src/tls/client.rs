@@ -32,8 +32,10 @@ use super::{
 /// The longest name of a host, without a closing dot.
 const NAME_LEN_MAX: usize = 253;
 
-/// Sessions that a client keeps to take up again, by server name.
-const SESSIONS_MAX: usize = 256;
+/// Servers that a client keeps sessions of, to take them up again.
+const SERVERS_MAX: usize = 256;
+/// Sessions of one of them: rustls counts these.
+const SESSIONS_EACH: usize = 8;
 
 /// TLS towards one server; makes the layer of each connection to it.
 ///
@@ -249,7 +251,7 @@ impl TlsClientBuilder {
         config.enable_sni = self.sends_server_name;
         let is_strict = matches!(self.mode, Mode::Strict);
         config.resumption = if is_strict && self.common.resumption {
-            Resumption::in_memory_sessions(SESSIONS_MAX)
+            Resumption::in_memory_sessions(SERVERS_MAX * SESSIONS_EACH)
         } else {
             Resumption::disabled()
         };

@@ -74,20 +74,23 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             // It may run on without output, and may be sent what it reads.
             return None;
         }
-        // A half-open connection goes on until its own half has ended as well.
-        if (p.finished || !p.half_open)
+        // A half-open connection goes on until its own half has ended as well; one that was cut off is over, or its
+        // user would take for whole what came.
+        let cut = p.layer.as_ref().is_some_and(|state| state.truncated);
+        let half_open = p.half_open && !cut;
+        if (p.finished || !half_open)
             && p.apply(machine::Event::PeerFinished)
             && let Some(sock) = p.sock
         {
-            let settled = !p.half_open && Self::waiting(&self.reactor, &p) == 0;
+            let settled = !half_open && Self::waiting(&self.reactor, &p) == 0;
             if let Some(state) = &mut p.layer {
                 state.settled = state.finished && settled;
             }
             self.say_goodbye(&mut p, sock);
             self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
         }
-        let told = p.half_open;
-        told.then(|| Delivery::Event { process: Rc::clone(process), event: Event::PeerFinished })
+        half_open
+            .then(|| Delivery::Event { process: Rc::clone(process), event: Event::PeerFinished })
     }
 
     /// Cuts input of a stream to what one filter call may bring; the rest comes next.

@@ -42,6 +42,11 @@ const CHUNK_LEN: usize = 64 * 1024;
 const FLUSH_WITHIN: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "SIGINT and SIGTERM end it, with --stdio within a second though nobody reads its output.\n\n\
+    Exit status: 0 a signal ended it, 1 it could not begin, 2 the arguments are wrong. With --stdio also 0 the connection \
+    ended in order, 2 an error broke it, it was cut or bytes stayed unsent, 3 nothing moved for the time --wait gives."
+)]
 pub(crate) struct Arguments {
     /// Send back whatever comes. That is what it does in any case; it may be left out.
     #[arg(long)]
