@@ -327,7 +327,7 @@ macro_rules! socket_methods {
     () => {
         /// Stay open when the peer ends its direction, and say so by
         /// [`Event::PeerFinished`]; [`Process::send_eof`] then ends it. Default `false`, as Emacs
-        /// has it: the peer's end is the end.
+        /// has it: the peer's end is the end. So it is where TLS was cut off, whatever was set here.
         pub fn half_open(mut self, half_open: bool) -> Self {
             self.common.half_open = half_open;
             self
