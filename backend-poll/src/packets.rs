@@ -190,7 +190,10 @@ fn internet_name(raw: SockaddrStorage) -> Option<Address> {
 
 /// The name of a local sender; most have none, and then the system fills nothing in.
 fn local_name(raw: UnixAddr) -> Option<Address> {
-    if raw.len() as usize <= std::mem::offset_of!(libc::sockaddr_un, sun_path) {
+    // Of a path without a closing NUL Linux names a length past the structure, and `path` would read there.
+    let named =
+        std::mem::offset_of!(libc::sockaddr_un, sun_path) + 1..=size_of::<libc::sockaddr_un>();
+    if !named.contains(&(raw.len() as usize)) {
         return None;
     }
     #[cfg(any(target_os = "linux", target_os = "android"))]

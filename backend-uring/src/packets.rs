@@ -124,7 +124,8 @@ fn address(raw: &[u8]) -> Option<Address> {
         }
         libc::AF_UNIX => match rest.split_first()? {
             (0, name) => Some(Address::Abstract(name.into())),
-            _ => Some(Address::Local(rest.split(|byte| *byte == 0).next()?.into())),
+            // `None` for a path longer than ours can be.
+            _ => Address::local(rest.split(|byte| *byte == 0).next()?).ok(),
         },
         _ => Some(Address::Other { family, bytes: rest.into() }),
     }
@@ -187,6 +188,8 @@ mod tests {
         assert_eq!(address(&v6).unwrap().to_string(), "[8193 3512 0 0 0 0 0 1 25]");
         let local = [1u16.to_ne_bytes().as_slice(), b"/run/x\0"].concat();
         assert_eq!(address(&local), Some(Address::Local(b"/run/x".as_slice().into())));
+        let endless = [1u16.to_ne_bytes().as_slice(), &[b'x'; 108]].concat();
+        assert_eq!(address(&endless), None, "longer than ours can be");
         let hidden = [1u16.to_ne_bytes().as_slice(), b"\0name"].concat();
         assert_eq!(address(&hidden), Some(Address::Abstract(b"name".as_slice().into())));
         assert_eq!(address(&1u16.to_ne_bytes()), None, "a local socket without a name");

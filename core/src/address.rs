@@ -2,7 +2,8 @@
 //! socket, `(F . [BYTE …])` for any other family.
 //!
 //! Invariant: an `Address` is well formed; whatever is out of range was refused when it was made,
-//! where Emacs takes elements modulo their field. Text and value convert both ways without loss.
+//! where Emacs takes elements modulo their field. Text and value convert both ways without loss but for
+//! what they have no place for, the scope and the flow of an IPv6 address.
 //! Name look-up is not here, nor are socket calls.
 
 use std::{
@@ -12,7 +13,8 @@ use std::{
     sync::Arc,
 };
 
-/// The longest path of a local socket: `sun_path` less its closing NUL on Linux.
+/// The longest path of a local socket: `sun_path` less its closing NUL on Linux, which others may leave
+/// out there; whose path is longer by that byte counts as having no name.
 pub const LOCAL_LEN_MAX: usize = 107;
 /// The most bytes a raw address can have: `sockaddr_storage` less its family.
 pub const OTHER_LEN_MAX: usize = 126;
@@ -204,8 +206,7 @@ impl Address {
     ///
     /// [`AddressError::TooManyBytes`], or [`AddressError::KnownFamily`] for IPv4, IPv6 and local.
     pub fn other(family: u16, bytes: &[u8]) -> Result<Self, AddressError> {
-        let known = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX];
-        if known.contains(&i32::from(family)) {
+        if is_known(family) {
             return Err(AddressError::KnownFamily(family));
         }
         if bytes.len() > OTHER_LEN_MAX {
@@ -286,6 +287,11 @@ impl Address {
     pub const fn network_text(&self, omit_port: bool) -> NetworkText<'_> {
         NetworkText { address: self, omit_port }
     }
+}
+
+/// Whether a family has a form of its own.
+pub(crate) fn is_known(family: u16) -> bool {
+    [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX].contains(&i32::from(family))
 }
 
 /// Prints an address as [`Address::network_text`] describes.

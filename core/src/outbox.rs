@@ -245,9 +245,10 @@ pub struct Packet {
 pub struct Packets {
     queue: VecDeque<Packet>,
     bytes: u64,
-    /// Longer packets are not joined for the system to cut apart: it has refused that once.
+    /// Longer packets are not joined for the system to cut apart: it does not know of that, or has refused
+    /// it once. `None` until it is asked.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(crate) joined_len_max: usize,
+    pub(crate) joined_len_max: Option<usize>,
 }
 
 impl Default for Packets {
@@ -256,7 +257,7 @@ impl Default for Packets {
             queue: VecDeque::new(),
             bytes: 0,
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            joined_len_max: usize::MAX,
+            joined_len_max: None,
         }
     }
 }

@@ -38,7 +38,7 @@ pub use self::{
 };
 
 use crate::{
-    address::{Address, Family},
+    address::{self, Address, Family, LOCAL_LEN_MAX},
     options::SockOption,
     reactor::{Kind, Op, OpenSpec, SysError},
 };
@@ -47,8 +47,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// `EINVAL` for a local path the structure cannot hold, `EAFNOSUPPORT` for a raw family here where
-/// the system has none.
+/// `EINVAL` for a local path the structure cannot hold or would end earlier, and for the raw form of a
+/// family that has one of its own; `EAFNOSUPPORT` for a raw family where the system has no such numbers.
 ///
 /// # Examples
 ///
@@ -63,6 +63,9 @@ pub fn to_sockaddr(address: &Address) -> io::Result<SockAddr> {
     match address {
         Address::V4(v4) => Ok((*v4).into()),
         Address::V6(v6) => Ok((*v6).into()),
+        Address::Local(path) if path.contains(&0) => {
+            Err(io::Error::from_raw_os_error(libc::EINVAL))
+        }
         Address::Local(path) => SockAddr::unix(std::ffi::OsStr::from_bytes(path)),
         Address::Abstract(name) => {
             let path = [b"\0", &**name].concat();
@@ -75,7 +78,9 @@ pub fn to_sockaddr(address: &Address) -> io::Result<SockAddr> {
 #[expect(unsafe_code, reason = "no library builds the address of a family it does not know")]
 fn raw_sockaddr(family: u16, bytes: &[u8]) -> io::Result<SockAddr> {
     let header = std::mem::offset_of!(libc::sockaddr, sa_data);
-    if header + bytes.len() > size_of::<libc::sockaddr_storage>() {
+    let whole = header + bytes.len() <= size_of::<libc::sockaddr_storage>();
+    // Anybody can write such an address down, `Address::other` or not.
+    if !whole || address::is_known(family) {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
     let init = |storage: *mut socket2::SockAddrStorage, len: *mut libc::socklen_t| {
@@ -94,12 +99,14 @@ fn raw_sockaddr(family: u16, bytes: &[u8]) -> io::Result<SockAddr> {
         Ok(())
     };
     // SAFETY: `init` leaves `len` bytes initialised in a zeroed storage: family and data. The
-    // family has no structure of its own here (`Address::other` refuses those), so socket2, which
-    // looks inside for the known families only, never misreads it.
+    // family has no structure of its own here, checked above, so socket2, which looks inside for
+    // the known families only, never misreads it.
     unsafe { SockAddr::try_init(init) }.map(|((), address)| address)
 }
 
 /// Turns the system's structure into an address; `None` for the end that has none at all.
+///
+/// A local path longer than [`LOCAL_LEN_MAX`], which Linux lets others have, counts as no name.
 #[must_use]
 pub fn from_sockaddr(raw: &SockAddr) -> Option<Address> {
     if let Some(address) = raw.as_socket() {
@@ -108,8 +115,10 @@ pub fn from_sockaddr(raw: &SockAddr) -> Option<Address> {
     if raw.is_unix() && raw.len() > 0 {
         return Some(match (raw.as_abstract_namespace(), raw.as_pathname()) {
             (Some(name), _) => Address::Abstract(name.into()),
-            (None, Some(path)) => Address::Local(path.as_os_str().as_bytes().into()),
-            (None, None) => Address::unnamed(),
+            (None, Some(path)) if path.as_os_str().len() <= LOCAL_LEN_MAX => {
+                Address::Local(path.as_os_str().as_bytes().into())
+            }
+            (None, _) => Address::unnamed(),
         });
     }
     (raw.len() > 0 && !raw.is_unix()).then(|| raw_address(raw))
@@ -196,7 +205,8 @@ pub fn listener(spec: &OpenSpec<'_>, backlog: u32) -> Result<Socket, SysError> {
     let socket = open(spec, None)?;
     let _turn = bind_in_turn(&socket, spec)?;
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-    socket.listen(backlog).map_err(|err| SysError::new(Op::Listen, &err))?;
+    let listens = socket.listen(backlog).map_err(|err| SysError::new(Op::Listen, &err));
+    listens.inspect_err(|_| file::undo(&socket, spec))?;
     Ok(socket)
 }
 
@@ -209,7 +219,7 @@ pub fn datagram(spec: &OpenSpec<'_>, to: Option<&Address>) -> Result<Socket, Sys
     let socket = open(spec, to)?;
     bind(&socket, spec)?;
     if let Some(to) = to {
-        connect_packets(&socket, to)?;
+        connect_packets(&socket, to).inspect_err(|_| file::undo(&socket, spec))?;
     }
     Ok(socket)
 }

@@ -211,17 +211,22 @@ conformance!(on (poll epoll uring): servers_that_replace_wait_for_no_one_and_los
     // Whoever holds the turn is about to listen: the others are told that the address is in use.
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("s");
-    let turn = fs::File::open(folder.path())?;
+    let turn = fs::File::create(folder.path().join(".s.netproc"))?;
     let turn = nix::fcntl::Flock::lock(turn, nix::fcntl::FlockArg::LockExclusive);
     let turn = turn.map_err(|(_, err)| err)?;
     assert!(in_use(server_at(rig, Kind::Stream, &path).replace_stale(true).start()));
     assert!(!path.exists(), "not even bound");
+    let beside = folder.path().join("t");
+    server_at(rig, Kind::Stream, &beside).replace_stale(true).start()?;
     drop(turn);
     let server = server_at(rig, Kind::Stream, &path).replace_stale(true).start()?;
     // The turn ends with the start, not with the server.
     let other = folder.path().join("other");
     server_at(rig, Kind::Stream, &other).replace_stale(true).start()?;
     assert_eq!(server.status(), Status::Listen);
+    let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
+    let mut left = fs::read_dir(folder.path())?;
+    assert!(!left.any(|file| hidden(&file.expect("a file").file_name())), "a turn leaves no file");
     Ok(())
 });
 

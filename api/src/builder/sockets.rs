@@ -49,15 +49,14 @@ impl ServerBuilder {
     /// Replace a socket's file that nobody is behind, as a server leaves it that was killed. Default
     /// `false`: `start` fails with `EADDRINUSE`, as in Emacs.
     ///
-    /// Whether somebody is there is tried by connecting: only when that is refused the file goes; a
-    /// server that lives keeps it, and sees a caller that hangs up at once. What is no socket is
-    /// never removed. Servers that replace take turns in a folder, so that none removes the file of
-    /// another that has not begun to listen; the folder must be readable for that.
+    /// Whether somebody is there is tried by a connect of another type than the server's: only when the
+    /// system says that nobody is, the file goes; a server that lives keeps it and notices nothing. What
+    /// is no socket is never removed. Servers that start on the same path at the same time take turns, so
+    /// that none removes the file of another: while one does, `.NAME.netproc` lies beside it.
     ///
     /// # Source
     ///
-    /// unix(7). A server of another program, caught between its `bind` and its `listen`, looks as if
-    /// nobody were there.
+    /// unix(7).
     pub const fn replace_stale(mut self, on: bool) -> Self {
         self.common.file.replace_stale = on;
         self

@@ -2,8 +2,8 @@
 //!
 //! Invariant: packets go out in the order they were queued, each once, with its own bounds. What one call
 //! takes are runs from the front of the queue; a run to one peer, of one length but for a shorter last,
-//! is handed over as one long packet that the system cuts apart again (`UDP_SEGMENT`), unless it has
-//! refused that for packets so long. Where there are no such calls, it is one call a packet.
+//! is handed over as one long packet that the system cuts apart again (`UDP_SEGMENT`), where it knows of
+//! that and has not refused it for packets so long. Where there are no such calls, it is one call a packet.
 
 #![cfg_attr(
     any(target_os = "linux", target_os = "android"),
@@ -84,9 +84,10 @@ mod system {
 
     use std::{fmt, io, iter::Peekable, os::fd::AsRawFd as _};
 
+    use nix::sys::socket::{getsockopt, sockopt::UdpGsoSegment};
     use socket2::{SockAddr, Socket};
 
-    use super::{FLAGS, Packet, Packets, Taken, taken, to_sockaddr};
+    use super::{FLAGS, Packet, Packets, Taken, send_first, taken, to_sockaddr};
 
     /// Runs in one call.
     const RUNS_MAX: usize = 32;
@@ -144,30 +145,35 @@ mod system {
 
     impl Room {
         pub(super) fn send(&mut self, socket: &Socket, packets: &mut Packets) -> io::Result<Taken> {
-            loop {
-                self.gather(packets)?;
-                self.point();
-                let (headers, count) = (self.headers.as_mut_ptr(), sized(self.runs.len()));
-                // SAFETY: as many headers as there are runs point into this room and into the payloads
-                // of `packets`; nobody touches either before the call has returned, and after it
-                // nothing reads the headers until `point` writes them anew.
-                let sent =
-                    unsafe { libc::sendmmsg(socket.as_raw_fd(), headers, count, sized(FLAGS)) };
-                if let Ok(sent) = usize::try_from(sent) {
-                    return Ok(taken(packets, self.runs[..sent].iter().map(|run| run.count).sum()));
-                }
-                let err = io::Error::last_os_error();
-                let Run { count, len, .. } = self.runs[0];
-                if count == 1 || !refuses_to_cut(&err) {
-                    return Err(err);
-                }
-                // Longer than the path carries, or a device that cannot do it at all.
-                packets.joined_len_max = if len > SAFE_LEN { SAFE_LEN } else { 0 };
+            let joined_len_max = *packets.joined_len_max.get_or_insert_with(|| {
+                // What does not know of it, a kernel before 4.18 or another protocol than UDP, would not
+                // refuse the message that says where to cut, but send all of a run as one packet.
+                if getsockopt(socket, UdpGsoSegment).is_ok() { usize::MAX } else { 0 }
+            });
+            self.gather(packets, joined_len_max)?;
+            self.point();
+            let (headers, count) = (self.headers.as_mut_ptr(), sized(self.runs.len()));
+            // SAFETY: as many headers as there are runs point into this room and into the payloads
+            // of `packets`; nobody touches either before the call has returned, and after it
+            // nothing reads the headers until `point` writes them anew.
+            let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), headers, count, sized(FLAGS)) };
+            if let Ok(sent) = usize::try_from(sent) {
+                return Ok(taken(packets, self.runs[..sent].iter().map(|run| run.count).sum()));
             }
+            let err = io::Error::last_os_error();
+            let Run { count, len, .. } = self.runs[0];
+            if count == 1 || !refuses_to_cut(&err) {
+                return Err(err);
+            }
+            // It may be their peer that is refused: only if one goes by itself it was the cutting.
+            let sent = send_first(socket, packets)?;
+            // Longer than the path carries, or a device that cannot do it at all.
+            packets.joined_len_max = Some(if len > SAFE_LEN { SAFE_LEN } else { 0 });
+            Ok(sent)
         }
 
         /// Collects the first packets into runs.
-        fn gather(&mut self, packets: &Packets) -> io::Result<()> {
+        fn gather(&mut self, packets: &Packets, joined_len_max: usize) -> io::Result<()> {
             self.runs.clear();
             let mut waiting = packets.iter().peekable();
             let mut parts = 0;
@@ -180,7 +186,7 @@ mod system {
                     Ok(to) => to,
                 };
                 let room = &mut self.parts[parts..];
-                let count = gather_run(room, first, &mut waiting, packets.joined_len_max);
+                let count = gather_run(room, first, &mut waiting, joined_len_max);
                 self.runs.push(Run { count, len: first.payload.len(), to });
                 parts += count;
             }
@@ -273,6 +279,7 @@ mod tests {
     use std::{net::UdpSocket, os::fd::AsRawFd as _};
 
     use super::*;
+    use crate::address::Address;
 
     fn queued(lens: &[usize], to: &UdpSocket) -> Packets {
         let to = to.local_addr().expect("it is bound").into();
@@ -327,7 +334,46 @@ mod tests {
             burst.send(&ours, &mut packets).unwrap();
         }
         assert_eq!(received(&theirs, lens.len()), lens);
-        assert_eq!(packets.joined_len_max, 0);
+        assert_eq!(packets.joined_len_max, Some(0));
+    }
+
+    #[test]
+    fn a_peer_that_is_refused_says_nothing_of_others() {
+        let (ours, theirs) = (
+            Socket::from(UdpSocket::bind("127.0.0.1:0").unwrap()),
+            UdpSocket::bind("127.0.0.1:0").unwrap(),
+        );
+        // Nobody can be answered who names this port.
+        let nowhere = Address::from_vector(&[127, 0, 0, 1, 0]).unwrap();
+        let mut packets = Packets::default();
+        for _ in 0..2 {
+            packets.push(Packet { payload: "no".into(), to: Some(nowhere.clone()) });
+        }
+        let mut burst = Burst::default();
+        for left in [2, 1] {
+            let refused = burst.send(&ours, &mut packets).unwrap_err();
+            assert_eq!((refused.raw_os_error(), packets.len()), (Some(libc::EINVAL), left));
+            packets.pop();
+        }
+        let mut more = queued(&[9; 3], &theirs);
+        more.joined_len_max = packets.joined_len_max;
+        assert_eq!(more.joined_len_max, Some(usize::MAX));
+        assert_eq!(burst.send(&ours, &mut more).unwrap(), Taken { packets: 3, bytes: 27 });
+        assert_eq!(received(&theirs, 3), [9; 3]);
+    }
+
+    #[test]
+    fn what_is_not_udp_joins_nothing() {
+        let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let mut packets = Packets::default();
+        for payload in ["a", "b"] {
+            packets.push(Packet { payload: payload.into(), to: None });
+        }
+        let taken = Burst::default().send(&Socket::from(ours), &mut packets).unwrap();
+        assert_eq!((taken, packets.joined_len_max), (Taken { packets: 2, bytes: 2 }, Some(0)));
+        for _ in 0..2 {
+            assert_eq!(theirs.recv(&mut [0; 9]).unwrap(), 1);
+        }
     }
 
     #[test]

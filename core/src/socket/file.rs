@@ -2,16 +2,16 @@
 //! and known again when it is to be removed.
 //!
 //! Invariant: a file is removed only while it is certain whose it is: a stale one after a connect
-//! was refused, under a lock that servers which replace share; one's own while its socket is open,
+//! was refused, under a lock that servers which replace it share; one's own while its socket is open,
 //! which keeps the number of its inode from being given to another.
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
     os::unix::{
         ffi::OsStrExt as _,
-        fs::{FileTypeExt as _, MetadataExt as _},
+        fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
 };
@@ -21,12 +21,12 @@ use nix::{
     fcntl::{AT_FDCWD, Flock, FlockArg},
     sys::stat::{FchmodatFlags, Mode, fchmodat},
 };
-use socket2::{Domain, SockAddr, Socket};
+use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{local_addr, system_kind};
+use super::local_addr;
 use crate::{
     address::Address,
-    reactor::{Kind, Op, OpenSpec, SysError},
+    reactor::{Op, OpenSpec, SysError},
 };
 
 /// The file a socket is bound to, so that it can be removed later if it is still there.
@@ -73,21 +73,46 @@ impl BoundFile {
     }
 }
 
-/// The turn of one server among those that may replace a stale file in the same folder: none of
-/// them looks while another is between its `bind` and its `listen`.
+/// The turn of one server among those that may replace the same stale file: none of them looks while
+/// another is between its `bind` and its `listen`.
+///
+/// It is a locked file beside the socket's own, which goes with it. The folder itself could be locked by
+/// whoever may read it, for as long as they like.
 #[derive(Debug)]
 pub(super) struct Turn {
-    _folder: Flock<File>,
+    path: PathBuf,
+    _file: Flock<File>,
 }
 
 impl Turn {
     fn take(path: &Path) -> io::Result<Self> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = File::open(folder.unwrap_or_else(|| Path::new(".")))?;
-        // Whoever holds it is about to listen, perhaps on the same path.
-        let held = Flock::lock(folder, FlockArg::LockExclusiveNonblock);
-        let refused = |(_, err)| if err == Errno::EWOULDBLOCK { Errno::EADDRINUSE } else { err };
-        Ok(Self { _folder: held.map_err(refused)? })
+        let mut name = OsStr::new(".").to_owned();
+        name.push(path.file_name().ok_or(Errno::EADDRINUSE)?);
+        name.push(".netproc");
+        let path = path.with_file_name(name);
+        loop {
+            let mut how = OpenOptions::new();
+            // A pipe that somebody has put there must not hold us up, nor a link lead elsewhere.
+            how.write(true).create(true).mode(0o600);
+            let file = how.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path)?;
+            // Whoever holds it is about to listen on that path.
+            let held = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+            let refused =
+                |(_, err)| if err == Errno::EWOULDBLOCK { Errno::EADDRINUSE } else { err };
+            let file = held.map_err(refused)?;
+            // Opened just before the one who had it took it away, it locks nothing any more.
+            let (own, there) = (file.metadata()?, fs::symlink_metadata(&path));
+            if there.is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino())) {
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // While it is locked, so that it is nobody else's.
+        let _gone = fs::remove_file(&self.path);
     }
 }
 
@@ -101,18 +126,21 @@ pub(super) fn bind(socket: &Socket, spec: &OpenSpec<'_>, path: &[u8]) -> io::Res
     }
     let mut bound = socket.bind(&address);
     let in_use = bound.as_ref().is_err_and(|err| err.kind() == io::ErrorKind::AddrInUse);
-    if in_use && file.replace_stale && remove_stale(path, &address, spec.kind)? {
+    if in_use && file.replace_stale && remove_stale(path, &address)? {
         bound = socket.bind(&address);
     }
     bound?;
-    if let Some(mode) = file.mode
-        && let Err(err) = widen(path, mode)
-    {
-        // An opening that fails leaves nothing.
-        let _gone = BoundFile::of(socket).map(|file| file.remove());
-        return Err(err);
+    if let Some(mode) = file.mode {
+        widen(path, mode).inspect_err(|_| undo(socket, spec))?;
     }
     Ok(turn)
+}
+
+/// Takes away the file that `socket` was bound to: an opening that fails later leaves nothing.
+pub(super) fn undo(socket: &Socket, spec: &OpenSpec<'_>) {
+    if spec.local.and_then(path_of).is_some() {
+        let _gone = BoundFile::of(socket).map(|file| file.remove());
+    }
 }
 
 /// Has `bind` make the file with no more than `mode`. Linux takes the mode of the socket itself, less
@@ -142,14 +170,23 @@ fn widen(path: &Path, mode: u32) -> io::Result<()> {
 
 /// Removes a socket's file that nobody is behind; returns whether the path is free now.
 ///
-/// Whether somebody is, only a connect tells; a server alive sees a caller that hangs up at once.
-fn remove_stale(path: &Path, address: &SockAddr, kind: Kind) -> io::Result<bool> {
+/// Whether somebody is, only a connect tells. With a packet socket what listens, or is about to, is of another
+/// type, which the system says without a word to it; and who takes packets sees nothing of a connect.
+fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<bool> {
+    match remove_refusing(path, address) {
+        // Whose it was has taken it away meanwhile, as a server does that is deleted.
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(true),
+        removed => removed,
+    }
+}
+
+fn remove_refusing(path: &Path, address: &SockAddr) -> io::Result<bool> {
     let identity = || fs::symlink_metadata(path).map(|file| (file.dev(), file.ino(), file));
     let (device, inode, file) = identity()?;
     if !file.file_type().is_socket() {
         return Ok(false);
     }
-    let probe = Socket::new(Domain::UNIX, system_kind(kind), None)?;
+    let probe = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     probe.set_nonblocking(true)?;
     let refused = probe.connect(address).err().and_then(|err| err.raw_os_error());
     if refused != Some(libc::ECONNREFUSED) {
@@ -178,8 +215,8 @@ pub(super) fn path_of(local: &Address) -> Option<&[u8]> {
 mod tests {
     use super::*;
     use crate::{
-        reactor::FileSpec,
-        socket::{datagram, listener},
+        reactor::{FileSpec, Kind},
+        socket::{datagram, listener, open},
     };
 
     fn spec<'a>(local: &'a Address, file: FileSpec) -> OpenSpec<'a> {
@@ -203,7 +240,7 @@ mod tests {
     fn the_mode_holds_from_the_bind_on() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
-        let socket = Socket::new(Domain::UNIX, system_kind(Kind::Datagram), None).unwrap();
+        let socket = Socket::new(Domain::UNIX, Type::DGRAM, None).unwrap();
         narrow(&socket, 0o600).unwrap();
         socket.bind(&SockAddr::unix(&path).unwrap()).unwrap();
         assert_eq!(fs::symlink_metadata(&path).unwrap().mode() & 0o777, 0o600);
@@ -224,7 +261,17 @@ mod tests {
         }
         let packets = OpenSpec { kind: Kind::Datagram, ..spec(&local, replace) };
         assert_eq!(errno(datagram(&packets, None)), Some(libc::EADDRINUSE));
+        live.set_nonblocking(true).unwrap();
+        let called = live.accept().map_err(|err| err.kind());
+        assert_eq!(called.err(), Some(io::ErrorKind::WouldBlock), "who lives is not called");
         drop(live);
+        for kind in kinds {
+            fs::remove_file(&path).unwrap();
+            let early = open(&OpenSpec { kind, ..spec(&local, replace) }, None).unwrap();
+            early.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+            let late = listener(&spec(&local, replace), 5);
+            assert_eq!(errno(late), Some(libc::EADDRINUSE), "{kind:?} about to listen");
+        }
         assert_eq!(errno(listener(&spec(&local, FileSpec::default()), 5)), Some(libc::EADDRINUSE));
         let live = datagram(&packets, None).unwrap();
         assert_eq!(errno(datagram(&packets, None)), Some(libc::EADDRINUSE), "packets live unheard");
@@ -234,6 +281,44 @@ mod tests {
             if other { fs::create_dir(&path) } else { fs::write(&path, "") }.unwrap();
             assert_eq!(errno(listener(&spec(&local, replace), 5)), Some(libc::EADDRINUSE));
             if other { fs::remove_dir(&path) } else { Ok(()) }.unwrap();
+        }
+    }
+
+    #[test]
+    fn a_lock_on_the_folder_or_on_another_path_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let replace = FileSpec { replace_stale: true, ..FileSpec::default() };
+        let path = folder.path().join("s");
+        let local = Address::local(path.as_os_str().as_bytes()).unwrap();
+        let open = File::open(folder.path()).unwrap();
+        let _folder = Flock::lock(open, FlockArg::LockExclusiveNonblock).unwrap();
+        let _other = Turn::take(&folder.path().join("other")).unwrap();
+        let turn = Turn::take(&path).unwrap();
+        let taken = listener(&spec(&local, replace), 5).unwrap_err();
+        assert_eq!((taken.op, taken.errno), (Op::Bind, libc::EADDRINUSE), "it is another's turn");
+        drop(turn);
+        let _live = listener(&spec(&local, replace), 5).unwrap();
+        assert_eq!(names(folder.path()), [".other.netproc", "s"], "a turn leaves nothing");
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
+        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|it| name(it).unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn an_opening_that_fails_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let local = Address::local(path.as_os_str().as_bytes()).unwrap();
+        let nobody = Address::local(folder.path().join("t").as_os_str().as_bytes()).unwrap();
+        let packets = OpenSpec { kind: Kind::Datagram, ..spec(&local, FileSpec::default()) };
+        for _ in 0..2 {
+            let refused = datagram(&packets, Some(&nobody)).unwrap_err();
+            assert_eq!((refused.op, refused.errno), (Op::Connect, libc::ENOENT));
+            assert_eq!(names(folder.path()), [""; 0]);
         }
     }
 
