@@ -107,10 +107,14 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    /// The first socket left, or the first of that name.
-    pub(crate) fn find(name: Option<&str>) -> Option<Self> {
+    /// The first socket left of that name, if one is given, and of that kind; if none is of that kind, the
+    /// first all the same, whose misfit is worth telling.
+    pub(crate) fn find(name: Option<&str>, kind: Kind) -> Option<Self> {
         let handed = lock();
-        let at = handed.iter().position(|it| name.is_none_or(|name| it.name == name))?;
+        let named = |it: &Handed| name.is_none_or(|name| it.name == name);
+        let fits = |it: &Handed| socket::describe(&it.fd).is_ok_and(|(own, _)| own == kind);
+        let fitting = handed.iter().position(|it| named(it) && fits(it));
+        let at = fitting.or_else(|| handed.iter().position(named))?;
         Some(Self { handed, at })
     }
 

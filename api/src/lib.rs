@@ -89,6 +89,7 @@ mod runtime;
 mod shards;
 #[cfg(feature = "starttls")]
 pub mod stream;
+mod thread;
 #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
 mod tls;
 

@@ -160,10 +160,11 @@ conformance!(on (poll epoll uring): a_server_asks_for_its_socket_by_name, |rig| 
 });
 
 conformance!(on (poll epoll uring): a_socket_that_does_not_fit_stays, |rig| {
-    started_with(rig, module_path!(), listener_and_packets, &[], || {
+    let names = [("LISTEN_FDNAMES", "web:packets")];
+    started_with(rig, module_path!(), listener_and_packets, &names, || {
         let offered = external_sockets();
         let (stream, datagram) = (Kind::Stream, Kind::Datagram);
-        let refused = misfit(rig.server().datagram().use_external_socket(true).start());
+        let refused = misfit(rig.server().datagram().external_socket("web").start());
         assert_eq!(refused, AdoptError::Kind { wanted: datagram, found: stream });
         assert_eq!(external_sockets(), offered);
         // A refusal by the system comes later, and is one as well.
@@ -180,6 +181,20 @@ conformance!(on (poll epoll uring): a_socket_that_does_not_fit_stays, |rig| {
         let refused = misfit(rig.server().use_external_socket(true).start());
         assert_eq!(refused, AdoptError::Kind { wanted: stream, found: datagram });
         assert_eq!(external_sockets(), offered[1..]);
+        assert_echoes(rig, &server)
+    })
+});
+
+conformance!(on (poll epoll uring): a_server_is_given_the_first_socket_of_its_kind, |rig| {
+    let names = [("LISTEN_FDNAMES", "both:both")];
+    started_with(rig, module_path!(), listener_and_packets, &names, || {
+        let offered = external_sockets();
+        let packets = rig.rt.server("p").datagram().external_socket("both").start()?;
+        assert_eq!(*packets.contact().local(), offered[1].local);
+        packets.delete();
+        assert_eq!(external_sockets(), offered[..1]);
+        let server = rig.echo().use_external_socket(true).start()?;
+        assert_eq!(*server.contact().local(), offered[0].local);
         assert_echoes(rig, &server)
     })
 });

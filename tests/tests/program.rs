@@ -69,6 +69,20 @@ fn listen_prints_its_addresses_and_ends_in_order_at_a_signal() {
 }
 
 #[test]
+fn a_signal_ends_listen_in_order_behind_a_look_up() {
+    for backend in backends() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = local("unix", &folder);
+        // The thread that has looked it up is there for a while.
+        let mut run = Run::new(&["listen", "--backend", backend, "localhost:0", &file]);
+        run.hear_until(&file);
+        run.signal(Signal::SIGTERM);
+        run.end().check_well();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "{backend}: its file is gone");
+    }
+}
+
+#[test]
 fn connect_gets_everything_back_and_then_the_end() {
     for backend in backends() {
         let folder = tempfile::tempdir().unwrap();

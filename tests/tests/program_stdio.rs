@@ -77,8 +77,9 @@ fn nobody_is_served_behind_the_first() {
         assert_eq!(second.code, Some(1), "{backend}: {}", second.errors);
         server.say("and you\n");
         assert_eq!(first.line(), "and you");
-        assert_eq!(server.end().code, Some(0));
         assert_eq!(first.end().code, Some(0));
+        assert!(server.complains(": connection broken by remote peer"), "{server}");
+        assert_eq!(server.end().code, Some(0));
     }
 }
 

@@ -16,6 +16,7 @@ use netproc_tests::{
     program::{Left, PROGRAM, Run, accept, backends, listener, local, pattern},
     rig::PATIENCE,
 };
+use nix::sys::signal::Signal;
 
 static PKI: LazyLock<Pki> = LazyLock::new(Pki::new);
 
@@ -63,6 +64,19 @@ fn connect_gets_everything_back_under_tls() {
         let left = tries(connect(backend, &over_ip, &["--tls"]));
         left.check_well();
         assert_eq!(left.text(), format!("{SECRET}\n"));
+    }
+}
+
+#[test]
+fn a_signal_takes_leave_of_everybody() {
+    for backend in backends() {
+        let (server, endpoint) = listen(backend, "server", &["--tls"]);
+        let mut run = connect(backend, &endpoint, &["--tls"]);
+        run.say(&format!("{SECRET}\n"));
+        assert_eq!(run.line(), SECRET, "{backend}");
+        server.signal(Signal::SIGTERM);
+        server.end().check_well();
+        run.end().check_well();
     }
 }
 
@@ -386,6 +400,16 @@ fn a_coding_keeps_no_byte_of_what_is_said_before_tls() {
             let left = run.end();
             left.check_well();
             assert_eq!(left.output, b"h\xe9\n", "{backend} {protocol}");
+        }
+        // What is no whole character at the end comes back as it is.
+        for how in [&["--tls"][..], &["--starttls", "smtp"]] {
+            let (_server, endpoint) =
+                listen(backend, "server", &[how, &["--coding", "utf-8"]].concat());
+            let mut run = connect(backend, &endpoint, how);
+            run.feed(b"abc\xe2\x82".to_vec());
+            let left = run.end();
+            left.check_well();
+            assert_eq!(left.output, b"abc\xe2\x82", "{backend} {how:?}");
         }
         // The question inside TLS has an odd number of bytes, half a character at its end.
         let (_server, endpoint) =

@@ -48,7 +48,7 @@ impl ServerBuilder {
         // A drop of it may run anything, which must find neither the services locked nor the sockets.
         let _kept = self.common.kept();
         let offered = || {
-            let Some(offer) = Offer::find(name) else { return Ok(None) };
+            let Some(offer) = Offer::find(name, kind) else { return Ok(None) };
             let fd = offer.duplicate()?;
             socket::check_server(&fd, kind).map_err(StartError::Adopt)?;
             let described = socket::describe(&fd);

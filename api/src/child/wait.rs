@@ -36,7 +36,7 @@ impl Waiter {
     pub(crate) fn start() -> io::Result<Self> {
         let (give, take) = mpsc::channel::<Errand>();
         let thread = thread::Builder::new().name("netproc-child".into()).stack_size(STACK_LEN);
-        thread.spawn(move || {
+        crate::thread::start(thread, move || {
             if let Ok(errand) = take.recv() {
                 errand.run();
             }

@@ -184,7 +184,7 @@ impl Runtime {
                 let remote = remote.filter(|remote| remote.family() == at[0].family());
                 // Above the offer, so dropped after it, since it may run closures.
                 let _kept = (start.handlers.clone(), start.plist.clone());
-                match on(args, ":use-external-socket").then(|| Offer::find(None)).flatten() {
+                match on(args, ":use-external-socket").then(|| Offer::find(None, kind)).flatten() {
                     Some(offer) => {
                         offer.serve(|fd| open::adopted(self, start, fd, remote.as_ref()))?
                     }

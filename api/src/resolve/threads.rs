@@ -104,7 +104,7 @@ impl Desk {
         self.work.notify_one();
         if more {
             let thread = thread::Builder::new().name("netproc-resolver".into());
-            if thread.spawn(|| self.serve()).is_err() {
+            if crate::thread::start(thread, || self.serve()).is_err() {
                 self.serve_alone();
             }
         }

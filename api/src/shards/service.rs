@@ -145,7 +145,7 @@ impl Service {
         listener.set_nonblocking(true)?;
         let service = Arc::clone(self);
         let thread = thread::Builder::new().name("netproc-accept".into());
-        let thread = thread.spawn(move || service.accept(&listener, &stopped))?;
+        let thread = crate::thread::start(thread, move || service.accept(&listener, &stopped))?;
         state.acceptor = Some(Acceptor { thread, _stop: stop });
         Ok(())
     }

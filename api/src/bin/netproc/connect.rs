@@ -41,7 +41,8 @@ pub(crate) struct Arguments {
     /// auto, uring, epoll, kqueue or poll.
     #[arg(long, default_value = "auto", value_name = "B")]
     backend: Backend,
-    /// Give up when nothing has moved for this many seconds, connecting included.
+    /// Give up when nothing has moved for this many seconds, connecting included: nothing has come, and the
+    /// system has taken nothing of what is to be sent. What it still holds for a slow peer does not count.
     #[arg(short, long, value_name = "SECONDS", value_parser = talk::seconds)]
     wait: Option<Duration>,
     /// Send every line end as CR LF, also when --coding names another.
@@ -85,6 +86,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         coded: arguments.coding().is_some(),
         crlf: arguments.crlf,
         wait: arguments.wait,
+        verbose: false,
     };
     talk.begin(&process, &terms)?;
     rt.run()?;

@@ -11,17 +11,17 @@ mod signals;
 mod starttls;
 
 use std::{
-    fmt, fs,
+    fs,
     io::{ErrorKind, Write as _},
     os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     process::ExitCode,
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::Args;
 use netproc::{
-    Backend, Coding, ExternalSocket, Input, Kind, Limits, LogEntry, Process, Runtime,
+    Backend, Coding, ExternalSocket, Input, Kind, Limits, LogEntry, Process, Role, Runtime,
     ServerBuilder, StartError, TrustedProxies,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -30,7 +30,7 @@ use self::{first::First, signals::Signals};
 use crate::{
     Context, Outcome,
     endpoint::{self, Endpoint},
-    proxy, refuse, say,
+    proxy, refuse, say, say_of,
     talk::{self, Terms},
     tls::{self, Service},
 };
@@ -40,10 +40,13 @@ const CHUNK_LEN: usize = 64 * 1024;
 
 /// How long a peer may take to read what was echoed after it has ended its own direction.
 const FLUSH_WITHIN: Duration = Duration::from_secs(600);
+/// How long all peers may take together when a signal ends it.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "SIGINT and SIGTERM end it, with --stdio within a second though nobody reads its output.\n\n\
+    after_help = "SIGINT and SIGTERM end it: it takes leave of everybody, within a second, and with --stdio has another \
+    for its output.\n\n\
     Exit status: 0 a signal ended it, 1 it could not begin, 2 the arguments are wrong. With --stdio also 0 the connection \
     ended in order, 2 an error broke it, it was cut or bytes stayed unsent, 3 nothing moved for the time --wait gives."
 )]
@@ -58,7 +61,9 @@ pub(crate) struct Arguments {
     /// standard error then.
     #[arg(long, conflicts_with_all = ["echo", "starttls"])]
     stdio: bool,
-    /// With --stdio, give up when nothing has moved for this many seconds, once somebody is there.
+    /// With --stdio, give up when nothing has moved for this many seconds, once somebody is there: nothing has
+    /// come, and the system has taken nothing of what is to be sent. What it still holds for a slow peer does not
+    /// count.
     #[arg(short, long, value_name = "SECONDS", value_parser = talk::seconds, requires = "stdio")]
     wait: Option<Duration>,
     /// With --stdio, send every line end as CR LF, also when --coding names another.
@@ -115,9 +120,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         files.extend(endpoint.file().and_then(SocketFile::of));
         bound.push(endpoint.bound(&server));
     }
-    // Behind the look-ups, which may take long and shall end at a signal; before any other thread
-    // exists, so that only the one that waits for them gets them; and before the first address is
-    // out, from which on somebody may rely on it.
+    // Behind the look-ups, which may take long and shall end at a signal; before any other thread of ours
+    // exists, so that only the one that waits for them gets them, which the library's never do; and before
+    // the first address is out, from which on somebody may rely on it.
     let signals = Signals::block()?;
     if arguments.stdio {
         bound.iter().for_each(|address| say(&format_args!("listening on {address}")));
@@ -133,6 +138,9 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     // A signal leaves nothing behind either.
     drop(files);
     let hurried = signals.let_go()?;
+    if hurried {
+        take_leave(&rt);
+    }
     let Some(talk) = first.and_then(|first| first.talk()) else { return Ok(ExitCode::SUCCESS) };
     if hurried {
         talk.hurry();
@@ -151,6 +159,7 @@ impl Arguments {
             coded: self.coding.is_some(),
             crlf: self.crlf,
             wait: self.wait,
+            verbose: self.verbose,
         })
     }
 }
@@ -193,6 +202,11 @@ fn external(
     let serve = |socket: ExternalSocket| {
         if kind.first.is_some() && socket.kind == Kind::Datagram {
             return Err(format!("--stdio needs connections, {:?} is packets", socket.name).into());
+        }
+        // No start would refuse this: TLS comes into it with each client.
+        if socket.kind != Kind::Stream && matches!(kind.service, Service::StartTls(..)) {
+            let name = &socket.name;
+            return Err(format!("TLS needs a stream, {name:?} is packets or records").into());
         }
         let server = rt.server("echo").kind(socket.kind).external_socket(&socket.name);
         let what = || format!("the socket {:?} on {}", socket.name, socket.local);
@@ -247,7 +261,7 @@ impl Serving {
             Service::StartTls(protocol, tls) => {
                 let coding = self.coding;
                 server.on_accept(move |_, client| {
-                    starttls::begin(client, protocol, tls.clone(), coding)
+                    starttls::begin(client, protocol, tls.clone(), coding, verbose)
                 })
             }
         };
@@ -255,10 +269,20 @@ impl Serving {
     }
 }
 
-/// One line on standard error of what has happened to `process`.
-fn say_of(process: &Process, what: &dyn fmt::Display) {
-    let (name, text) = (process.name(), what.to_string());
-    say(&format_args!("{name}: {}", text.trim_end()));
+/// Ends every connection in order: what it has been sent goes out, behind TLS with the notice that nothing follows.
+fn take_leave(rt: &Runtime) {
+    let deadline = Instant::now() + LEAVE_WITHIN;
+    let (servers, clients): (Vec<_>, Vec<_>) =
+        rt.process_list().into_iter().partition(|process| process.contact().role() == Role::Server);
+    servers.iter().for_each(Process::delete);
+    for client in &clients {
+        // Refused where it has ended its side, or is still in its handshake.
+        let _ = client.send_eof();
+    }
+    for client in &clients {
+        // Whoever is gone or takes no more is left behind.
+        let _ = client.flush(deadline.saturating_duration_since(Instant::now()));
+    }
 }
 
 /// A reply that cannot go out is the peer's loss: it is gone, or a packet has no way back.

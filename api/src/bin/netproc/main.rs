@@ -15,6 +15,7 @@ mod tls;
 use std::{error::Error, fmt, io::Write as _, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+use netproc::Process;
 
 /// Network processes as Emacs has them, on io_uring where it works.
 #[derive(Debug, Parser)]
@@ -100,6 +101,12 @@ fn with_causes(err: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// One line on standard error of what has happened to `process`.
+fn say_of(process: &Process, what: &dyn fmt::Display) {
+    let (name, text) = (process.name(), what.to_string());
+    say(&format_args!("{name}: {}", text.trim_end()));
 }
 
 /// One line on standard error. Whoever has closed it wants to hear nothing, so nothing fails.

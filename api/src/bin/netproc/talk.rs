@@ -17,14 +17,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netproc::{Coding, Event, Input, Kind, LineEnd, Process, Reason, Runtime, SysError, Text};
+use netproc::{Coding, Event, Input, Kind, LineEnd, Process, Reason, SysError, Text};
 use nix::errno::Errno;
 
 use self::{
     input::{Progress, Pump},
     output::{Output, Patience, Written},
 };
-use crate::{Context, say, with_causes};
+use crate::{Context, say, say_of, with_causes};
 
 /// How long standard input may have nothing before it counts as sent, once the peer has ended its side.
 const REST_WITHIN: Duration = Duration::from_secs(1);
@@ -42,6 +42,8 @@ pub(crate) struct Terms {
     pub(crate) crlf: bool,
     /// Without anything moving for this long it is over.
     pub(crate) wait: Option<Duration>,
+    /// Events are told of on standard error.
+    pub(crate) verbose: bool,
 }
 
 /// The coding asked for, with CR LF as the line end that goes out if it shall be.
@@ -155,11 +157,14 @@ impl Talk {
         self.moved.set(Instant::now());
         let progress = pump.progress();
         if let Some(wait) = terms.wait {
-            watch(process.runtime(), process.clone(), Rc::clone(self), wait, Arc::clone(&progress));
+            watch(process.clone(), Rc::clone(self), wait, Arc::clone(&progress), 0);
         }
-        let talk = Rc::clone(self);
+        let (talk, verbose) = (Rc::clone(self), terms.verbose);
         process.set_sentinel(move |process, event| {
             talk.moved.set(Instant::now());
+            if verbose {
+                say_of(process, event);
+            }
             if let Event::Drained = event {
                 pump.more();
             } else if let Event::Trouble(err) = event {
@@ -300,12 +305,24 @@ fn end(process: &Process, reason: Reason, unsent: u64) -> End {
     End::Broken(if unsent == 0 { text } else { format!("{text}, {unsent} bytes stayed unsent") })
 }
 
-/// Ends the talk when nothing has moved for `wait`.
-fn watch(rt: &Runtime, process: Process, talk: Rc<Talk>, wait: Duration, progress: Arc<Progress>) {
-    let left = wait.saturating_sub(talk.moved().elapsed());
-    rt.run_after(left, move |rt| {
+/// Ends the talk when nothing has moved for `wait`; so many bytes were queued when that was last looked at.
+fn watch(
+    process: Process,
+    talk: Rc<Talk>,
+    wait: Duration,
+    progress: Arc<Progress>,
+    queued_before: u64,
+) {
+    // A large queue goes out in pieces, of which only its end is an event.
+    let left = wait.saturating_sub(talk.moved().elapsed()).min(wait / 4);
+    let rt = process.runtime().clone();
+    rt.run_after(left, move |_| {
+        let queued = process.queued();
+        if queued != queued_before {
+            talk.moved.set(Instant::now());
+        }
         if talk.moved().elapsed() < wait {
-            return watch(rt, process, talk, wait, progress);
+            return watch(process, talk, wait, progress, queued);
         }
         // Packets have no end: an answer to all that was sent is one.
         let answered = process.kind() == Kind::Datagram && talk.heard.get() && progress.is_over();

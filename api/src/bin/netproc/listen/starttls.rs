@@ -7,25 +7,29 @@
 
 use std::{
     cell::{Cell, RefCell},
+    rc::Rc,
     time::Duration,
 };
 
 use netproc::{
-    Coding, Process, SendError, Text, Timer, TlsServer,
+    Coding, Event, Process, SendError, Text, Timer, TlsServer,
     stream::{ServerDialogue, ServerProtocol, ServerStep},
 };
 
 use super::echo;
+use crate::say_of;
 
 /// How long a client may take to start TLS.
 const CLEAR_WITHIN: Duration = Duration::from_secs(30);
 
-/// Greets a new client and lets its input go to the dialogue; `coding` is that of the echo.
+/// Greets a new client and lets its input go to the dialogue; `coding` is that of the echo, and `verbose` tells of
+/// its events.
 pub(super) fn begin(
     client: &Process,
     protocol: ServerProtocol,
     tls: TlsServer,
     coding: Option<Coding>,
+    verbose: bool,
 ) -> Result<(), SendError> {
     let id = client.id();
     let limit = client.runtime().run_after(CLEAR_WITHIN, move |rt| {
@@ -34,7 +38,8 @@ pub(super) fn begin(
         }
     });
     let dialogue = RefCell::new(ServerDialogue::new(protocol, "localhost"));
-    let clear = Clear { protocol, dialogue, tls, coding, limit: Cell::new(Some(limit)) };
+    let limit = Cell::new(Some(limit));
+    let clear = Clear { protocol, dialogue, tls, coding, verbose, limit };
     clear.play(client)?;
     client.set_filter(move |client, input| {
         clear.dialogue.borrow_mut().receive(&input);
@@ -50,6 +55,7 @@ struct Clear {
     tls: TlsServer,
     /// That of the echo.
     coding: Option<Coding>,
+    verbose: bool,
     /// What ends it when it takes too long.
     limit: Cell<Option<Timer>>,
 }
@@ -63,7 +69,8 @@ impl Clear {
                 Some(ServerStep::Send(answer)) => drop(client.send(answer)?),
                 Some(ServerStep::StartTls) if client.upgrade(self.tls.clone()).is_ok() => {
                     self.limit.take().map(Timer::cancel);
-                    serve_inside(client, self.protocol, self.coding);
+                    let recoder = self.coding.map(|coding| recode(client, coding, self.verbose));
+                    serve_inside(client, self.protocol, recoder);
                 }
                 // It has taken leave, or spoke where or how it may not.
                 Some(_) => client.delete(),
@@ -73,24 +80,48 @@ impl Clear {
     }
 }
 
+/// What gives back in one coding what came in another.
+type Recoder = Rc<dyn Fn(&Process, Option<&[u8]>)>;
+
+/// What recodes for `client`, whose end brings out what its last character lacks.
+fn recode(client: &Process, coding: Coding, verbose: bool) -> Recoder {
+    let state = RefCell::new((coding.decoder(), coding.encoder()));
+    let recoder: Recoder = Rc::new(move |client, input| {
+        let (decoder, encoder) = &mut *state.borrow_mut();
+        let (mut text, mut bytes) = (Text::new(), Vec::new());
+        match input {
+            Some(input) => decoder.decode(input, &mut text),
+            None => decoder.finish(&mut text),
+        }
+        encoder.encode(&text, &mut bytes);
+        // Whoever hears no answer is gone, which ends this.
+        let _ = client.send(bytes);
+    });
+    let last = Rc::clone(&recoder);
+    client.set_half_open(true);
+    client.set_sentinel(move |client, event| {
+        if verbose {
+            say_of(client, event);
+        }
+        if let Event::PeerFinished = event {
+            last(client, None);
+            let _ = client.send_eof();
+        }
+    });
+    recoder
+}
+
 /// Echoes, but for a question about capabilities if nothing else comes first: whoever has started TLS
 /// has to ask again.
-fn serve_inside(client: &Process, protocol: ServerProtocol, coding: Option<Coding>) {
+fn serve_inside(client: &Process, protocol: ServerProtocol, recoder: Option<Recoder>) {
     let is_first = Cell::new(true);
-    let recoder = coding.map(|coding| RefCell::new((coding.decoder(), coding.encoder())));
     client.set_filter(move |client, input| {
         let asked = is_first.replace(false).then(|| capabilities(protocol, &input)).flatten();
         match (asked, &recoder) {
             // Whoever hears no answer is gone, which ends this.
             (Some(answer), _) => _ = client.send(answer),
             (None, None) => echo(client, input),
-            (None, Some(recoder)) => {
-                let (decoder, encoder) = &mut *recoder.borrow_mut();
-                let (mut text, mut bytes) = (Text::new(), Vec::new());
-                decoder.decode(&input, &mut text);
-                encoder.encode(&text, &mut bytes);
-                let _ = client.send(bytes);
-            }
+            (None, Some(recoder)) => recoder(client, Some(&input)),
         }
     });
 }
