@@ -265,6 +265,9 @@ macro_rules! process_methods {
         /// `:coding`: how bytes are text, by Emacs's name (`"utf-8-dos"`, `"(utf-8 . latin-1)"`) or
         /// as a [`Coding`]. Input then carries [`Input::text`]. Default: bytes are bytes. A
         /// server's is inherited by its connections.
+        ///
+        /// Packets are one stream to it, whoever they are from, as in Emacs: a character may begin in one and
+        /// end in the next. Where one sender must not mangle another's, leave the bytes bytes.
         pub fn coding<C>(mut self, coding: C) -> Self
         where
             C: TryInto<Coding>,

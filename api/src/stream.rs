@@ -17,6 +17,7 @@ use netproc_core::{
     engine::{SendError, UpgradeError},
     event::{Event, Input},
     layer::Layers,
+    process::Exit,
     proxy::ProxyOut,
     reactor::{CloseHow, Reactor as _, Tick},
     shared_error::SharedError,
@@ -170,7 +171,7 @@ impl StreamBuilder {
     /// Host and service, where they are asked for, are refused unless they have only letters and digits of
     /// ASCII and `-`, `.`, `_`, and `:` in a host, and do not begin with `-`: then they mean nothing to a
     /// shell, quoted or not, and are no option to the program. What else stands in the command is yours, and
-    /// as safe as you make it.
+    /// as safe as you make it; right beside a `$`, `~`, `\`, `<` or `>` of yours they belong to that.
     ///
     /// # Examples
     ///
@@ -285,7 +286,9 @@ pub(crate) struct Opening<'a> {
     kind: StreamType,
     dialogue: Dialogue,
     layers: Option<Rc<dyn Layers>>,
-    /// Of the whole.
+    /// How long the whole may take.
+    within: Duration,
+    /// Until when it may.
     deadline: Tick,
     step_within: Option<Duration>,
 }
@@ -299,9 +302,8 @@ impl<'a> Opening<'a> {
         within: Duration,
     ) -> Result<Self, DialogueError> {
         let (kind, dialogue) = (params.kind(), Dialogue::new(params)?);
-        let deadline = rt.engine().reactor().now().after(within);
-        let (layers, step_within) = (None, None);
-        Ok(Self { rt, opener, kind, dialogue, layers, deadline, step_within })
+        let (layers, deadline, step_within) = (None, Tick::default(), None);
+        Ok(Self { rt, opener, kind, dialogue, layers, within, deadline, step_within })
     }
 
     /// By what it is encrypted, if it comes to that.
@@ -315,7 +317,9 @@ impl<'a> Opening<'a> {
     }
 
     /// Connects and holds the dialogue.
-    pub(crate) fn open(self) -> Result<(Process, DialogueOutcome), OpenStreamError> {
+    pub(crate) fn open(mut self) -> Result<(Process, DialogueOutcome), OpenStreamError> {
+        // Only now: somebody may have been asked whether to begin, and have taken their time.
+        self.deadline = self.now().after(self.within);
         let process = self.connect()?;
         let step = self.step_deadline();
         let mut under_way = UnderWay { opening: self, process, step, is_open: false };
@@ -347,6 +351,8 @@ impl<'a> Opening<'a> {
 
 /// Stands for clear text that a handshake has met with: the dialogue looks at none of it.
 const CLEAR_TEXT: &[u8] = b"?";
+/// What a dialogue hears when its process was deleted.
+const DELETED: &str = "the process was deleted";
 
 /// Whether a handshake failed since what came was no handshake.
 #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
@@ -443,6 +449,7 @@ impl UnderWay<'_> {
             Ok(()) => self.opening.rt.leave_handshake_limit(&self.process),
             // It is read next, and the dialogue knows what to make of it.
             Err(UpgradeError::ClearText(_)) if self.opening.kind != StreamType::Tls => {}
+            Err(_) if self.process.exit() == Exit::Deleted => self.ended(),
             Err(err) => self.opening.dialogue.tls_failed(err.to_string()),
         }
     }
@@ -485,6 +492,11 @@ impl UnderWay<'_> {
         let shakes = opening.dialogue.stage() == Some(Stage::Handshake);
         let dialogue = &mut opening.dialogue;
         match self.process.layer_error() {
+            // On this side: whoever did that wants no other connection, least of all one in clear.
+            _ if self.process.exit() == Exit::Deleted => {
+                dialogue.tls_refused(DELETED);
+                dialogue.peer_broke(DELETED);
+            }
             // Whether clear text came with the answer or a moment later is up to the network, and what
             // comes of it should not be.
             Some(err) if shakes && is_clear_text(&err) && opening.kind != StreamType::Tls => {

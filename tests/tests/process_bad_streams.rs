@@ -349,3 +349,30 @@ fn rows_118_to_120_names_protocols_and_versions_that_cannot_be() {
     let refused = server().versions(min, max).build().unwrap_err();
     assert!(matches!(refused, TlsError::Versions { .. }), "row 120: {refused:?}");
 }
+
+conformance!(an_opening_whose_process_is_deleted_is_over, |rig| {
+    for stalls_at in ["EHLO", "STARTTLS", "\x16"] {
+        let server = rig.server().on_accept(|_, connection| connection.send("220 hi\r\n"));
+        let server = server.filter(move |connection, input| {
+            if input.starts_with(stalls_at.as_bytes()) {
+                connection.runtime().get_process("x").expect("it is under way").delete();
+            } else if input.starts_with(b"EHLO") {
+                let _ = connection.send("250 STARTTLS\r\n");
+            } else {
+                let _ = connection.send("220 go\r\n");
+            }
+        });
+        let server = server.start()?;
+        let port = server.contact().local().port().ok_or("a port")?;
+        let tls = TlsClient::builder("localhost").trust(Authority::new()?.trust()?).build()?;
+        let opened = rig.rt.open_stream("x", "127.0.0.1", port);
+        let opened = opened.dialogue(whole(StreamType::Network)).layers(tls).start();
+        let refused = opened.err().ok_or("it was opened in clear")?;
+        let deleted = reason(&refused).is_some_and(|it| it.to_string().contains("was deleted"));
+        assert!(deleted, "{stalls_at:?}: {refused:?}");
+        assert_eq!(rig.rt.get_process("x"), None);
+        server.delete();
+        rig.settle();
+    }
+    Ok(())
+});

@@ -1,7 +1,8 @@
 //! The command of a stream of the type `shell`: host and service put into a template.
 //!
 //! Invariant: what is put in has no character that means anything to a shell, inside of quotes or outside,
-//! so that it is one word, or part of one, wherever it stands; and it is no option. Quoting it would not do:
+//! so that it is one word, or part of one, wherever it stands, but right beside a `$`, `~`, `\`, `<` or `>` of the
+//! template; and it is no option. Quoting it would not do:
 //! the template may have quotes of its own around it.
 
 use crate::builder::Service;

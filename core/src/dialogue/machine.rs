@@ -114,7 +114,12 @@ impl Dialogue {
                 Fed::More => return,
                 Fed::Complete(len) => {
                     rest = &rest[len..];
+                    let had_fallen_back = self.has_fallen_back;
                     self.respond(stage);
+                    if self.has_fallen_back != had_fallen_back {
+                        // The rest is of the connection that is given up.
+                        return;
+                    }
                 }
                 Fed::TooLong => {
                     let limit = self.response.limit();
@@ -155,7 +160,12 @@ impl Dialogue {
         if self.params.kind != StreamType::Network {
             return self.fail(Reason::Handshake(reason));
         }
-        self.error = Some(Unencrypted::Handshake(reason));
+        self.fall_back(Unencrypted::Handshake(reason));
+    }
+
+    /// A connection more, which stays plain.
+    fn fall_back(&mut self, error: Unencrypted) {
+        self.error = Some(error);
         self.has_fallen_back = true;
         (self.greeting, self.capabilities, self.command, self.before) = (None, None, None, None);
         self.steps.clear();
@@ -336,6 +346,10 @@ impl Dialogue {
                 if success {
                     self.steps.push_back(Step::StartTls);
                     self.stage = Some(Stage::Handshake);
+                } else if self.params.kind == StreamType::Network
+                    && (self.params.is_last_word)(&bytes)
+                {
+                    self.fall_back(Unencrypted::Refused(bytes));
                 } else {
                     self.stay_plain(Reason::Refused(bytes.clone()), Unencrypted::Refused(bytes));
                 }

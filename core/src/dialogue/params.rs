@@ -187,6 +187,8 @@ pub struct DialogueParams {
     pub(super) nogreeting: bool,
     /// Whether the server never speaks first, whatever the type.
     pub(super) is_silent: bool,
+    /// Whether the server hangs up behind this refusal to start TLS.
+    pub(super) is_last_word: fn(&[u8]) -> bool,
     pub(super) after_tls: AfterTls,
     pub(super) tls_available: bool,
     pub(super) limits: DialogueLimits,
@@ -208,6 +210,7 @@ impl DialogueParams {
             always_query_capabilities: false,
             nogreeting: false,
             is_silent: false,
+            is_last_word: |_| false,
             after_tls: AfterTls::Ask,
             tls_available: true,
             limits: DialogueLimits::default(),
@@ -378,6 +381,7 @@ impl DialogueParams {
             always_query_capabilities: self.always_query_capabilities,
             nogreeting: self.nogreeting,
             is_silent: self.is_silent,
+            is_last_word: self.is_last_word,
             after_tls: self.after_tls,
             tls_available: self.tls_available,
             limits: self.limits,
@@ -425,6 +429,8 @@ pub(super) struct Checked {
     pub(super) nogreeting: bool,
     /// Whether the server never speaks first, whatever the type.
     pub(super) is_silent: bool,
+    /// Whether the server hangs up behind this refusal to start TLS.
+    pub(super) is_last_word: fn(&[u8]) -> bool,
     pub(super) after_tls: AfterTls,
     pub(super) tls_available: bool,
     pub(super) limits: DialogueLimits,

@@ -215,13 +215,16 @@ fn xmpp(params: DialogueParams, host: &str) -> DialogueParams {
     let offer = "<starttls[ \t\r\n]+xmlns=['\"]urn:ietf:params:xml:ns:xmpp-tls['\"]";
     let command = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
     let params = offered(params, offer, command);
-    DialogueParams { is_silent: true, ..params }
+    // RFC 6120, 5.4.2.2: behind a failure the stream is closed.
+    DialogueParams { is_silent: true, is_last_word: |_| true, ..params }
 }
 
 fn ftp(params: DialogueParams) -> DialogueParams {
     let params = params
         .end_of_command(REPLY)
-        .greeting(r"\`220\b")
+        // RFC 959, 5.4: that it will be ready in some minutes comes before the greeting.
+        .end_of_greeting("^[2-9][0-9][0-9]\\(?: .*\\)?\r?\n")
+        .greeting("\\`\\(?:1[0-9][0-9].*\r?\n\\)*220\\b")
         .capability_command("FEAT\r\n")
         .success("\\`\\(?:234-.*\r?\n\\)*234\\(?: .*\\)?\r?\n\\'");
     // A server that does not know FEAT may know AUTH all the same.
@@ -244,5 +247,6 @@ fn postgresql(params: DialogueParams) -> DialogueParams {
         .end_of_command(End::function(binary::postgresql_frame))
         .starttls_command(binary::POSTGRESQL_REQUEST)
         .success(Check::function(binary::postgresql_success));
-    DialogueParams { is_silent: true, ..params }
+    // An `N` invites to go on in clear; an error is cut behind its first byte, and the end.
+    DialogueParams { is_silent: true, is_last_word: |answer| answer == b"E", ..params }
 }

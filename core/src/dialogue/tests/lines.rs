@@ -358,6 +358,18 @@ const FTP: &[Conversation] = {
             "waits for the capabilities",
         ),
         one(
+            "ftp: ready in two minutes",
+            || starttls(Ftp),
+            &[S("120 in 2 minutes\r\n"), S("220-hi\r\n220 hi\r\n"), FEAT],
+            "waits for the capabilities",
+        ),
+        one(
+            "ftp: turned away",
+            || starttls(Ftp),
+            &[S("120 soon\r\n421-220 users\r\n421 are enough\r\n")],
+            "failed: the server's greeting turns us away: 120 soon\\r\\n421-220 users\\r\\n421 are enough",
+        ),
+        one(
             "ftp: several mechanisms",
             || starttls(Ftp),
             &[

@@ -45,6 +45,22 @@ const XMPP: &[Conversation] = &[
         "failed: server refused to start TLS: <failure xmlns=\\'urn:ietf:params:xml:ns:xmpp-tls\\'/>",
     ),
     one(
+        "xmpp: refused, and TLS only wished for",
+        || Xmpp.params(Network, "im.example.com"),
+        &[
+            HEADER,
+            OFFER,
+            START,
+            S("<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
+            Reconnect,
+            HEADER,
+            OFFER,
+        ],
+        "plain [nil] [<stream:stream from=\\'im.example.com\\' id=\\'a\\' version=\\'1.0\\' xmlns=\\'jabber:client\\' xmlns:stream=\\'http://etherx.jabber.org/streams\\'>\
+         <stream:features><starttls xmlns=\\'urn:ietf:params:xml:ns:xmpp-tls\\'><required/></starttls></stream:features>] \
+         error server refused to start TLS: <failure xmlns=\\'urn:ietf:params:xml:ns:xmpp-tls\\'/>",
+    ),
+    one(
         "xmpp: looks like an offer",
         || starttls(Xmpp),
         &[
@@ -196,6 +212,12 @@ const POSTGRESQL: &[Conversation] = &[
         "failed: server refused to start TLS: E",
     ),
     one(
+        "postgresql: an old server, and TLS only wished for",
+        || PostgreSql.params(Network, "h"),
+        &[POSTGRESQL_ASKS, S("E"), Reconnect],
+        "plain [nil] [nil] error server refused to start TLS: E",
+    ),
+    one(
         "postgresql: injected, CVE-2021-23222",
         || starttls(PostgreSql),
         &[POSTGRESQL_ASKS, Bytes(b"SR\0\0\0\x08\0\0\0\0")],
@@ -214,6 +236,16 @@ pub(super) const CONVERSATIONS: [&[Conversation]; 3] = [XMPP, LDAP, POSTGRESQL];
 #[test]
 fn other_protocols_talk_as_their_documents_say() {
     CONVERSATIONS.into_iter().for_each(hold_all);
+}
+
+#[test]
+fn what_follows_a_last_word_is_not_for_the_next_connection() {
+    let mut dialogue = Dialogue::new(PostgreSql.params(Network, "h")).unwrap();
+    assert!(matches!(dialogue.poll(), Some(Step::Send(_))));
+    dialogue.receive(b"EFATAL: S\0");
+    assert_eq!(dialogue.poll(), Some(Step::Reconnect));
+    let Some(Step::Done(outcome)) = dialogue.poll() else { panic!("goes on") };
+    assert_eq!(outcome.leftover, b"");
 }
 
 #[test]
