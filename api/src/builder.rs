@@ -169,7 +169,8 @@ impl Common {
 
     fn wanted<'a>(&'a self, service: &'a Service) -> Wanted<'a> {
         Wanted {
-            host: self.host.as_deref(),
+            // Emacs has a symbol for this machine, and a name of that spelling besides.
+            host: self.host.as_deref().filter(|&host| host != "local"),
             service,
             family: self.family,
             kind: self.kind,

@@ -66,7 +66,10 @@ impl Process {
         let set = self.runtime().engine_mut().set_option(self.shared(), &option);
         set.map_err(SetOptionError::Sys)?;
         let mut shared = self.shared().borrow_mut();
-        shared.contact_mut().set(option.keyword(), option.value());
+        let before = shared.contact_mut().set(option.keyword(), option.value());
+        // What was given for it may be anything, and its drop may ask for the process.
+        drop(shared);
+        drop(before);
         Ok(())
     }
 

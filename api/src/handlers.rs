@@ -164,13 +164,31 @@ pub(crate) struct Ties {
 pub(crate) struct Output {
     pub(crate) buffer: Option<Buffer>,
     pub(crate) mark: Option<Marker>,
+    /// The buffer was dead when it was given, so that its end is no news.
+    pub(crate) given_dead: bool,
 }
 
 impl Output {
     /// Output goes to the end of `buffer` from now on.
     pub(crate) fn new(buffer: Option<Buffer>) -> Self {
         let mark = buffer.as_ref().map(|buffer| buffer.marker(buffer.len() + 1));
-        Self { buffer, mark }
+        let given_dead = buffer.as_ref().is_some_and(|buffer| !buffer.is_live());
+        Self { buffer, mark, given_dead }
+    }
+
+    /// The same for a process that has a mark already, which stays the one it has; where it is, if the buffer is the
+    /// same or there is none now.
+    pub(crate) fn set_buffer(&mut self, buffer: Option<Buffer>) {
+        let Some(mark) = self.mark.clone().filter(|_| self.buffer != buffer) else {
+            if self.mark.is_none() {
+                *self = Self::new(buffer);
+            }
+            return;
+        };
+        if let Some(buffer) = &buffer {
+            mark.set(buffer, usize::MAX);
+        }
+        *self = Self { mark: Some(mark), ..Self::new(buffer) };
     }
 }
 

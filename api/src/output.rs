@@ -62,7 +62,7 @@ pub(crate) const fn is_emacs(event: &Event) -> bool {
 }
 
 fn written(process: &Process, text: &Text) -> Result<(), BufferError> {
-    let Output { buffer: Some(buffer), mark: Some(mark) } =
+    let Output { buffer: Some(buffer), mark: Some(mark), .. } =
         process.shared().borrow().handlers.output.clone()
     else {
         return Ok(());
@@ -99,22 +99,19 @@ impl Process {
     /// Emacs Lisp manual 28.2, "Process Buffers" (`set-process-buffer`).
     pub fn set_buffer(&self, buffer: Option<Buffer>) {
         let mut shared = self.shared().borrow_mut();
-        let output = &mut shared.handlers.output;
-        let mut after = Output::new(buffer.clone());
-        if buffer.is_none() {
-            // It stays where it was.
-            after.mark.clone_from(&output.mark);
-        }
-        let before = std::mem::replace(output, after);
-        shared.handlers.hung_up = false;
-        let pulled = matches!(shared.handlers.filter, Filter::None);
+        let handlers = &mut shared.handlers;
+        let (had_any, has_any) = (handlers.output.buffer.is_some(), buffer.is_some());
+        handlers.output.set_buffer(buffer);
+        handlers.hung_up = false;
+        let pulled = matches!(handlers.filter, Filter::None);
         drop(shared);
-        if pulled && before.buffer.is_none() && buffer.is_some() && !self.is_ignoring_input() {
+        if pulled && !had_any && has_any && !self.is_ignoring_input() {
             self.use_default_filter();
         }
     }
 
-    /// The place in its buffer where the next output goes; you may move it.
+    /// The place in its buffer where the next output goes; you may move it. It is the same marker for as long as the
+    /// process has one; another buffer moves it to its end.
     ///
     /// # Source
     ///
@@ -209,7 +206,11 @@ impl Runtime {
 
     /// Deletes the processes whose buffers were killed since the last look.
     pub(crate) fn delete_without_buffer(&self) {
-        let dead = |process: &Process| process.buffer().is_some_and(|buffer| !buffer.is_live());
+        let dead = |process: &Process| {
+            let shared = process.shared().borrow();
+            let Output { buffer, given_dead, .. } = &shared.handlers.output;
+            !given_dead && buffer.as_ref().is_some_and(|buffer| !buffer.is_live())
+        };
         for process in self.process_list().iter().filter(|process| dead(process)) {
             process.lose_buffer();
         }
@@ -231,7 +232,7 @@ impl Runtime {
         let mut p = process.shared().borrow_mut();
         // Nowhere yet: the first output goes behind what its user has written there by then.
         let mark = buffer.as_ref().map(|_| Marker::new());
-        p.handlers.output = Output { buffer, mark };
+        p.handlers.output = Output { buffer, mark, given_dead: false };
         p.handlers.no_query = false;
     }
 }

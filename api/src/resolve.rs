@@ -36,6 +36,7 @@ const SERVICE_LEN_MAX: usize = 255;
 /// What a process was given to find its addresses by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
+    /// `None` for this machine.
     pub(crate) host: Option<&'a str>,
     pub(crate) service: &'a Service,
     pub(crate) family: Option<Family>,
@@ -62,10 +63,7 @@ impl Wanted<'_> {
 
     /// The host as Emacs names it in its errors.
     fn host_text(&self) -> String {
-        match self.host {
-            Some(host) if host != "local" => host.into(),
-            _ => self.loopback().to_string(),
-        }
+        self.host.map_or_else(|| self.loopback().to_string(), Into::into)
     }
 
     /// The service likewise.
@@ -149,7 +147,7 @@ pub(crate) fn resolve(wanted: &Wanted<'_>) -> Result<Place, StartError> {
     let port = port(wanted)?;
     let family = wanted.family();
     let numeric = match wanted.host {
-        None | Some("local") => Some(wanted.loopback()),
+        None => Some(wanted.loopback()),
         Some(host) => host.parse().ok(),
     };
     match (numeric, family) {

@@ -105,14 +105,14 @@ impl Contact {
         self.remote = remote;
     }
 
-    /// Sets what it shows for `key`, in place or at the end. Keys that are answered from addresses go on
-    /// being answered from them.
-    pub fn set(&mut self, key: &str, value: impl Into<Value>) {
+    /// Sets what it shows for `key`, in place or at the end, and returns what was given for it before. Keys that
+    /// are answered from addresses go on being answered from them.
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) -> Option<Value> {
         if self.asked.get(key).is_none() {
             // What the system has said so far keeps its place: the new key comes after that.
             self.asked = self.plist();
         }
-        self.asked.put(key, value);
+        self.asked.put(key, value)
     }
 
     pub(crate) const fn set_peer_credentials(&mut self, credentials: Credentials) {

@@ -241,7 +241,7 @@ pub struct Packet {
 }
 
 /// The outgoing packets or records of a socket, oldest first.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Packets {
     queue: VecDeque<Packet>,
     bytes: u64,
@@ -249,17 +249,6 @@ pub struct Packets {
     /// it once. `None` until it is asked.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub(crate) joined_len_max: Option<usize>,
-}
-
-impl Default for Packets {
-    fn default() -> Self {
-        Self {
-            queue: VecDeque::new(),
-            bytes: 0,
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            joined_len_max: None,
-        }
-    }
 }
 
 impl Packets {

@@ -3,7 +3,10 @@
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
-use netproc::{Error, Exit, Process, Reason, Status, Value, emacs::Emacs};
+use netproc::{
+    Error, Exit, Process, Reason, Status, Value,
+    emacs::{Emacs, Function},
+};
 use netproc_tests::{
     conformance,
     front::said,
@@ -136,6 +139,192 @@ conformance!(keys_and_names_of_buffers_are_refused_as_in_emacs, |rig| {
         let answer = said(&emacs, function, values.items().ok_or("a list")?);
         assert_eq!(answer, expected, "{args}");
         assert!(rig.rt.process_list().is_empty(), "{args}");
+    }
+    Ok(())
+});
+
+conformance!(what_a_process_has_can_be_given_back, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let (_server, client, child) = rig.pair()?;
+    client.use_default_filter();
+    client.use_default_sentinel();
+    let of = Value::object(client.clone());
+    for what in ["filter", "sentinel"] {
+        let own = emacs.call(&format!("process-{what}"), std::slice::from_ref(&of))?;
+        let expected = format!("internal-default-process-{what}");
+        assert_eq!(own, Value::symbol(&expected));
+        let ignored = [of.clone(), Value::symbol("ignore")];
+        emacs.call(&format!("set-process-{what}"), &ignored)?;
+        assert_eq!(emacs.call(&format!("set-process-{what}"), &[of.clone(), own.clone()])?, own);
+        assert_eq!(said(&emacs, &format!("process-{what}"), std::slice::from_ref(&of)), expected);
+    }
+    let buffer = rig.rt.buffers().get_or_create("own");
+    client.set_buffer(Some(buffer.clone()));
+    child.send("for the buffer")?;
+    rig.until("the output", || buffer.len() == 14);
+    let port = rig.server().start()?.contact().local().port().ok_or("a port")?;
+    let both =
+        ":filter internal-default-process-filter :sentinel internal-default-process-sentinel";
+    let args = format!("(:name \"x\" :host \"127.0.0.1\" :service {port} {both})");
+    assert!(call(&emacs, "make-network-process", &args)?.is_true());
+    Ok(())
+});
+
+conformance!(the_current_buffer_is_the_same_behind_a_callback, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let (_server, client, child) = rig.pair()?;
+    let buffers = rig.rt.buffers().clone();
+    let [own, other] = ["own", "other"].map(|name| buffers.get_or_create(name));
+    buffers.set_current(&own)?;
+    let heard = Rc::new(Cell::new(0));
+    let (count, buffers) = (Rc::clone(&heard), buffers.clone());
+    let to = other.clone();
+    let moves = Function::new(move |_| {
+        count.set(count.get() + 1);
+        buffers.set_current(&to).expect("it lives");
+        Ok(Value::Nil)
+    });
+    let of = Value::object(client.clone());
+    for setter in ["set-process-filter", "set-process-sentinel"] {
+        emacs.call(setter, &[of.clone(), moves.clone().into()])?;
+    }
+    child.send("x")?;
+    rig.until("the filter", || heard.get() == 1);
+    assert_eq!(rig.rt.buffers().current(), own);
+    emacs.call("delete-process", &[of])?;
+    assert_eq!((heard.get(), rig.rt.buffers().current()), (2, own));
+    Ok(())
+});
+
+conformance!(a_function_under_a_keyword_of_its_users_lives_with_the_contact, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let args = [
+        (":name", Value::from("x")),
+        (":server", Value::True),
+        (":service", Value::True),
+        (":mine", Function::new(|_| Ok(7.into())).into()),
+    ];
+    let args: Vec<Value> =
+        args.into_iter().flat_map(|(key, value)| [Value::symbol(key), value]).collect();
+    let server = emacs.call("make-network-process", &args)?;
+    let mine = emacs.call("process-contact", &[server, Value::symbol(":mine")])?;
+    assert_eq!(mine.downcast::<Function>().ok_or("a function")?.call(&[])?, Value::from(7));
+    Ok(())
+});
+
+/// Asks its process for its name when it goes.
+#[derive(Debug)]
+struct Asks(Process, Rc<Cell<u32>>);
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        self.1.set(self.1.get() + u32::from(!self.0.name().is_empty()));
+    }
+}
+
+conformance!(a_value_of_a_contact_may_ask_for_the_process_when_it_goes, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let (_server, client, _child) = rig.pair()?;
+    let gone = Rc::new(Cell::new(0));
+    let of = Value::object(client.clone());
+    for _ in 0..2 {
+        let value = Value::Opaque(Rc::new(Asks(client.clone(), Rc::clone(&gone))));
+        let args = [of.clone(), Value::symbol(":keepalive"), value];
+        assert_eq!(emacs.call("set-network-process-option", &args)?, Value::True);
+    }
+    client.set_option(netproc::SockOption::KeepAlive(false))?;
+    assert_eq!(gone.get(), 2);
+    Ok(())
+});
+
+conformance!(a_process_has_one_mark, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let (_server, client, child) = rig.pair()?;
+    let mark = || emacs.call("process-mark", &[Value::object(client.clone())]);
+    let first = mark()?;
+    assert_eq!(first, mark()?, "it points nowhere, and is the same one");
+    let [own, other] = ["own", "other"].map(|name| rig.rt.buffers().get_or_create(name));
+    own.insert("hello")?;
+    client.set_buffer(Some(own.clone()));
+    assert_eq!(mark()?, first);
+    let marker = client.mark().ok_or("it has one")?;
+    assert_eq!((marker.buffer(), marker.position()), (Some(own.clone()), Some(6)));
+    marker.set(&own, 2);
+    client.set_buffer(Some(own.clone()));
+    child.send("--")?;
+    client.use_default_filter();
+    rig.until("the output", || own.len() == 7);
+    assert_eq!(own.text(), "h--ello", "the same buffer moves it nowhere");
+    other.insert("xyz")?;
+    client.set_buffer(Some(other.clone()));
+    assert_eq!((marker.buffer(), marker.position()), (Some(other), Some(4)));
+    assert_eq!(mark()?, first);
+    Ok(())
+});
+
+conformance!(a_buffer_that_was_dead_when_it_was_given_ends_nothing, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let (_server, client, _child) = rig.pair()?;
+    let [dead, other] = ["dead", "other"].map(|name| rig.rt.buffers().get_or_create(name));
+    dead.kill();
+    client.set_buffer(Some(dead.clone()));
+    let args = ":server t :service t :host \"127.0.0.1\" :buffer";
+    let mut args = format!("(:name \"x\" {args})").parse::<Value>()?.items().ok_or("")?.to_vec();
+    args.push(Value::object(dead));
+    let server = emacs.call("make-network-process", &args)?;
+    other.kill();
+    rig.settle();
+    assert_eq!(client.status(), Status::Open);
+    assert_eq!(said(&emacs, "process-status", &[server]), "listen");
+    Ok(())
+});
+
+conformance!(on (poll epoll uring): a_number_in_words_is_a_process_to_signal, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let args = "(:name \"p\" :command (\"sleep\" \"600\") :connection-type pipe)";
+    call(&emacs, "make-process", args)?;
+    let child = rig.rt.get_process("p").ok_or("it was made")?;
+    let pid = child.pid().ok_or("it runs")?;
+    let number = i64::from(pid);
+    for (whom, signal, expected) in [
+        (Value::from(number.to_string()), 0.into(), "0"),
+        ("99999999".into(), 0.into(), "-1"),
+        ("nobody".into(), 0.into(), "nil"),
+        (99_999_999.into(), Value::symbol("nosuch"), "!! error: Undefined signal name nosuch"),
+        (99_999_999.into(), "x".into(), "!! wrong-type-argument: Wrong type argument: symbolp, \"x\""),
+    ] {
+        let shown = format!("{whom} {signal}");
+        assert_eq!(said(&emacs, "signal-process", &[whom, signal]), expected, "{shown}");
+    }
+    child.delete();
+    Ok(())
+});
+
+conformance!(arguments_are_looked_at_in_the_order_of_emacs, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let wrong = |what: &str| format!("!! wrong-type-argument: Wrong type argument: {what}");
+    let port = rig.server().start()?.contact().local().port().ok_or("a port")?;
+    let at = format!("\"x\" nil 5 {port} :type foo");
+    let coding = format!(":name \"x\" :host \"127.0.0.1\" :service {port} :coding (utf-8 latin-1)");
+    let loopback = ":name \"x\" :host local :family ipv6 :service -1";
+    let before = rig.rt.process_list().len();
+    for (function, args, expected) in [
+        ("make-process", ":name 5 :buffer 6 :command (\"true\")", wrong("stringp, 6")),
+        ("start-process", "5 nil 7", wrong("stringp, 5")),
+        ("start-process", "\"x\" 5 7", wrong("stringp, 5")),
+        ("open-network-stream", &at, "!! error: Invalid connection type foo".into()),
+        ("get-process", "\"\\351\"", "nil".into()),
+        ("make-network-process", &coding, wrong("symbolp, (latin-1)")),
+        (
+            "make-network-process",
+            loopback,
+            "!! error: ::1/-1 Servname not supported for ai_socktype".into(),
+        ),
+    ] {
+        let values = format!("({args})").parse::<Value>()?;
+        let answer = said(&emacs, function, values.items().ok_or("a list")?);
+        assert_eq!(answer, expected, "{function} {args}");
+        assert_eq!(rig.rt.process_list().len(), before, "{function} {args}");
     }
     Ok(())
 });

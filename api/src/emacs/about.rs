@@ -1,6 +1,11 @@
 //! Functions that ask: of a process, of the list of processes.
 
-use netproc_core::{child::ProcessType, output::Buffer, plist::Value, process::Exit};
+use netproc_core::{
+    child::ProcessType,
+    output::{Buffer, Marker},
+    plist::Value,
+    process::Exit,
+};
 
 use super::{Answer, Emacs, Signal};
 use crate::{output::buffer_value, process::Process};
@@ -17,7 +22,11 @@ pub(super) fn get_process(emacs: &Emacs, args: &[Value]) -> Answer {
     if args[0].downcast::<Process>().is_some() {
         return Ok(args[0].clone());
     }
-    let name = args[0].as_str().ok_or_else(|| Signal::wrong_type("stringp", args[0].clone()))?;
+    if !args[0].is_string() {
+        return Err(Signal::wrong_type("stringp", args[0].clone()));
+    }
+    // No name has raw bytes.
+    let Some(name) = args[0].as_str() else { return Ok(Value::Nil) };
     Ok(emacs.rt.get_process(name).map_or(Value::Nil, Value::object))
 }
 
@@ -114,7 +123,11 @@ pub(super) fn process_buffer(_: &Emacs, args: &[Value]) -> Answer {
 }
 
 pub(super) fn process_mark(_: &Emacs, args: &[Value]) -> Answer {
-    Ok(Value::object(Emacs::process(&args[0])?.mark().unwrap_or_default()))
+    let process = Emacs::process(&args[0])?;
+    let mut shared = process.shared().borrow_mut();
+    // Without a buffer it points nowhere; it is the same one all the same.
+    let mark = shared.handlers.output.mark.get_or_insert_with(Marker::new).clone();
+    Ok(Value::object(mark))
 }
 
 pub(super) fn process_filter(_: &Emacs, args: &[Value]) -> Answer {

@@ -1,20 +1,22 @@
 //! Lisp functions as callbacks of a process.
 //!
 //! Invariant: they are told what Emacs tells, and no event it does not have. What they signal is
-//! reported by the runtime's hook, as any callback's error.
+//! reported by the runtime's hook, as any callback's error. The buffer that is current before one is so after it.
 
 use std::rc::Rc;
 
 use netproc_core::{
     event::{Event, Input, LogEntry},
+    output::Buffer,
     plist::{Plist, Value},
 };
 
-use super::Function;
+use super::{Function, Signal};
 use crate::{
     handlers::{Filter, Log, Sentinel},
     output::{default_filter, is_emacs, text_of},
     process::{Process, shared_filter},
+    runtime::Runtime,
 };
 
 /// The function a value stands for: a [`Function`], or the symbol `ignore`.
@@ -34,9 +36,30 @@ pub(super) fn weak(value: &Value) -> Value {
     }
 }
 
-/// The arguments as a contact keeps them.
+/// The arguments as a contact keeps them. Callbacks are kept by the process, as long as it may call them; a function
+/// under another keyword is a value like any other.
 pub(super) fn weakened(args: &Plist) -> Plist {
-    args.iter().map(|(keyword, value)| (keyword, weak(value))).collect()
+    let kept = |keyword: &str, value: &Value| match keyword {
+        ":filter" | ":sentinel" | ":log" => weak(value),
+        _ => value.clone(),
+    };
+    args.iter().map(|(keyword, value)| (keyword, kept(keyword, value))).collect()
+}
+
+/// Makes the buffer current again that was, if it still lives.
+struct CurrentBuffer<'a>(&'a Runtime, Buffer);
+
+impl Drop for CurrentBuffer<'_> {
+    fn drop(&mut self) {
+        // Refused only if it was killed.
+        let _ = self.0.buffers().set_current(&self.1);
+    }
+}
+
+fn call(function: &Function, process: &Process, args: &[Value]) -> Result<Value, Signal> {
+    let rt = process.runtime();
+    let _before = CurrentBuffer(rt, rt.buffers().current());
+    function.call(args)
 }
 
 /// What a filter is given: a unibyte string if the decoding says so, else text.
@@ -52,7 +75,7 @@ pub(super) fn filter(function: Function) -> Filter {
         let string = string(process, &input);
         // The receive memory goes back before Lisp takes its time.
         drop(input);
-        function.call(&[Value::object(process.clone()), string]).map(drop)
+        call(&function, process, &[Value::object(process.clone()), string]).map(drop)
     }))
 }
 
@@ -62,7 +85,7 @@ pub(super) fn sentinel(function: Function) -> Sentinel {
             return None;
         }
         let args = [Value::object(process.clone()), event.to_string().into()];
-        function.call(&args).err().map(Into::into)
+        call(&function, process, &args).err().map(Into::into)
     })
 }
 
@@ -70,7 +93,7 @@ pub(super) fn log(function: Function) -> Log {
     Rc::new(move |server: &Process, process: Option<&Process>, entry: &LogEntry| {
         let process = process.map_or(Value::Nil, |process| Value::object(process.clone()));
         let args = [Value::object(server.clone()), process, entry.to_string().into()];
-        function.call(&args).err().map(Into::into)
+        call(&function, server, &args).err().map(Into::into)
     })
 }
 

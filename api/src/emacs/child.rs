@@ -9,7 +9,9 @@ use netproc_core::{
     child::{ChildSignal, ProcessType},
     output::Buffer,
     plist::{Plist, Value},
+    reactor::{Op, SysError},
 };
+use nix::errno::Errno;
 
 use super::{Answer, Emacs, Signal, callbacks, make};
 use crate::{
@@ -90,14 +92,14 @@ pub(super) fn signal_process(emacs: &Emacs, args: &[Value]) -> Answer {
     };
     let process = match (args[0].as_integer(), args[0].as_str()) {
         (Some(number), _) => numbered(number),
-        (None, Some(name)) => match emacs.rt.get_process(name) {
-            Some(process) => Some(process),
-            None => return Ok(Value::Nil),
+        (None, Some(name)) => match (emacs.rt.get_process(name), name.parse()) {
+            (Some(process), _) => Some(process),
+            (None, Ok(number)) => numbered(number),
+            (None, Err(_)) => return Ok(Value::Nil),
         },
         (None, None) => Some(emacs.designated(&args[0])?),
     };
-    let Some(process) = process else { return Ok((-1).into()) };
-    if process.process_type() != ProcessType::Real {
+    if let Some(process) = process.as_ref().filter(|it| it.process_type() != ProcessType::Real) {
         return Err(Signal::error(format!("Cannot signal process {}", process.name())));
     }
     let signal = match (&args[1], args[1].as_symbol()) {
@@ -108,8 +110,8 @@ pub(super) fn signal_process(emacs: &Emacs, args: &[Value]) -> Answer {
         }
         (_, None) => return Err(Signal::wrong_type("symbolp", args[1].clone())),
     };
-    let sent = process.signal_to(Whom::Child, signal);
-    Ok(Value::from(if sent.is_ok() { 0 } else { -1 }))
+    let sent = process.is_some_and(|process| process.signal_to(Whom::Child, signal).is_ok());
+    Ok(Value::from(if sent { 0 } else { -1 }))
 }
 
 /// The program and its arguments.
@@ -136,7 +138,11 @@ fn connection_type(value: Option<&Value>) -> Result<ConnectionType, Signal> {
         Some(value) => match value.as_symbol() {
             Some("pty") => Ok(ConnectionType::Pty),
             Some("pipe") => Ok(ConnectionType::Pipe),
-            _ => Err(Signal::error(format!("Unknown connection type: {value}"))),
+            _ => {
+                // Emacs adds the text of whatever error the system has told of last.
+                let err = SysError { op: Op::Spawn, errno: Errno::EINVAL as i32 };
+                Err(Signal::file("Unknown connection type", err, vec![value.clone()]))
+            }
         },
     }
 }
@@ -162,11 +168,6 @@ pub(super) fn make_process(emacs: &Emacs, args: &[Value]) -> Answer {
 
 /// `make-process` with name, buffer and command.
 pub(super) fn start_process(emacs: &Emacs, args: &[Value]) -> Answer {
-    for word in args[2..].iter().chain([&args[0]]) {
-        if !word.is_string() {
-            return Err(Signal::wrong_type("stringp", word.clone()));
-        }
-    }
     let command = Value::list(args[2..].iter().cloned());
     let given = [(":name", args[0].clone()), (":buffer", args[1].clone()), (":command", command)];
     start(emacs, &given.into_iter().collect())
@@ -174,15 +175,15 @@ pub(super) fn start_process(emacs: &Emacs, args: &[Value]) -> Answer {
 
 fn start(emacs: &Emacs, args: &Plist) -> Answer {
     let start = |err| Signal::from_start(&err, args);
+    let buffer = emacs.rt.buffer_argument(args).map_err(start)?;
     let name = args.get(":name").cloned().unwrap_or_default();
     let name = name.as_str().ok_or_else(|| Signal::wrong_type("stringp", name.clone()))?;
     if let Some(stop) = args.get(":stop").filter(|stop| stop.is_true()) {
         return Err(Signal::wrong_type("null", stop.clone()));
     }
     let command = command(args.get(":command"))?;
-    let connection_type = connection_type(args.get(":connection-type"))?;
     let stderr = errors(emacs, args.get(":stderr"))?;
-    let buffer = emacs.rt.buffer_argument(args).map_err(start)?;
+    let connection_type = connection_type(args.get(":connection-type"))?;
     let coding = emacs.rt.coding_argument(args).map_err(start)?;
     let errors_coding = emacs.rt.coding_argument(&Plist::new()).map_err(start)?;
     let (mut handlers, deaf) = make::handlers(args, buffer).map_err(start)?;

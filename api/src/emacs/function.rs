@@ -1,7 +1,7 @@
 //! Functions as values: what the dynamic front is given for filters, sentinels and logs.
 //!
-//! Invariant: a contact or a property holds a function weakly, its process strongly and only until
-//! the last event; so a closure that keeps its own process is no cycle once the process has ended.
+//! Invariant: a contact holds the functions that are its process's callbacks weakly, the process strongly and only
+//! until the last event; so a closure that keeps its own process is no cycle once the process has ended.
 
 use std::{
     any::Any,

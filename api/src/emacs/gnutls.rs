@@ -29,6 +29,10 @@ pub(super) fn boot_parameters(emacs: &Emacs, args: &[Value]) -> Answer {
     let verify = match (get(":verify-error"), get(":verify-hostname-error")) {
         (Value::Nil, Value::Nil) => Value::Nil,
         (Value::Nil, _) => Value::list([Value::symbol(":hostname")]),
+        (given @ Value::List(_), hostname) if hostname.is_true() => {
+            let others = given.items().unwrap_or_default().iter().cloned();
+            Value::list([Value::symbol(":hostname")].into_iter().chain(others))
+        }
         (given, _) => given,
     };
     let defaults = emacs.rt.stream_defaults();

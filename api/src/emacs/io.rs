@@ -35,10 +35,12 @@ pub(super) fn process_send_region(emacs: &Emacs, args: &[Value]) -> Answer {
     let process = emacs.designated(&args[0])?;
     let buffer = emacs.rt.buffers().current();
     let position = |value: &Value| {
-        let marked = value.downcast::<Marker>().and_then(Marker::position);
+        if let Some(marker) = value.downcast::<Marker>() {
+            let nowhere = || Signal::error("Marker does not point anywhere");
+            return marker.position().ok_or_else(nowhere);
+        }
         let given = value.as_integer().map(|at| usize::try_from(at).unwrap_or(0));
-        let missing = || Signal::wrong_type("integer-or-marker-p", value.clone());
-        marked.or(given).ok_or_else(missing)
+        given.ok_or_else(|| Signal::wrong_type("integer-or-marker-p", value.clone()))
     };
     let (start, end) = (position(&args[1])?, position(&args[2])?);
     let text = buffer.substring(start, end).map_err(|_| {

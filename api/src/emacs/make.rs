@@ -13,7 +13,7 @@ use std::{rc::Rc, time::Duration};
 
 use netproc_core::{
     address::{Address, Family},
-    coding::{Coding, CodingError, CodingSystem},
+    coding::{Coding, CodingSystem},
     engine::Start,
     layer::Layers,
     options::SockOption,
@@ -30,6 +30,7 @@ use crate::{
     error::{ServiceProblem, StartError},
     handlers::{Handlers, Output},
     open::{self, Patience},
+    output::{DEFAULT_FILTER, DEFAULT_SENTINEL},
     process::Process,
     resolve::{Place, Wanted, resolve},
     runtime::Runtime,
@@ -303,13 +304,14 @@ fn addresses(
     let family = family(args)?;
     let host = match args.get(":host") {
         None | Some(Value::Nil) => None,
-        Some(value) if value.as_symbol() == Some("local") => Some("local".to_owned()),
+        // This machine, as none is; the string of that spelling is a name like any other.
+        Some(value) if value.as_symbol() == Some("local") => None,
         Some(value) => {
             Some(value.as_str().ok_or_else(|| wrong(args, ":host", "stringp"))?.to_owned())
         }
     };
     if family == Some(Family::Local) {
-        if host.is_some() {
+        if args.get(":host").is_some_and(Value::is_true) {
             asked.put(":host", Value::Nil);
         }
         let path = args.get(":service").and_then(Value::to_bytes);
@@ -320,7 +322,7 @@ fn addresses(
         }
         return Ok((asked, Place::Known(vec![Address::local(path)?])));
     }
-    let service = service(args, server, host.as_deref(), name)?;
+    let service = service(args, server, host.as_deref(), family, name)?;
     // As in Emacs, which leaves it to the C library what an address is.
     let short_hosts = true;
     let wanted = Wanted { host: host.as_deref(), service: &service, family, kind, short_hosts };
@@ -345,10 +347,12 @@ fn service(
     args: &Plist,
     server: bool,
     host: Option<&str>,
+    family: Option<Family>,
     name: &str,
 ) -> Result<Service, StartError> {
     let refused = |service: String, problem| {
-        let host = Some(host.filter(|&host| host != "local").unwrap_or("127.0.0.1").to_owned());
+        let loopback = if family == Some(Family::Ipv6) { "::1" } else { "127.0.0.1" };
+        let host = Some(host.unwrap_or(loopback).to_owned());
         StartError::Service { host, service, problem }
     };
     match args.get(":service") {
@@ -392,9 +396,10 @@ fn coding(given: &Value, default: Coding) -> Result<Coding, StartError> {
         Value::List(values) => match &**values {
             [Value::Nil] => Ok(CodingSystem::binary().into()),
             [decode] => Ok(Coding { decode: half(decode)?, encode: default.encode }),
-            [decode, encode, ..] => {
-                let malformed = || CodingError::MalformedPair(format!("({decode} {encode})"));
-                Err(malformed().into())
+            // The pair of the first and a list of the others, which is no name.
+            [decode, rest @ ..] => {
+                let (decode, encode) = (half(decode)?, half(&Value::list(rest.iter().cloned()))?);
+                Ok(Coding { decode, encode })
             }
             [] => Ok(default),
         },
@@ -437,6 +442,7 @@ pub(super) fn handlers(
     match args.get(":filter") {
         None | Some(Value::Nil) => {}
         Some(Value::True) => deaf = true,
+        Some(value) if value.as_symbol() == Some(DEFAULT_FILTER) => {}
         Some(value) => {
             let function = callbacks::function(value);
             let function = function.ok_or_else(|| wrong(args, ":filter", "functionp"))?;
@@ -446,6 +452,7 @@ pub(super) fn handlers(
     }
     let function = |keyword| match args.get(keyword) {
         None | Some(Value::Nil) => Ok(None),
+        Some(value) if value.as_symbol() == Some(DEFAULT_SENTINEL) => Ok(None),
         Some(value) => match callbacks::function(value) {
             Some(function) => Ok(Some((function, callbacks::weak(value)))),
             None => Err(wrong(args, keyword, "functionp")),

@@ -12,15 +12,21 @@ use netproc_core::{
 };
 
 use super::{Answer, Emacs, Signal, callbacks};
-use crate::{companions::SetOptionError, output::buffer_value, process::Process};
+use crate::{
+    companions::SetOptionError,
+    output::{DEFAULT_FILTER, DEFAULT_SENTINEL, buffer_value},
+    process::Process,
+};
 
 fn show(process: &Process, key: &str, value: Value) {
-    process.shared().borrow_mut().contact_mut().set(key, value);
+    let before = process.shared().borrow_mut().contact_mut().set(key, value);
+    // It may be anything, and its drop may ask for the process.
+    drop(before);
 }
 
-/// The function a value is, or `None` for the default.
-fn function(value: &Value) -> Result<Option<super::Function>, Signal> {
-    if !value.is_true() {
+/// The function a value is, or `None` for the default, which has a name of its own.
+fn function(value: &Value, default: &str) -> Result<Option<super::Function>, Signal> {
+    if !value.is_true() || value.as_symbol() == Some(default) {
         return Ok(None);
     }
     let function = callbacks::function(value);
@@ -32,7 +38,7 @@ pub(super) fn set_process_filter(_: &Emacs, args: &[Value]) -> Answer {
     if args[1] == Value::True {
         callbacks::ignore_input(&process);
     } else {
-        match function(&args[1])? {
+        match function(&args[1], DEFAULT_FILTER)? {
             Some(filter) => {
                 let shown = callbacks::weak(&args[1]);
                 process.install_filter(callbacks::filter(filter), false, shown);
@@ -47,7 +53,7 @@ pub(super) fn set_process_filter(_: &Emacs, args: &[Value]) -> Answer {
 
 pub(super) fn set_process_sentinel(_: &Emacs, args: &[Value]) -> Answer {
     let process = Emacs::process(&args[0])?;
-    match function(&args[1])? {
+    match function(&args[1], DEFAULT_SENTINEL)? {
         Some(sentinel) => {
             let shown = callbacks::weak(&args[1]);
             process.install_sentinel(callbacks::sentinel(sentinel), shown);
@@ -135,11 +141,11 @@ pub(super) fn set_network_process_option(emacs: &Emacs, args: &[Value]) -> Answe
         return Err(Signal::error("Process is not a network process"));
     }
     emacs.rt.wait_looking_up(&process)?;
-    let keyword = args[1].as_symbol();
-    let keyword = keyword.ok_or_else(|| Signal::wrong_type("symbolp", args[1].clone()))?;
     if !process.status_beneath_stop().is_live() {
         return Err(Signal::error("Process is not running"));
     }
+    let keyword = args[1].as_symbol();
+    let keyword = keyword.ok_or_else(|| Signal::wrong_type("symbolp", args[1].clone()))?;
     let option = SockOption::new(keyword, &args[2]);
     let Some(option) = option.map_err(|err| Signal::error(err.emacs_message()))? else {
         let silent = args[3].is_true();

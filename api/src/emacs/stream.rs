@@ -15,6 +15,7 @@ pub(super) struct Asked {
     /// In the form for the wire.
     host: String,
     service: Value,
+    kind: Type,
     parameters: Plist,
 }
 
@@ -40,6 +41,7 @@ impl Asked {
         };
         let parameters = Plist::from_values(rest)?;
         // In Emacs's order; what a service may be, `make-network-process` knows.
+        let kind = kind(parameters.get(":type").unwrap_or(&Value::Nil))?;
         let host = string(host)?;
         string(name)?;
         let ascii = punycode::to_ascii(host);
@@ -50,6 +52,7 @@ impl Asked {
             buffer: buffer.clone(),
             host,
             service: service.clone(),
+            kind,
             parameters,
         })
     }
@@ -92,47 +95,45 @@ impl Asked {
         args
     }
 
-    fn kind(&self) -> Result<Type, Signal> {
-        let given = self.get(":type");
-        Ok(match given.as_symbol() {
-            Some("nil" | "network") => Type::Network,
-            Some("plain") => Type::Plain,
-            Some("starttls") => Type::StartTls,
-            Some("tls" | "ssl") => Type::Tls,
-            Some("shell") => Type::Shell,
-            _ => {
-                let shown = given.as_str().map_or_else(|| given.to_string(), str::to_owned);
-                return Err(Signal::error(format!("Invalid connection type {shown}")));
-            }
-        })
-    }
-
     /// Whether nothing but a connection is wanted.
-    fn is_simple(&self, kind: Type) -> bool {
+    fn is_simple(&self) -> bool {
         let may_upgrade = self.on(":success") && self.on(":capability-command");
-        let is_plain = kind == Type::Plain || kind == Type::Network && !may_upgrade;
+        let is_plain = self.kind == Type::Plain || self.kind == Type::Network && !may_upgrade;
         is_plain && !self.on(":return-list")
     }
+}
+
+fn kind(given: &Value) -> Result<Type, Signal> {
+    Ok(match given.as_symbol() {
+        Some("nil" | "network") => Type::Network,
+        Some("plain") => Type::Plain,
+        Some("starttls") => Type::StartTls,
+        Some("tls" | "ssl") => Type::Tls,
+        Some("shell") => Type::Shell,
+        _ => {
+            let shown = given.as_str().map_or_else(|| given.to_string(), str::to_owned);
+            return Err(Signal::error(format!("Invalid connection type {shown}")));
+        }
+    })
 }
 
 /// `open-network-stream NAME BUFFER HOST SERVICE &rest PARAMETERS`.
 pub(super) fn open_network_stream(emacs: &Emacs, args: &[Value]) -> Answer {
     let asked = Asked::new(args)?;
-    let kind = asked.kind()?;
-    if asked.is_simple(kind) {
+    if asked.is_simple() {
         let args = asked.connection(&[":nowait", ":tls-parameters", ":coding"]);
         return super::make_network_process_of(emacs, &args);
     }
-    with_dialogue(emacs, &asked, kind)
+    with_dialogue(emacs, &asked)
 }
 
 #[cfg(feature = "starttls")]
-fn with_dialogue(emacs: &Emacs, asked: &Asked, kind: Type) -> Answer {
-    super::dialogue::open(emacs, asked, kind)
+fn with_dialogue(emacs: &Emacs, asked: &Asked) -> Answer {
+    super::dialogue::open(emacs, asked, asked.kind)
 }
 
 #[cfg(not(feature = "starttls"))]
-fn with_dialogue(_: &Emacs, _: &Asked, _: Type) -> Answer {
+fn with_dialogue(_: &Emacs, _: &Asked) -> Answer {
     let needed = "open-network-stream: all but a bare connection needs the feature starttls";
     Err(Signal::error(needed))
 }

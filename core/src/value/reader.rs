@@ -1,11 +1,13 @@
 //! Reading values from text, as Lisp writes them.
 //!
-//! Invariant: what a [`Value`] prints is read back as an equal one, objects excepted. Depth and size
-//! of what is read are bounded by the text, the depth by a limit as well.
+//! Invariant: what a [`Value`] prints is read back as an equal one, but for objects, for what is a float and no
+//! number, for symbols with characters in them that end one, and for text of ASCII and raw bytes, which comes back as
+//! bytes. Depth and size of what is read are bounded by the text, the depth by a limit as well.
 
 use std::str::FromStr;
 
 use super::Value;
+use crate::coding::{Char, Text};
 
 /// Lists and vectors may be nested this deep.
 const DEPTH_MAX: usize = 64;
@@ -135,18 +137,18 @@ impl Reader<'_> {
 
     fn string(&mut self) -> Result<Value, ReadError> {
         self.next();
-        let mut text = crate::coding::Text::new();
+        let mut text = Text::new();
         loop {
             match self.next() {
                 None => return Err(self.error("the string is not closed")),
-                Some('"') => return Ok(Value::text(text)),
+                Some('"') => return Ok(unibyte(&text).unwrap_or_else(|| Value::text(text))),
                 Some('\\') => self.escape(&mut text)?,
                 Some(character) => text.push(character),
             }
         }
     }
 
-    fn escape(&mut self, text: &mut crate::coding::Text) -> Result<(), ReadError> {
+    fn escape(&mut self, text: &mut Text) -> Result<(), ReadError> {
         let octal = |c: char| c.to_digit(8);
         match self.next() {
             None => return Err(self.error("the string is not closed")),
@@ -192,6 +194,17 @@ impl Reader<'_> {
     }
 }
 
+/// A string in which some bytes are no characters and all else is ASCII: Lisp reads it as bytes.
+fn unibyte(text: &Text) -> Option<Value> {
+    let is_byte = |character| match character {
+        Char::Unicode(character) => character.is_ascii(),
+        Char::Raw(_) => true,
+    };
+    let is_raw = |character| matches!(character, Char::Raw(_));
+    (text.chars().any(is_raw) && text.chars().all(is_byte))
+        .then(|| Value::from(text.to_bytes().as_slice()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,6 +232,11 @@ mod tests {
             assert_eq!(printed, text);
             assert_eq!(printed.parse(), Ok(value));
         }
+        for bytes in [&b"\xe9"[..], b"/run/\xff\x80 \"x\""] {
+            let value = Value::from(bytes);
+            assert_eq!(value.to_string().parse(), Ok(value));
+        }
+        assert!(matches!("\"\\351\u{e9}\"".parse(), Ok(Value::Text(_))), "a character beside it");
         let quoted: Value = "'(utf-8 . 'latin-1)".parse().unwrap();
         assert_eq!(quoted.to_string(), "(utf-8 . latin-1)");
     }
