@@ -23,10 +23,10 @@ use rustls::{
 };
 
 static SERVER: LazyLock<PathBuf> =
-    LazyLock::new(|| build(&["--features", "starttls,tls-ring", "--example", "starttls_server"]));
+    LazyLock::new(|| build(&["--features", "cli", "--example", "starttls_server"]));
 
 static CLIENT: LazyLock<PathBuf> =
-    LazyLock::new(|| build(&["--features", "starttls,tls-ring", "--example", "starttls_client"]));
+    LazyLock::new(|| build(&["--features", "cli", "--example", "starttls_client"]));
 
 static PKI: LazyLock<Pki> = LazyLock::new(Pki::new);
 

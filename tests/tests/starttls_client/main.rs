@@ -27,7 +27,7 @@ use netproc_tests::{
 use self::peer::{Gone, Peer, Played, Script, Server};
 
 static CLIENT: LazyLock<PathBuf> =
-    LazyLock::new(|| build(&["--features", "starttls,tls-ring", "--example", "starttls_client"]));
+    LazyLock::new(|| build(&["--features", "cli", "--example", "starttls_client"]));
 
 static PKI: LazyLock<Pki> = LazyLock::new(Pki::new);
 
