@@ -107,12 +107,12 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    /// The first socket left of that name, if one is given, and of that kind; if none is of that kind, the
-    /// first all the same, whose misfit is worth telling.
+    /// The first socket left of that name, if one is given, that a server of that kind can have; if there is none,
+    /// the first all the same, whose misfit is worth telling.
     pub(crate) fn find(name: Option<&str>, kind: Kind) -> Option<Self> {
         let handed = lock();
         let named = |it: &Handed| name.is_none_or(|name| it.name == name);
-        let fits = |it: &Handed| socket::describe(&it.fd).is_ok_and(|(own, _)| own == kind);
+        let fits = |it: &Handed| socket::check_server(&it.fd, kind).is_ok();
         let fitting = handed.iter().position(|it| named(it) && fits(it));
         let at = fitting.or_else(|| handed.iter().position(named))?;
         Some(Self { handed, at })

@@ -67,7 +67,6 @@ impl Process {
         set.map_err(SetOptionError::Sys)?;
         let mut shared = self.shared().borrow_mut();
         let before = shared.contact_mut().set(option.keyword(), option.value());
-        // What was given for it may be anything, and its drop may ask for the process.
         drop(shared);
         drop(before);
         Ok(())

@@ -11,11 +11,13 @@ mod tls;
 use netproc_core::{
     address::{Address, AddressError},
     coding::CodingError,
-    engine::{CredentialsError, DatagramAddressError, FinishError, SendError, SendTextError},
+    engine::{
+        CredentialsError, DatagramAddressError, FinishError, SendError, SendTextError, UpgradeError,
+    },
     event::Reason,
     options::OptionError,
     plist::PlistError,
-    proxy::ProxyOutError,
+    proxy::{ProxyOutError, TrustedProxiesError},
     reactor::{ConfigError, SysError},
     shared_error::SharedError,
     socket::AdoptError,
@@ -26,9 +28,13 @@ pub use self::{
     spawn::SpawnError,
     tls::TlsParametersError,
 };
+#[cfg(feature = "starttls")]
+use crate::stream::OpenStreamError;
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+use crate::tls::TlsError;
 use crate::{
-    backend::BackendError, child::SignalError, handle::Gone, interfaces::InterfaceError,
-    lookup::LookupError, process::FilterError,
+    backend::BackendError, child::SignalError, companions::SetOptionError, handle::Gone,
+    interfaces::InterfaceError, lookup::LookupError, process::FilterError, shards::ShardsError,
 };
 
 /// Why a process could not be started. Nothing is left of it: no socket, no name.
@@ -252,6 +258,35 @@ pub enum Error {
     /// A filter could not be set.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// What was sent with a wait has not all gone.
+    #[error(transparent)]
+    SendWait(#[from] SendWaitError),
+    /// A connection cannot get a layer.
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
+    /// A descriptor is nothing that could be adopted.
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
+    /// An option was not set.
+    #[error(transparent)]
+    SetOption(#[from] SetOptionError),
+    /// Something is no address.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Something names no proxies.
+    #[error(transparent)]
+    TrustedProxies(#[from] TrustedProxiesError),
+    /// Shards did not start, or ended by an error.
+    #[error(transparent)]
+    Shards(#[from] Box<ShardsError>),
+    /// A stream was not opened.
+    #[cfg(feature = "starttls")]
+    #[error(transparent)]
+    Stream(#[from] Box<OpenStreamError>),
+    /// What TLS is to go by is wrong.
+    #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The runtime behind a handle is gone.
     #[error(transparent)]
     Gone(#[from] Gone),
@@ -267,6 +302,19 @@ pub enum Error {
     /// This backend has no descriptor a foreign loop could wait on.
     #[error("the {0} backend has no descriptor to wait on")]
     NoDescriptor(&'static str),
+}
+
+impl From<ShardsError> for Error {
+    fn from(err: ShardsError) -> Self {
+        Box::new(err).into()
+    }
+}
+
+#[cfg(feature = "starttls")]
+impl From<OpenStreamError> for Error {
+    fn from(err: OpenStreamError) -> Self {
+        Box::new(err).into()
+    }
 }
 
 /// `std::result::Result` with this crate's [`Error`].

@@ -171,7 +171,7 @@ pub(crate) struct Output {
 impl Output {
     /// Output goes to the end of `buffer` from now on.
     pub(crate) fn new(buffer: Option<Buffer>) -> Self {
-        let mark = buffer.as_ref().map(|buffer| buffer.marker(buffer.len() + 1));
+        let mark = buffer.as_ref().map(|buffer| buffer.marker(buffer.point_max()));
         let given_dead = buffer.as_ref().is_some_and(|buffer| !buffer.is_live());
         Self { buffer, mark, given_dead }
     }
@@ -186,7 +186,7 @@ impl Output {
             return;
         };
         if let Some(buffer) = &buffer {
-            mark.set(buffer, usize::MAX);
+            mark.set(buffer, buffer.point_max());
         }
         *self = Self { mark: Some(mark), ..Self::new(buffer) };
     }

@@ -594,7 +594,7 @@ impl Runtime {
         let id = process.id();
         // What a server without callbacks has accepted is no event of its own: it waits as well.
         let admit = |p: &Inside, input: bool| {
-            p.id() == id && p.phase() != Phase::Listen || has_takers(p, input)
+            p.id() == id && (p.phase() != Phase::Listen || !input) || has_takers(p, input)
         };
         let over = || process.exit() != Exit::Alive || over();
         let pulled = self.pull(Some(&admit), deadline, |untaken| untaken == process, over)?;

@@ -23,11 +23,12 @@ use std::{
 use netproc_core::reactor::Counters;
 
 pub use self::error::ShardsError;
-use self::{registry::Registry, thread::Plan};
 pub(crate) use self::{
+    pin::Unpinned,
     registry::{Joining, Offered},
     seat::{Handed, Seat},
 };
+use self::{registry::Registry, thread::Plan};
 use crate::{
     error::Result,
     handle::Handle,
@@ -269,7 +270,7 @@ impl Shards {
     /// # Errors
     ///
     /// [`ShardsError::Run`] and [`ShardsError::Panicked`]: why the first of them did, if that was not by
-    /// [`shutdown`](Self::shutdown) or [`Runtime::shutdown`].
+    /// [`shutdown`](Self::shutdown) or [`Runtime::shutdown`]. Called in a shard, it does not wait for that one.
     pub fn join(mut self) -> std::result::Result<(), ShardsError> {
         self.wait()
     }
@@ -291,6 +292,10 @@ impl Shards {
     fn wait(&mut self) -> std::result::Result<(), ShardsError> {
         let mut outcome = Ok(());
         for (shard, it) in self.shards.drain(..).enumerate() {
+            if it.thread.thread().id() == std::thread::current().id() {
+                // Nobody can wait for their own end: it comes once this has returned.
+                continue;
+            }
             let ended = it.thread.join().unwrap_or_else(|panic| {
                 let message = crate::handlers::message(&*panic);
                 Err(ShardsError::Panicked { shard, message })

@@ -1,22 +1,42 @@
 //! The threads that the library has beside those of a runtime: they look names up, wait for children and accept.
 //!
-//! Invariant: no signal reaches them. They are no threads of the program's, which may have set apart for signals one
-//! that waits for them; given to another, a signal would end the program.
+//! Invariant: no processor is theirs alone or another's, whoever starts them: a shard may be kept on one. No signal that comes from elsewhere reaches them. They are no threads of the program's, which may have set
+//! apart for signals one that waits for them; given to another, a signal would end the program.
 
 use std::{
     io,
     thread::{Builder, JoinHandle},
 };
 
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
-/// Starts one, which has all signals blocked from its first moment: it has the mask of whoever starts it.
+use crate::shards::Unpinned;
+
+/// What a thread brings upon itself, and somebody may handle: a stack that overflows, for example.
+const OWN: [Signal; 6] = [
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+    Signal::SIGTRAP,
+    Signal::SIGSYS,
+];
+
+/// Starts one, which has the others blocked from its first moment: it has the mask of whoever starts it.
 pub(crate) fn start<T: Send + 'static>(
     thread: Builder,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    let started = thread.spawn(work);
+    let mut blocked = SigSet::all();
+    OWN.into_iter().for_each(|signal| blocked.remove(signal));
+    let before = blocked.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let unpinned = Unpinned::here();
+    let started = thread.spawn(move || {
+        if let Some(unpinned) = unpinned {
+            unpinned.restore();
+        }
+        work()
+    });
     before.thread_set_mask()?;
     started
 }
@@ -30,14 +50,11 @@ mod tests {
         let before = SigSet::thread_get_mask().unwrap();
         let mask = || SigSet::thread_get_mask().unwrap();
         let theirs = start(Builder::new(), mask).unwrap().join().unwrap();
-        assert!(
-            nix::sys::signal::Signal::iterator()
-                .filter(|signal| !matches!(
-                    signal,
-                    nix::sys::signal::SIGKILL | nix::sys::signal::SIGSTOP
-                ))
-                .all(|signal| theirs.contains(signal))
-        );
+        for signal in Signal::iterator() {
+            let unblockable = matches!(signal, Signal::SIGKILL | Signal::SIGSTOP);
+            let may_come = unblockable || OWN.contains(&signal);
+            assert_ne!(theirs.contains(signal), may_come, "{signal}");
+        }
         assert_eq!(SigSet::thread_get_mask().unwrap(), before);
     }
 }

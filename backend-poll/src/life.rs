@@ -6,7 +6,11 @@
 
 use std::net::Shutdown;
 
-use netproc_core::reactor::{CloseHow, Event, Op, SockId, SysError, Tick};
+use netproc_core::{
+    address::Family,
+    reactor::{CloseHow, Event, Op, SockId, SysError, Tick},
+    socket,
+};
 
 use crate::{
     hub::{Batch, Hub},
@@ -16,6 +20,9 @@ use crate::{
 /// Ends the socket, for `cause` unless there was one before.
 pub(crate) fn end(id: SockId, sock: &mut Sock, hub: &mut Hub, cause: Option<SysError>) {
     sock.cause = sock.cause.or(cause);
+    if matches!(sock.phase, Phase::Connecting) && sock.family == Family::Local {
+        socket::unbind(&sock.socket);
+    }
     sock.phase = Phase::Ended;
     hub.agenda.ended(id, sock);
 }

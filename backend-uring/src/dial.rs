@@ -7,7 +7,7 @@ use std::time::Duration;
 use netproc_core::{
     address::Address,
     reactor::{Event, Op},
-    socket::local_addr,
+    socket::{local_addr, unbind},
 };
 use socket2::SockAddr;
 
@@ -75,7 +75,12 @@ impl Sock {
                 dialing.state = Dial::Waiting;
                 io.set_timer_in(self, Alarm::Retry, CONNECT_RETRY);
             }
-            Err(errno) => self.fail(Op::Connect, errno),
+            Err(errno) => {
+                if dialing.to.is_unix() {
+                    unbind(&self.fd);
+                }
+                self.fail(Op::Connect, errno);
+            }
         }
     }
 

@@ -382,8 +382,8 @@ impl Reactor for UringReactor {
             self.io.need_packets()?;
         }
         let fd = socket::open(spec, Some(to))?;
-        socket::bind(&fd, spec)?;
         let to = socket::to_sockaddr(to).map_err(|err| SysError::new(Op::Connect, &err))?;
+        socket::bind(&fd, spec)?;
         let key = self.insert(fd, Role::Connection, spec.kind, spec.reading);
         self.with(key, |sock, _| {
             sock.phase = Phase::Connecting;

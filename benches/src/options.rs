@@ -59,8 +59,8 @@ pub(crate) struct ReportOptions {
     /// Write `report.json` and `report.html` to this folder, which is made if need be.
     #[arg(long, value_name = "DIR", required_unless_present = "list")]
     pub(crate) out: Option<PathBuf>,
-    /// Write the table into the README of this repository, between its two marks.
-    #[arg(long)]
+    /// Write the table into the README of this repository, between its two marks: that of all cells and servers.
+    #[arg(long, conflicts_with_all = ["quick", "only", "servers"])]
     pub(crate) readme: bool,
     /// Measure nothing: write the pages again from the `report.json` that is in the folder.
     #[arg(long)]

@@ -127,6 +127,13 @@ impl Requirement {
         }
     }
 
+    /// Where it has to be, in brackets, each bound once; nothing if nothing was measured.
+    pub(crate) fn bounds(&self) -> String {
+        let mut bounds: Vec<_> = self.findings.iter().map(|it| it.bound.to_string()).collect();
+        bounds.dedup();
+        if bounds.is_empty() { String::new() } else { format!(" ({})", bounds.join(", ")) }
+    }
+
     /// What became of it, in words.
     pub(crate) fn verdict(&self) -> String {
         let all = self.findings.len();

@@ -105,14 +105,20 @@ impl Contact {
         self.remote = remote;
     }
 
-    /// Sets what it shows for `key`, in place or at the end, and returns what was given for it before. Keys that
-    /// are answered from addresses go on being answered from them.
-    pub fn set(&mut self, key: &str, value: impl Into<Value>) -> Option<Value> {
+    /// Sets what it shows for `key`, in place or at the end. Keys that are answered from addresses go on being
+    /// answered from them.
+    ///
+    /// Returns what was given before, for whoever has the contact borrowed: its values may be anything, and
+    /// their drops may ask for the process.
+    #[must_use]
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) -> Plist {
+        let before = self.asked.clone();
         if self.asked.get(key).is_none() {
             // What the system has said so far keeps its place: the new key comes after that.
             self.asked = self.plist();
         }
-        self.asked.put(key, value)
+        self.asked.put(key, value);
+        before
     }
 
     pub(crate) const fn set_peer_credentials(&mut self, credentials: Credentials) {
@@ -303,8 +309,8 @@ mod tests {
     fn a_key_set_later_comes_after_what_the_system_said() {
         let asked = asked(&[(":server", Value::True), (":service", Value::True)]);
         let mut server = Contact::new(Role::Server, asked).with_local(address("[127 0 0 1 40]"));
-        server.set(":priority", 5);
-        server.set(":service", 6);
+        drop(server.set(":priority", 5));
+        drop(server.set(":service", 6));
         let child = server.accepted(address("[127 0 0 1 40]"), address("[127 0 0 1 99]"));
         server.set_local(address("[127 0 0 1 41]"));
         let cases = [

@@ -32,7 +32,7 @@ pub use self::joined::joined_len;
 pub use self::{
     adopt::{AdoptError, check_connection, check_server, describe},
     burst::{Burst, Taken},
-    file::BoundFile,
+    file::{BoundFile, unbind},
     joined::{Pieces, join_input, speaks_udp},
     peer::{connect_packets, peer_credentials},
 };
@@ -183,16 +183,11 @@ pub fn open(spec: &OpenSpec<'_>, peer: Option<&Address>) -> Result<Socket, SysEr
 ///
 /// The refusal of `bind(2)`, such as `EADDRINUSE`.
 pub fn bind(socket: &Socket, spec: &OpenSpec<'_>) -> Result<(), SysError> {
-    bind_in_turn(socket, spec).map(drop)
-}
-
-/// The same; a turn is to be kept until the socket can be connected to.
-fn bind_in_turn(socket: &Socket, spec: &OpenSpec<'_>) -> Result<Option<file::Turn>, SysError> {
-    let Some(local) = spec.local else { return Ok(None) };
-    let bound = match file::path_of(local) {
-        Some(path) => file::bind(socket, spec, path),
-        None => to_sockaddr(local).and_then(|address| socket.bind(&address)).map(|()| None),
-    };
+    let Some(local) = spec.local else { return Ok(()) };
+    let bound = to_sockaddr(local).and_then(|address| match file::path_of(local) {
+        Some(path) => file::bind(socket, spec, path, &address),
+        None => socket.bind(&address),
+    });
     bound.map_err(|err| SysError::new(Op::Bind, &err))
 }
 
@@ -203,10 +198,10 @@ fn bind_in_turn(socket: &Socket, spec: &OpenSpec<'_>) -> Result<Option<file::Tur
 /// The first refusal on the way; the socket is closed then.
 pub fn listener(spec: &OpenSpec<'_>, backlog: u32) -> Result<Socket, SysError> {
     let socket = open(spec, None)?;
-    let _turn = bind_in_turn(&socket, spec)?;
+    bind(&socket, spec)?;
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
     let listens = socket.listen(backlog).map_err(|err| SysError::new(Op::Listen, &err));
-    listens.inspect_err(|_| file::undo(&socket, spec))?;
+    listens.inspect_err(|_| unbind(&socket))?;
     Ok(socket)
 }
 
@@ -219,7 +214,7 @@ pub fn datagram(spec: &OpenSpec<'_>, to: Option<&Address>) -> Result<Socket, Sys
     let socket = open(spec, to)?;
     bind(&socket, spec)?;
     if let Some(to) = to {
-        connect_packets(&socket, to).inspect_err(|_| file::undo(&socket, spec))?;
+        connect_packets(&socket, to).inspect_err(|_| unbind(&socket))?;
     }
     Ok(socket)
 }

@@ -224,7 +224,7 @@ impl Drop for Asks {
 
 conformance!(a_value_of_a_contact_may_ask_for_the_process_when_it_goes, |rig| {
     let emacs = Emacs::new(&rig.rt);
-    let (_server, client, _child) = rig.pair()?;
+    let (server, client, _child) = rig.pair()?;
     let gone = Rc::new(Cell::new(0));
     let of = Value::object(client.clone());
     for _ in 0..2 {
@@ -234,6 +234,21 @@ conformance!(a_value_of_a_contact_may_ask_for_the_process_when_it_goes, |rig| {
     }
     client.set_option(netproc::SockOption::KeepAlive(false))?;
     assert_eq!(gone.get(), 2);
+    // A key that was not there has what the system has said put in the place of what was asked for.
+    let value = Value::Opaque(Rc::new(Asks(client.clone(), Rc::clone(&gone))));
+    let args = [
+        (":name", Value::from("y")),
+        (":host", "127.0.0.1".into()),
+        (":service", i64::from(server.contact().local().port().ok_or("a port")?).into()),
+        (":local", value),
+    ];
+    let args: Vec<Value> =
+        args.into_iter().flat_map(|(key, value)| [Value::symbol(key), value]).collect();
+    let other = emacs.call("make-network-process", &args)?;
+    drop(args);
+    let args = [other, Value::symbol(":keepalive"), Value::True];
+    assert_eq!(emacs.call("set-network-process-option", &args)?, Value::True);
+    assert_eq!(gone.get(), 3);
     Ok(())
 });
 

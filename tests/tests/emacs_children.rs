@@ -79,7 +79,7 @@ scenario!(on (poll epoll uring): real_process_life, |t| {
     t.show(&["cat"]);
     t.state("ended", &p);
 
-    let p = sh(t, "early", "(sleep 0.3; echo late) & echo early; exit 4", "pipe");
+    let p = sh(t, "early", "exec 3<&0; (read x <&3; echo late) & echo early; exit 4", "pipe");
     gone(t, &p);
     t.settle_for(0.6);
     t.show(&["early"]);

@@ -201,8 +201,10 @@ conformance!(on (poll epoll uring): a_server_is_given_the_first_socket_of_its_ki
 
 conformance!(on (poll epoll uring): a_connection_handed_over_is_no_servers_socket, |rig| {
     started_with(rig, module_path!(), connection, &[("LISTEN_FDNAMES", "connection:web")], || {
-        assert_eq!(misfit(rig.server().use_external_socket(true).start()), AdoptError::Connected);
-        let server = rig.echo().external_socket("web").start()?;
+        let misfit = misfit(rig.server().external_socket("connection").start());
+        assert_eq!(misfit, AdoptError::Connected);
+        // It stands in nobody's way.
+        let server = rig.echo().use_external_socket(true).start()?;
         assert_eq!(external_sockets().len(), 1, "it stays");
         assert_echoes(rig, &server)
     })

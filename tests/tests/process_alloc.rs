@@ -66,7 +66,7 @@ static LONG: [u8; 16 * 1024] = [b'l'; 16 * 1024];
 /// Messages until everything has the size it keeps.
 const WARM_UP: u64 = 2_000;
 /// Messages that must not cost anything.
-const MEASURED: u64 = 20_000;
+const MEASURED: u64 = 8_000;
 /// Connections that do nothing; a little less than tables have room for.
 const IDLE: usize = 240;
 

@@ -445,7 +445,11 @@ conformance!(on (poll epoll uring): quit_and_kill_take_the_group_along, |rig| {
             rig.until("the end of the grandchild", || is_gone(grandchild));
         } else {
             let grandchild = nix::unistd::Pid::from_raw(grandchild);
-            nix::sys::signal::kill(grandchild, nix::sys::signal::SIGKILL)?;
+            // Gone already if the signal came before it ignored that.
+            match nix::sys::signal::kill(grandchild, nix::sys::signal::SIGKILL) {
+                Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+                Err(err) => return Err(err.into()),
+            }
         }
     }
     Ok(())

@@ -48,11 +48,11 @@ impl Layer for Mute {
     fn finish(&mut self) {}
 }
 
-/// A client that shakes hands with nobody, for a tenth of a second.
-fn mute(rig: &Rig) -> Result<Process, netproc::Error> {
+/// A client that shakes hands with nobody, for so long.
+fn mute(rig: &Rig, within: Duration) -> Result<Process, netproc::Error> {
     let server = rig.rt.server("silent").filter(|_, _| {}).start()?;
     let mut limits = Limits::default();
-    limits.handshake_within = Duration::from_millis(100);
+    limits.handshake_within = within;
     let client = rig.client(&server).layers(Mute).limits(limits).nowait(true);
     Ok(client.start()?)
 }
@@ -60,7 +60,7 @@ fn mute(rig: &Rig) -> Result<Process, netproc::Error> {
 conformance!(a_wait_that_holds_timers_ends_a_handshake_in_time, |rig| {
     let emacs = Emacs::new(&rig.rt);
     for just_this_one in [Value::Nil, 1.into()] {
-        let client = mute(rig)?;
+        let client = mute(rig, Duration::from_millis(100))?;
         let begin = Instant::now();
         let process = Value::object(client.clone());
         emacs.call("accept-process-output", &[process, 10.into(), Value::Nil, just_this_one])?;
@@ -74,7 +74,8 @@ conformance!(a_wait_that_holds_timers_ends_a_handshake_in_time, |rig| {
 // The inner wait has no end of its own, and the outer one holds the timers.
 conformance!(a_sender_inside_a_wait_that_holds_timers_comes_back, |rig| {
     let emacs = Emacs::new(&rig.rt);
-    let silent = mute(rig)?;
+    // Long enough that it has not passed before the wait begins.
+    let silent = mute(rig, Duration::from_secs(2))?;
     let server = rig.rt.server("other").start()?;
     let (own, to) = (emacs.clone(), Value::object(silent.clone()));
     let refused = Rc::new(Cell::new(false));

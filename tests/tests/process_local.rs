@@ -15,7 +15,8 @@ use std::{
 };
 
 use netproc::{
-    Address, Credentials, CredentialsError, Family, Kind, ServerBuilder, StartError, Status, Value,
+    Address, Credentials, CredentialsError, Family, Kind, Op, ServerBuilder, StartError, Status,
+    Value,
 };
 use netproc_tests::{child, conformance, rig::Rig};
 use nix::{
@@ -208,16 +209,15 @@ conformance!(on (poll epoll uring): what_is_no_socket_is_never_replaced, |rig| {
 });
 
 conformance!(on (poll epoll uring): servers_that_replace_wait_for_no_one_and_lose_to_the_first, |rig| {
-    // Whoever holds the turn is about to listen: the others are told that the address is in use.
+    // Whoever holds the turn is about to bind: the others are told that the address is in use.
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("s");
+    drop(UnixListener::bind(&path)?);
     let turn = fs::File::create(folder.path().join(".s.netproc"))?;
     let turn = nix::fcntl::Flock::lock(turn, nix::fcntl::FlockArg::LockExclusive);
     let turn = turn.map_err(|(_, err)| err)?;
     assert!(in_use(server_at(rig, Kind::Stream, &path).replace_stale(true).start()));
-    assert!(!path.exists(), "not even bound");
-    let beside = folder.path().join("t");
-    server_at(rig, Kind::Stream, &beside).replace_stale(true).start()?;
+    assert!(path.exists(), "what is stale stays");
     drop(turn);
     let server = server_at(rig, Kind::Stream, &path).replace_stale(true).start()?;
     // The turn ends with the start, not with the server.
@@ -227,6 +227,25 @@ conformance!(on (poll epoll uring): servers_that_replace_wait_for_no_one_and_los
     let hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
     let mut left = fs::read_dir(folder.path())?;
     assert!(!left.any(|file| hidden(&file.expect("a file").file_name())), "a turn leaves no file");
+    Ok(())
+});
+
+conformance!(on (poll epoll uring): an_opening_that_fails_leaves_no_file_of_its_own, |rig| {
+    let folder = tempfile::tempdir()?;
+    let [own, nobody] = ["own", "nobody"].map(|name| folder.path().join(name));
+    let at = |path: &Path| Address::local(path.as_os_str().as_encoded_bytes());
+    for kind in KINDS {
+        for _ in 0..2 {
+            let client = rig.rt.client("c").kind(kind).local(at(&own)?).remote(at(&nobody)?);
+            let client = client.family(Family::Local).connected(true);
+            let source = match client.start() {
+                Err(StartError::Sys { source, .. }) => source,
+                other => panic!("no refusal of the system: {other:?}"),
+            };
+            assert_eq!((source.op, source.errno), (Op::Connect, libc::ENOENT), "{kind:?}");
+            assert!(!own.exists(), "{kind:?}");
+        }
+    }
     Ok(())
 });
 

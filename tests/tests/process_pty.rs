@@ -151,7 +151,7 @@ conformance!(on (poll epoll uring): whoever_keeps_the_terminal_open_does_not_del
 });
 
 conformance!(on (poll epoll uring): a_child_may_leave_its_terminal_and_run_on, |rig| {
-    let script = "echo a; exec <&- >&- 2>&-; trap 'exit 4' USR1; while :; do sleep 0.01; done";
+    let script = "trap 'exit 4' USR1; echo a; exec <&- >&- 2>&-; while :; do sleep 0.01; done";
     let child = sh(rig, script).start()?;
     rig.until_bytes(&child, b"a\n");
     rig.settle();

@@ -413,6 +413,28 @@ sharded!(handed: a_full_shard_is_passed_over_and_nobody_is_lost, |_case, shards|
     Ok(())
 });
 
+sharded!(handed: who_waits_for_a_full_shard_is_served_by_one_that_joins, |_case, shards| {
+    let counts = Arc::new(Counts::default());
+    let (shards, address) = serving(shards, move |rt| echo(rt, &counts))?;
+    ask(&shards, 0, |rt| rt.get_process("echo").expect("it is there").stop());
+    ask(&shards, 1, |rt| rt.get_process("echo").expect("it is there").delete());
+    let mut waiting = crowd(address)?;
+    let again = ask(&shards, 1, move |rt| {
+        let server = rt.server("echo").shared(true);
+        let server = server.on_accept(|_, connection| connection.send(vec![1]));
+        server.filter(Process::send).start().map(|_| ())
+    });
+    again?;
+    for _ in 0..200 - 64 {
+        let at = ready(&mut waiting)?.ok_or("the other shard serves")?;
+        assert_eq!(shard_of(&mut waiting.swap_remove(at))?, 1, "the other is stopped");
+    }
+    ask(&shards, 0, |rt| rt.get_process("echo").expect("it is there").resume());
+    assert_eq!(serve_all(&mut waiting)?.iter().sum::<usize>(), 64);
+    shards.shutdown()?;
+    Ok(())
+});
+
 /// Waits for one of them that has been answered; `None` when there are none left.
 fn ready(streams: &mut [TcpStream]) -> Result<Option<usize>, Box<dyn std::error::Error>> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -457,10 +479,16 @@ sharded!(alone: a_thread_that_is_pinned_stays_on_one_processor, |_case, shards| 
     };
     let usable = cpus(&sched_getaffinity(Pid::from_raw(0))?);
     let (at, places) = mpsc::channel();
-    let shards = shards.pin(true).start(move |_, shard| -> io::Result<()> {
+    let (started, children) = mpsc::channel();
+    let shards = shards.pin(true).start(move |rt, shard| -> io::Result<()> {
         at.send((shard, cpus(&sched_getaffinity(Pid::from_raw(0))?))).expect("the test listens");
+        // What a shard starts is not kept there.
+        let child = rt.spawn_process("child", "sleep").arg("600").start().expect("there is one");
+        let child = Pid::from_raw(child.pid().expect("it runs").cast_signed());
+        started.send(cpus(&sched_getaffinity(child)?)).expect("the test listens");
         Ok(())
     })?;
+    assert_eq!(children.try_iter().collect::<Vec<_>>(), [usable.clone(), usable.clone()]);
     let mut places: Vec<_> = places.try_iter().collect();
     places.sort_unstable();
     let expected = |shard: usize| (shard, vec![usable[shard % usable.len()]]);
@@ -476,7 +504,7 @@ sharded!(a_shard_that_is_held_up_is_named, |_case, shards| {
     shards.handle(1).ok_or("two")?.post(move |_| {
         own.wait();
     })?;
-    let silent = shards.stats(Duration::from_millis(50));
+    let silent = shards.stats(Duration::from_secs(2));
     assert!(matches!(silent, Err(ShardsError::Silent { shard: 1 })), "{silent:?}");
     held.wait();
     assert_eq!(shards.stats_of_each(PATIENCE)?.len(), 2);

@@ -33,12 +33,12 @@ pub(super) enum Origin {
 }
 
 impl ServerBuilder {
-    /// `:use-external-socket`: serve on the first socket of its kind that was handed to this process at its start
-    /// and that no server has taken yet. Default `false`.
+    /// `:use-external-socket`: serve on the first socket that was handed to this process at its start, that fits and
+    /// that no server has taken yet. Default `false`.
     ///
     /// Ignored when there is none left: the server then opens a socket as the other methods say. Each
-    /// socket is given once, to the first server that asks and fits; if none that is left is of the server's kind,
-    /// `start` fails with [`StartError::Adopt`]. Of the other methods `host`,
+    /// socket is given once, to the first server that asks and fits; if none that is left fits, `start` fails with
+    /// [`StartError::Adopt`]. Of the other methods `host`,
     /// `service`, `family`, `local`, `backlog`, `reuse_port` and those about a file then do nothing,
     /// since whoever opened the socket has decided; options are set on it, and stay set when `start` fails
     /// later than that. Which sockets there are says

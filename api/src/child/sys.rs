@@ -13,6 +13,8 @@ use std::{io, os::unix::process::CommandExt as _, process::Command};
 
 use nix::{errno::Errno, libc};
 
+use crate::shards::Unpinned;
+
 /// What a child obeys even where this program was started to ignore it, as one in the background of a
 /// script is: it could not be interrupted otherwise, and a shell could not wait for its own children.
 /// SIGHUP is left as it is, since whoever has it ignored means the children too.
@@ -20,10 +22,14 @@ const OBEYED: [libc::c_int; 4] = [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, li
 
 /// Has the child of `command` lead a session of its own and obey signals, as Emacs's do: no terminal of
 /// ours reaches it, and it leads a group, so that those it starts are signalled with it. With `terminal`,
-/// its standard input is one and becomes that of the session.
+/// its standard input is one and becomes that of the session. Started in a shard that is kept on a processor, it is not.
 pub(crate) fn own_session(command: &mut Command, terminal: bool) {
+    let unpinned = Unpinned::here();
     let prepare = move || -> io::Result<()> {
         nix::unistd::setsid()?;
+        if let Some(unpinned) = &unpinned {
+            unpinned.restore();
+        }
         OBEYED.into_iter().try_for_each(obey)?;
         if terminal { take_terminal() } else { Ok(()) }
     };

@@ -1,7 +1,8 @@
 //! Lisp functions as callbacks of a process.
 //!
 //! Invariant: they are told what Emacs tells, and no event it does not have. What they signal is
-//! reported by the runtime's hook, as any callback's error. The buffer that is current before one is so after it.
+//! reported by the runtime's hook, as any callback's error. The buffer that is current before a filter or a
+//! sentinel is so after it.
 
 use std::rc::Rc;
 
@@ -93,7 +94,8 @@ pub(super) fn log(function: Function) -> Log {
     Rc::new(move |server: &Process, process: Option<&Process>, entry: &LogEntry| {
         let process = process.map_or(Value::Nil, |process| Value::object(process.clone()));
         let args = [Value::object(server.clone()), process, entry.to_string().into()];
-        call(&function, server, &args).err().map(Into::into)
+        // Emacs leaves current what this one makes so.
+        function.call(&args).err().map(Into::into)
     })
 }
 

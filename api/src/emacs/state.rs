@@ -20,7 +20,7 @@ use crate::{
 
 fn show(process: &Process, key: &str, value: Value) {
     let before = process.shared().borrow_mut().contact_mut().set(key, value);
-    // It may be anything, and its drop may ask for the process.
+    // Not while it is borrowed.
     drop(before);
 }
 

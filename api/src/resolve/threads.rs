@@ -53,8 +53,9 @@ impl fmt::Debug for Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         let mut state = self.desk.lock();
-        let at = state.waiting.iter().position(|job| job.number == self.number);
-        let withdrawn = at.and_then(|at| state.waiting.remove(at));
+        // They are taken from the front and numbered as they come.
+        let at = state.waiting.binary_search_by_key(&self.number, |job| job.number);
+        let withdrawn = at.ok().and_then(|at| state.waiting.remove(at));
         drop(state);
         drop(withdrawn);
     }

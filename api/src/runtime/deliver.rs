@@ -14,6 +14,7 @@ use std::{
 
 use netproc_core::{
     address::Address,
+    contact::Role,
     engine::{Admit, Delivery},
     event::{Event, Input, LogEntry, Packet},
     machine::Status,
@@ -301,7 +302,8 @@ impl Runtime {
         let over =
             failed || matches!(event, Event::Broken { .. } | Event::Deleted | Event::Ended { .. });
         let ended = over.then(|| process.clone());
-        if let (Some(process), Some(seat)) = (&ended, self.seat()) {
+        let server = ended.as_ref().filter(|it| it.contact().role() == Role::Server);
+        if let (Some(process), Some(seat)) = (server, self.seat()) {
             // Before it is told of: its sentinel may start the server again, here or in another shard.
             seat.leave(process.id(), false);
         }

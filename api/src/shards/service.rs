@@ -130,6 +130,8 @@ impl Service {
         state.members.push(member);
         let failed = state.failed;
         drop(state);
+        // A connection that waits for room may have it here.
+        self.room.notify_all();
         if let Some(err) = failed {
             // The others were told before it was one of them.
             let _gone = handle.post(move |rt| rt.accept_failed_for(server, err, true));

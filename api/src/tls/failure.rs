@@ -151,7 +151,7 @@ pub enum CertificateProblem {
     Revoked,
     /// It, or one above it, is not for this: a client's is shown by a server, an authority's as its
     /// own, or who is no authority has signed.
-    #[error("not for this purpose")]
+    #[error("not for this purpose (an authority's, or for the other side)")]
     Purpose,
     /// A signature in the chain is wrong, or of a kind that is not supported.
     #[error("bad signature")]

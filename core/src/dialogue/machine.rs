@@ -23,7 +23,7 @@ use super::{
 /// | type | what is said |
 /// | --- | --- |
 /// | `Plain` | greeting; capabilities only if always wanted |
-/// | `Network` | greeting, capabilities, STARTTLS if offered; plain if not, and if the handshake fails |
+/// | `Network` | greeting, capabilities, STARTTLS if offered; plain if not or if refused, on a second connection if the handshake fails or the server hangs up behind a refusal |
 /// | `StartTls` | the same, but TLS or failure |
 /// | `Tls` | handshake, greeting, capabilities |
 /// | `Shell` | greeting, capabilities, with a program instead of a server |
@@ -42,7 +42,7 @@ pub struct Dialogue {
     stage: Option<Stage>,
     /// Whether TLS runs.
     is_encrypted: bool,
-    /// Whether a handshake failed and this is the second, plain connection.
+    /// Whether this is the second, plain connection.
     has_fallen_back: bool,
     /// What is coming in, in the stages that await a response.
     response: Response,

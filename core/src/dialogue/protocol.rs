@@ -224,7 +224,7 @@ fn ftp(params: DialogueParams) -> DialogueParams {
         .end_of_command(REPLY)
         // RFC 959, 5.4: that it will be ready in some minutes comes before the greeting.
         .end_of_greeting("^[2-9][0-9][0-9]\\(?: .*\\)?\r?\n")
-        .greeting("\\`\\(?:1[0-9][0-9].*\r?\n\\)*220\\b")
+        .greeting("\\`\\(?:1[0-9][0-9]\\b.*\r?\n\\(?:.*\r?\n\\)*\\)?220\\b")
         .capability_command("FEAT\r\n")
         .success("\\`\\(?:234-.*\r?\n\\)*234\\(?: .*\\)?\r?\n\\'");
     // A server that does not know FEAT may know AUTH all the same.

@@ -344,10 +344,14 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     #[must_use]
     pub fn store_all(&mut self) -> bool {
         let mut woken = false;
-        while let Some(delivery) = self.next(Some(&|_, _| false)) {
-            debug_assert!(matches!(delivery, Delivery::Woken), "nobody was admitted");
-            woken = true;
+        // What is stored already stays so: going through it for each event would cost as much as there is.
+        while let Some(event) = self.queue.pop() {
+            if let Some(delivery) = self.sort(event, Some(&|_, _| false)) {
+                debug_assert!(matches!(delivery, Delivery::Woken), "nobody was admitted");
+                woken = true;
+            }
         }
+        self.begin_due_attempts();
         woken
     }
 

@@ -2,7 +2,7 @@
 //! and known again when it is to be removed.
 //!
 //! Invariant: a file is removed only while it is certain whose it is: a stale one after a connect
-//! was refused, under a lock that servers which replace it share; one's own while its socket is open,
+//! was refused, under a lock that those who replace it share; one's own while its socket is open,
 //! which keeps the number of its inode from being given to another.
 
 use std::{
@@ -73,13 +73,13 @@ impl BoundFile {
     }
 }
 
-/// The turn of one server among those that may replace the same stale file: none of them looks while
-/// another is between its `bind` and its `listen`.
+/// The turn of one server among those that would replace the same stale file: none of them removes what another
+/// has just put in its place.
 ///
 /// It is a locked file beside the socket's own, which goes with it. The folder itself could be locked by
 /// whoever may read it, for as long as they like.
 #[derive(Debug)]
-pub(super) struct Turn {
+struct Turn {
     path: PathBuf,
     _file: Flock<File>,
 }
@@ -87,7 +87,7 @@ pub(super) struct Turn {
 impl Turn {
     fn take(path: &Path) -> io::Result<Self> {
         let mut name = OsStr::new(".").to_owned();
-        name.push(path.file_name().ok_or(Errno::EADDRINUSE)?);
+        name.push(path.file_name().ok_or(Errno::EISDIR)?);
         name.push(".netproc");
         let path = path.with_file_name(name);
         loop {
@@ -95,11 +95,8 @@ impl Turn {
             // A pipe that somebody has put there must not hold us up, nor a link lead elsewhere.
             how.write(true).create(true).mode(0o600);
             let file = how.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path)?;
-            // Whoever holds it is about to listen on that path.
             let held = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-            let refused =
-                |(_, err)| if err == Errno::EWOULDBLOCK { Errno::EADDRINUSE } else { err };
-            let file = held.map_err(refused)?;
+            let file = held.map_err(|(_, err)| err)?;
             // Opened just before the one who had it took it away, it locks nothing any more.
             let (own, there) = (file.metadata()?, fs::symlink_metadata(&path));
             if there.is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino())) {
@@ -116,31 +113,38 @@ impl Drop for Turn {
     }
 }
 
-/// Binds `socket` to the file at `path`; the turn is to be kept until it listens.
-pub(super) fn bind(socket: &Socket, spec: &OpenSpec<'_>, path: &[u8]) -> io::Result<Option<Turn>> {
+/// Binds `socket` to `address`, which is that of the file at `path`.
+pub(super) fn bind(
+    socket: &Socket,
+    spec: &OpenSpec<'_>,
+    path: &[u8],
+    address: &SockAddr,
+) -> io::Result<()> {
     let (path, file) = (Path::new(OsStr::from_bytes(path)), spec.file);
-    let address = SockAddr::unix(path)?;
-    let turn = file.replace_stale.then(|| Turn::take(path)).transpose()?;
     if let Some(mode) = file.mode {
         narrow(socket, mode)?;
     }
-    let mut bound = socket.bind(&address);
-    let in_use = bound.as_ref().is_err_and(|err| err.kind() == io::ErrorKind::AddrInUse);
-    if in_use && file.replace_stale && remove_stale(path, &address)? {
-        bound = socket.bind(&address);
+    match socket.bind(address) {
+        Err(err) if err.kind() == io::ErrorKind::AddrInUse && file.replace_stale => {
+            // Without a turn, which somebody else may have, it is in use, as was said.
+            let Ok(_turn) = Turn::take(path) else { return Err(err) };
+            if !remove_stale(path, address)? {
+                return Err(err);
+            }
+            socket.bind(address)?;
+        }
+        bound => bound?,
     }
-    bound?;
     if let Some(mode) = file.mode {
-        widen(path, mode).inspect_err(|_| undo(socket, spec))?;
+        widen(path, mode).inspect_err(|_| unbind(socket))?;
     }
-    Ok(turn)
+    Ok(())
 }
 
-/// Takes away the file that `socket` was bound to: an opening that fails later leaves nothing.
-pub(super) fn undo(socket: &Socket, spec: &OpenSpec<'_>) {
-    if spec.local.and_then(path_of).is_some() {
-        let _gone = BoundFile::of(socket).map(|file| file.remove());
-    }
+/// Takes away the file that `socket` is bound to, if it is to one: an opening that fails behind its `bind` leaves
+/// nothing.
+pub fn unbind(socket: &Socket) {
+    let _gone = BoundFile::of(socket).map(|file| file.remove());
 }
 
 /// Has `bind` make the file with no more than `mode`. Linux takes the mode of the socket itself, less
@@ -188,9 +192,10 @@ fn remove_refusing(path: &Path, address: &SockAddr) -> io::Result<bool> {
     }
     let probe = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
     probe.set_nonblocking(true)?;
-    let refused = probe.connect(address).err().and_then(|err| err.raw_os_error());
-    if refused != Some(libc::ECONNREFUSED) {
-        return Ok(false);
+    match probe.connect(address) {
+        Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => {}
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Err(err),
+        _ => return Ok(false),
     }
     let (device_now, inode_now, _) = identity()?;
     if (device, inode) != (device_now, inode_now) {
@@ -293,6 +298,7 @@ mod tests {
         let open = File::open(folder.path()).unwrap();
         let _folder = Flock::lock(open, FlockArg::LockExclusiveNonblock).unwrap();
         let _other = Turn::take(&folder.path().join("other")).unwrap();
+        drop(listener(&spec(&local, replace), 5).unwrap());
         let turn = Turn::take(&path).unwrap();
         let taken = listener(&spec(&local, replace), 5).unwrap_err();
         assert_eq!((taken.op, taken.errno), (Op::Bind, libc::EADDRINUSE), "it is another's turn");

@@ -138,14 +138,15 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     // A signal leaves nothing behind either.
     drop(files);
     let hurried = signals.let_go()?;
+    let talk = first.and_then(|first| first.talk());
     if hurried {
+        // Before what follows can be taken for its end.
+        if let Some(talk) = &talk {
+            talk.hurry();
+        }
         take_leave(&rt);
     }
-    let Some(talk) = first.and_then(|first| first.talk()) else { return Ok(ExitCode::SUCCESS) };
-    if hurried {
-        talk.hurry();
-    }
-    Ok(talk.tell())
+    Ok(talk.map_or(ExitCode::SUCCESS, |talk| talk.tell()))
 }
 
 impl Arguments {
@@ -272,13 +273,11 @@ impl Serving {
 /// Ends every connection in order: what it has been sent goes out, behind TLS with the notice that nothing follows.
 fn take_leave(rt: &Runtime) {
     let deadline = Instant::now() + LEAVE_WITHIN;
-    let (servers, clients): (Vec<_>, Vec<_>) =
+    let (servers, mut clients): (Vec<_>, Vec<_>) =
         rt.process_list().into_iter().partition(|process| process.contact().role() == Role::Server);
     servers.iter().for_each(Process::delete);
-    for client in &clients {
-        // Refused where it has ended its side, or is still in its handshake.
-        let _ = client.send_eof();
-    }
+    // Refused where it has been told already, or is still in its handshake.
+    clients.retain(|client| client.send_eof().is_ok());
     for client in &clients {
         // Whoever is gone or takes no more is left behind.
         let _ = client.flush(deadline.saturating_duration_since(Instant::now()));

@@ -157,7 +157,7 @@ impl Talk {
         self.moved.set(Instant::now());
         let progress = pump.progress();
         if let Some(wait) = terms.wait {
-            watch(process.clone(), Rc::clone(self), wait, Arc::clone(&progress), 0);
+            watch(process.clone(), Rc::clone(self), wait, Arc::clone(&progress), None);
         }
         let (talk, verbose) = (Rc::clone(self), terms.verbose);
         process.set_sentinel(move |process, event| {
@@ -203,9 +203,10 @@ impl Talk {
         end.tell(&self.peer)
     }
 
-    /// A signal was to end it, whatever has.
+    /// A signal ends it, if nothing else has.
     pub(crate) fn hurry(&self) {
         self.hurried.set(true);
+        let _ = self.ended.set(End::InOrder);
     }
 
     /// When something last moved, either way.
@@ -311,18 +312,18 @@ fn watch(
     talk: Rc<Talk>,
     wait: Duration,
     progress: Arc<Progress>,
-    queued_before: u64,
+    queued_before: Option<u64>,
 ) {
-    // A large queue goes out in pieces, of which only its end is an event.
-    let left = wait.saturating_sub(talk.moved().elapsed()).min(wait / 4);
+    // A large queue goes out in pieces, of which only its end is an event: it is looked at now and then.
+    let left = wait.saturating_sub(talk.moved().elapsed()).min(wait / 16);
     let rt = process.runtime().clone();
     rt.run_after(left, move |_| {
         let queued = process.queued();
-        if queued != queued_before {
+        if queued_before.is_some_and(|before| before != queued) {
             talk.moved.set(Instant::now());
         }
         if talk.moved().elapsed() < wait {
-            return watch(process, talk, wait, progress, queued);
+            return watch(process, talk, wait, progress, Some(queued));
         }
         // Packets have no end: an answer to all that was sent is one.
         let answered = process.kind() == Kind::Datagram && talk.heard.get() && progress.is_over();

@@ -360,7 +360,7 @@ const FTP: &[Conversation] = {
         one(
             "ftp: ready in two minutes",
             || starttls(Ftp),
-            &[S("120 in 2 minutes\r\n"), S("220-hi\r\n220 hi\r\n"), FEAT],
+            &[S("120-busy\r\n we are\r\n120 in 2 minutes\r\n"), S("220-hi\r\n220 hi\r\n"), FEAT],
             "waits for the capabilities",
         ),
         one(
