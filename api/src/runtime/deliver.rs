@@ -302,8 +302,9 @@ impl Runtime {
         let over =
             failed || matches!(event, Event::Broken { .. } | Event::Deleted | Event::Ended { .. });
         let ended = over.then(|| process.clone());
-        let server = ended.as_ref().filter(|it| it.contact().role() == Role::Server);
-        if let (Some(process), Some(seat)) = (server, self.seat()) {
+        if let (Some(process), Some(seat)) = (&ended, self.seat())
+            && process.shared().borrow().contact().role() == Role::Server
+        {
             // Before it is told of: its sentinel may start the server again, here or in another shard.
             seat.leave(process.id(), false);
         }
