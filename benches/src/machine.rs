@@ -1,6 +1,11 @@
 //! The machine the benches run on, and what they share as programs.
 
-use std::{fmt, fs, io, process::ExitCode, thread, time::SystemTime};
+use std::{
+    fmt, fs, io,
+    process::{Command, ExitCode},
+    thread,
+    time::SystemTime,
+};
 
 use nix::{
     sched::{CloneFlags, unshare},
@@ -20,6 +25,9 @@ pub(crate) struct Machine {
     /// Load average at the start: what others did.
     pub(crate) load: String,
     pub(crate) date: String,
+    /// What was measured, as git names it; `None` outside of a repository.
+    #[serde(default)]
+    pub(crate) commit: Option<String>,
 }
 
 impl Machine {
@@ -35,18 +43,34 @@ impl Machine {
             cores: thread::available_parallelism().map_or(1, std::num::NonZero::get),
             load: read("/proc/loadavg").split(' ').next().unwrap_or_default().into(),
             date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            commit: commit(),
         }
+    }
+
+    /// `, commit 1a2b3c4`, if there is one.
+    pub(crate) fn of_commit(&self) -> String {
+        self.commit.as_ref().map(|name| format!(", commit {name}")).unwrap_or_default()
     }
 }
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kernel, processor, cores, load, date } = self;
+        let Self { kernel, processor, cores, load, date, .. } = self;
+        let of_commit = self.of_commit();
         write!(
             f,
-            "Linux {kernel}, {processor}, {cores} cores, load average {load} at the start, {date}"
+            "Linux {kernel}, {processor}, {cores} cores, load average {load} at the start, {date}{of_commit}"
         )
     }
+}
+
+/// The commit that is checked out, with a mark if there is more than that.
+fn commit() -> Option<String> {
+    let mut git = Command::new("git");
+    git.args(["describe", "--always", "--dirty", "--exclude=*"]);
+    let told = git.current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
+    let name = String::from_utf8(told.stdout).ok()?;
+    told.status.success().then(|| name.trim().into())
 }
 
 /// Lets the children have as many connections as the system allows; returns how many descriptors a table of theirs

@@ -511,7 +511,7 @@ pub struct Caps {
     pub packet_len_max: u32,
 }
 
-/// What a reactor has done since it was made. Each only grows.
+/// What a reactor has done since it was made, which only grows, and at the end what it has at the moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "plain figures, each backend fills what it has")]
 pub struct Counters {

@@ -23,6 +23,18 @@ conformance!(packets_come_back_whole_and_in_order, |rig| {
     Ok(())
 });
 
+conformance!(a_bound_on_inputs_cuts_no_packet, |rig| {
+    rig.rt.set_input_len_max(4);
+    let (_server, client) = echo(rig)?;
+    let packets = [pattern(1, 10), pattern(2, 4), pattern(3, 5_000)];
+    for packet in &packets {
+        client.send(packet.clone())?;
+    }
+    rig.until("every answer", || rig.log.inputs_of(&client).len() == packets.len());
+    assert_eq!(rig.log.inputs_of(&client), packets);
+    Ok(())
+});
+
 conformance!(an_empty_packet_is_input_and_ends_nothing, |rig| {
     let (server, client) = echo(rig)?;
     for _ in 0..3 {
@@ -208,6 +220,8 @@ conformance!(a_record_is_one_call_of_the_filter, |rig| {
     let server = rig.echo().family(Family::Local).kind(Kind::SeqPacket);
     let server = server.service(&*folder.path().join("socket")).start()?;
     let client = rig.client(&server).kind(Kind::SeqPacket).start()?;
+    // Which is for streams.
+    rig.rt.set_input_len_max(4);
     let records: Vec<_> = [5, 1, 3_000, 20_000].map(|len| pattern(9, len)).into();
     for record in &records {
         client.send(record.clone())?;

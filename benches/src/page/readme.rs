@@ -41,13 +41,14 @@ fn write_all(report: &Report, text: &mut String) -> std::fmt::Result {
     let machine = &report.machine;
     writeln!(
         text,
-        "Linux {}, {} cores of {}, {}; server and load generator on a core each, over loopback; medians of {} \
+        "Linux {}, {} cores of {}, {}{}; server and load generator on a core each, over loopback; medians of {} \
          interleaved rounds of {} s or longer, each at the pace of the middle one. With 10,000 connections there are \
          fewer rounds, and beside idle ones the servers come one after the other. Repeat it with\n`{}`.\n",
         machine.kernel,
         machine.cores,
         machine.processor,
         machine.date,
+        machine.of_commit(),
         report.rounds,
         report.seconds,
         report.command
