@@ -1,7 +1,8 @@
 //! The threads that the library has beside those of a runtime: they look names up, wait for children and accept.
 //!
-//! Invariant: no processor is theirs alone or another's, whoever starts them: a shard may be kept on one. No signal that comes from elsewhere reaches them. They are no threads of the program's, which may have set
-//! apart for signals one that waits for them; given to another, a signal would end the program.
+//! Invariant: no signal that comes from elsewhere reaches them. They are no threads of the program's, which may have set
+//! apart for signals one that waits for them; given to another, a signal would end the program. Nor are they kept on a
+//! processor, though a shard that starts them is.
 
 use std::{
     io,

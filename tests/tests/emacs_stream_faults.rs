@@ -309,7 +309,7 @@ fn wrong(authority: &Authority) -> Result<Vec<(Signed, &'static str, &'static st
             authority.sign_with(&["localhost"], |it| {
                 it.insert_extended_key_usage(rcgen::ExtendedKeyUsagePurpose::ClientAuth);
             })?,
-            "not for this purpose",
+            "not for this purpose (an authority's, or for the other side)",
             "40002",
         ),
         (

@@ -121,24 +121,29 @@ pub(super) fn bind(
     address: &SockAddr,
 ) -> io::Result<()> {
     let (path, file) = (Path::new(OsStr::from_bytes(path)), spec.file);
-    if let Some(mode) = file.mode {
-        narrow(socket, mode)?;
-    }
-    match socket.bind(address) {
+    match make(socket, address, file.mode) {
         Err(err) if err.kind() == io::ErrorKind::AddrInUse && file.replace_stale => {
             // Without a turn, which somebody else may have, it is in use, as was said.
             let Ok(_turn) = Turn::take(path) else { return Err(err) };
             if !remove_stale(path, address)? {
                 return Err(err);
             }
-            socket.bind(address)?;
+            make(socket, address, file.mode)?;
         }
-        bound => bound?,
+        made => made?,
     }
     if let Some(mode) = file.mode {
         widen(path, mode).inspect_err(|_| unbind(socket))?;
     }
     Ok(())
+}
+
+/// Makes the file, open to no more than `mode` from its first moment.
+fn make(socket: &Socket, address: &SockAddr, mode: Option<u32>) -> io::Result<()> {
+    if let Some(mode) = mode {
+        narrow(socket, mode)?;
+    }
+    socket.bind(address)
 }
 
 /// Takes away the file that `socket` is bound to, if it is to one: an opening that fails behind its `bind` leaves
@@ -163,12 +168,9 @@ fn narrow(_: &Socket, _: u32) -> io::Result<()> {
 
 /// Gives the file what the umask took from its mode.
 fn widen(path: &Path, mode: u32) -> io::Result<()> {
-    let made = fs::symlink_metadata(path)?.mode() & 0o777;
-    if made == mode & 0o777 {
+    if fs::symlink_metadata(path)?.mode() & 0o777 == mode & 0o777 {
         return Ok(());
     }
-    let narrowed = cfg!(any(target_os = "linux", target_os = "android"));
-    debug_assert!(!narrowed || made & !mode == 0, "others could connect for a moment: {made:o}");
     let bits = libc::mode_t::try_from(mode & 0o777).expect("nine bits fit every mode");
     // Not through a symbolic link that somebody may have put there meanwhile.
     let mode = Mode::from_bits_truncate(bits);
@@ -249,8 +251,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let socket = Socket::new(Domain::UNIX, Type::DGRAM, None).unwrap();
-        narrow(&socket, 0o600).unwrap();
-        socket.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        make(&socket, &SockAddr::unix(&path).unwrap(), Some(0o600)).unwrap();
         assert_eq!(fs::symlink_metadata(&path).unwrap().mode() & 0o777, 0o600);
     }
 
