@@ -216,6 +216,20 @@ impl Sock {
         shut && self.fd.shutdown(std::net::Shutdown::Both).is_ok() && self.role == Role::Connection
     }
 
+    /// Bytes were read away behind the shutting down, of which the kernel tells the peer nothing, not even that
+    /// there is room again: it might stand before a closed window for minutes. So the close resets the connection,
+    /// as it does with bytes that were never read.
+    #[cold]
+    pub(crate) fn reset_unread(&mut self, io: &mut Io) {
+        if self.adopted || self.role != Role::Connection || std::mem::replace(&mut self.reset, true)
+        {
+            return;
+        }
+        io.counters.syscalls += 1;
+        // Refused by a connection that is gone already.
+        let _gone = self.fd.set_linger(Some(Duration::ZERO));
+    }
+
     /// Closes the descriptor and reports the end; nothing is in flight any more.
     pub(crate) fn bury(mut self, io: &mut Io, out: &mut Batch<'_>) {
         debug_assert_eq!(self.in_flight, 0, "the kernel is done with the socket");

@@ -639,6 +639,8 @@ impl Sock {
                     if completion.is_cut() {
                         self.read_rest(count as usize, io, out);
                     }
+                } else if self.stopped {
+                    self.reset_unread(io);
                 }
             }
             (Ok(count), _) => self.on_nothing(count, out),

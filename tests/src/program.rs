@@ -44,7 +44,16 @@ pub static PROGRAM: LazyLock<PathBuf> =
 pub fn build(target_args: &[&str]) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own file");
     let target = test.ancestors().nth(3).expect("a test is in TARGET/PROFILE/deps");
-    let built = Command::new(env!("CARGO"))
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo tells a test of its package is nothing to tell another cargo: a crate that goes by it would be
+    // compiled anew, and with it all that stand on it, here and the next time outside.
+    for (name, _) in std::env::vars_os() {
+        let told = [&b"CARGO_PKG_"[..], b"CARGO_MANIFEST_"];
+        if told.iter().any(|start| name.as_encoded_bytes().starts_with(start)) {
+            cargo.env_remove(name);
+        }
+    }
+    let built = cargo
         .args(["build", "-p", "netproc"])
         .args(target_args)
         .args(["--message-format", "json", "--target-dir"])

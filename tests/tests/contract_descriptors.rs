@@ -194,6 +194,31 @@ contract!(on descriptors: a_foreign_peer_gets_everything_and_the_end_from_a_flus
     Ok(())
 });
 
+// Read away before the close, its bytes would leave it before a closed window, and nobody would ever open that.
+contract!(on descriptors: a_foreign_peer_that_floods_hears_of_the_close_at_once, |rig| {
+    let listener = rig.listener()?;
+    let at = rig.reactor.local_addr(listener)?.socket_addr().ok_or("an address of IP")?;
+    for count in 0..40 {
+        let flood = std::thread::spawn(move || -> std::io::Result<()> {
+            let mut peer = TcpStream::connect(at)?;
+            peer.set_write_timeout(Some(PATIENCE / 2))?;
+            loop {
+                peer.write_all(&[7; 10_000])?;
+            }
+        });
+        rig.until("the first of it", |world| {
+            world[listener].children.get(count).is_some_and(|id| world[*id].data.len() > 65_536)
+        });
+        let id = rig.world[listener].children[count];
+        rig.close(id, CloseHow::Now);
+        rig.until("its end", |world| world.closed(id));
+        let heard = flood.join().expect("it does not panic").expect_err("nobody reads");
+        let kinds = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+        assert!(kinds.contains(&heard.kind()), "{count}: {heard}");
+    }
+    Ok(())
+});
+
 contract!(on descriptors: a_foreign_client_resets_behind_its_bytes, |rig| {
     let listener = rig.listener()?;
     let at = rig.reactor.local_addr(listener)?.socket_addr().ok_or("an IP address")?;
