@@ -386,6 +386,18 @@ macro_rules! socket_methods {
             self.option(SockOption::Priority(priority))
         }
 
+        /// `:recv-buffer-size`: bytes the system keeps of what was not read yet, before the peer has to wait.
+        /// Default: it fits that to each connection, up to several MiB. See [`SockOption::RecvBuffer`].
+        pub fn recv_buffer_size(self, size: u32) -> Self {
+            self.option(SockOption::RecvBuffer(size))
+        }
+
+        /// `:send-buffer-size`: bytes the system keeps of what the peer has not got yet; more stays queued with the
+        /// process. Default: as above. See [`SockOption::SendBuffer`].
+        pub fn send_buffer_size(self, size: u32) -> Self {
+            self.option(SockOption::SendBuffer(size))
+        }
+
         /// `:bindtodevice`: use the network device of this name only (Linux).
         pub fn bindtodevice(self, device: impl Into<String>) -> Self {
             self.option(SockOption::BindToDevice(Some(device.into())))

@@ -57,7 +57,8 @@ impl OptionError {
 /// # Source
 ///
 /// Emacs Lisp manual 28.2, "Network Options". Differs: `:linger t` lets queued bytes go out (Emacs's
-/// resets the connection, the opposite of what its manual says), `NoDelay` is new.
+/// resets the connection, the opposite of what its manual says); `NoDelay`, `RecvBuffer` and
+/// `SendBuffer` are new. Theirs is socket(7).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum SockOption {
@@ -78,13 +79,20 @@ pub enum SockOption {
     OobInline(bool),
     /// `:priority`: of the packets sent (`SO_PRIORITY`, Linux).
     Priority(i32),
+    /// `:recv-buffer-size`: bytes the system may keep of what has come and was not read, of each
+    /// connection of a server too (`SO_RCVBUF`). Linux doubles it, for what it keeps besides, takes
+    /// `net.core.rmem_max` at most, and then no longer fits it to the connection by itself.
+    RecvBuffer(u32),
     /// `:reuseaddr`: bind although an old connection lingers (`SO_REUSEADDR`).
     ReuseAddr(bool),
+    /// `:send-buffer-size`: the same of what is to be sent (`SO_SNDBUF`, `net.core.wmem_max`). What
+    /// finds no place there waits with the process.
+    SendBuffer(u32),
 }
 
 impl SockOption {
     /// The keywords of all options.
-    pub const KEYWORDS: [&str; 9] = [
+    pub const KEYWORDS: [&str; 11] = [
         ":bindtodevice",
         ":broadcast",
         ":dontroute",
@@ -93,13 +101,16 @@ impl SockOption {
         ":nodelay",
         ":oobinline",
         ":priority",
+        ":recv-buffer-size",
         ":reuseaddr",
+        ":send-buffer-size",
     ];
 
     /// The option of that keyword with that value; `None` if there is no such option.
     ///
     /// Options that are on or off take anything for on and `nil` for off. `:linger` takes seconds, 0
-    /// to reset, `t` for 30 seconds; `:priority` an integer; `:bindtodevice` a name or `nil`.
+    /// to reset, `t` for 30 seconds; `:priority` an integer; sizes a number of bytes below 2 GiB;
+    /// `:bindtodevice` a name or `nil`.
     ///
     /// # Errors
     ///
@@ -125,14 +136,16 @@ impl SockOption {
             ":linger" => Self::Linger(seconds(value)?),
             ":nodelay" => Self::NoDelay(on),
             ":oobinline" => Self::OobInline(on),
-            ":priority" => Self::Priority(priority(value)?),
+            ":priority" => Self::Priority(integer(":priority", value, i32::MIN)?),
+            ":recv-buffer-size" => Self::RecvBuffer(size(":recv-buffer-size", value)?),
             ":reuseaddr" => Self::ReuseAddr(on),
+            ":send-buffer-size" => Self::SendBuffer(size(":send-buffer-size", value)?),
             _ => return Ok(None),
         }))
     }
 
     /// Whether the system can hold its value whole: a device name that it would cut may be that of
-    /// another device.
+    /// another device, and a size of 2 GiB is a negative one.
     ///
     /// # Errors
     ///
@@ -149,6 +162,9 @@ impl SockOption {
     pub fn check(&self) -> Result<(), OptionError> {
         match self {
             Self::BindToDevice(Some(name)) => check_device(name),
+            Self::RecvBuffer(size) | Self::SendBuffer(size) => {
+                in_range(self.keyword(), i64::from(*size), 0).map(drop)
+            }
             Self::BindToDevice(None)
             | Self::Broadcast(_)
             | Self::DontRoute(_)
@@ -174,6 +190,7 @@ impl SockOption {
             | Self::ReuseAddr(on) => (*on).into(),
             Self::Linger(seconds) => seconds.map(i64::from).into(),
             Self::Priority(priority) => i64::from(*priority).into(),
+            Self::RecvBuffer(size) | Self::SendBuffer(size) => i64::from(*size).into(),
         }
     }
 
@@ -189,7 +206,9 @@ impl SockOption {
             Self::NoDelay(_) => ":nodelay",
             Self::OobInline(_) => ":oobinline",
             Self::Priority(_) => ":priority",
+            Self::RecvBuffer(_) => ":recv-buffer-size",
             Self::ReuseAddr(_) => ":reuseaddr",
+            Self::SendBuffer(_) => ":send-buffer-size",
         }
     }
 }
@@ -237,15 +256,19 @@ fn seconds(value: &Value) -> Result<Option<u16>, OptionError> {
     u16::try_from(given).map(Some).map_err(|_| range)
 }
 
-fn priority(value: &Value) -> Result<i32, OptionError> {
-    let given = value.as_integer().ok_or_else(|| wrong(":priority", "an integer", value))?;
-    let range = OptionError::Range {
-        option: ":priority",
-        value: given,
-        min: i32::MIN.into(),
-        max: i32::MAX.into(),
-    };
-    i32::try_from(given).map_err(|_| range)
+fn integer(option: &'static str, value: &Value, min: i32) -> Result<i32, OptionError> {
+    let given = value.as_integer().ok_or_else(|| wrong(option, "an integer", value))?;
+    in_range(option, given, min)
+}
+
+fn in_range(option: &'static str, given: i64, min: i32) -> Result<i32, OptionError> {
+    let range =
+        || OptionError::Range { option, value: given, min: min.into(), max: i32::MAX.into() };
+    i32::try_from(given).ok().filter(|&given| given >= min).ok_or_else(range)
+}
+
+fn size(option: &'static str, value: &Value) -> Result<u32, OptionError> {
+    integer(option, value, 0).map(i32::cast_unsigned)
 }
 
 #[cfg(test)]
@@ -257,7 +280,7 @@ mod tests {
         for keyword in SockOption::KEYWORDS {
             let value = match keyword {
                 ":bindtodevice" => Value::from("lo"),
-                ":priority" | ":linger" => 5.into(),
+                ":priority" | ":linger" | ":recv-buffer-size" | ":send-buffer-size" => 5.into(),
                 _ => Value::True,
             };
             let option = SockOption::new(keyword, &value).unwrap().unwrap();
@@ -274,6 +297,8 @@ mod tests {
             (":linger", "nil", SockOption::Linger(None)),
             (":priority", "-1", SockOption::Priority(-1)),
             (":priority", "2147483647", SockOption::Priority(i32::MAX)),
+            (":recv-buffer-size", "0", SockOption::RecvBuffer(0)),
+            (":send-buffer-size", "2147483647", SockOption::SendBuffer(i32::MAX.cast_unsigned())),
             (":bindtodevice", "\"\"", SockOption::BindToDevice(None)),
             (
                 ":bindtodevice",
@@ -292,6 +317,9 @@ mod tests {
             (":priority", "2147483648", "out of the range"),
             (":priority", "nil", "not an integer"),
             (":priority", "3.5", "not an integer"),
+            (":recv-buffer-size", "-1", "out of the range 0 to"),
+            (":send-buffer-size", "2147483648", "out of the range 0 to"),
+            (":send-buffer-size", "t", "not an integer"),
             (":bindtodevice", "5", "not a name"),
             (":bindtodevice", "\"sixteen--letters\"", "too long"),
             (":bindtodevice", "\"lo\\0\"", "without a NUL"),
@@ -299,6 +327,19 @@ mod tests {
         for (keyword, value, problem) in bad {
             let refused = SockOption::new(keyword, &value.parse().unwrap()).unwrap_err();
             assert!(refused.to_string().contains(problem), "{keyword} {value}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_size_that_the_system_would_take_for_a_negative_one_is_refused() {
+        let good = SockOption::SendBuffer(i32::MAX.cast_unsigned());
+        assert_eq!(good.check(), Ok(()));
+        let range = |option, value| OptionError::Range { option, value, min: 0, max: 0x7fff_ffff };
+        for (option, refused) in [
+            (SockOption::RecvBuffer(1 << 31), range(":recv-buffer-size", 1 << 31)),
+            (SockOption::SendBuffer(u32::MAX), range(":send-buffer-size", 0xffff_ffff)),
+        ] {
+            assert_eq!(option.check(), Err(refused));
         }
     }
 }

@@ -242,7 +242,9 @@ pub fn set_option(socket: &Socket, option: &SockOption) -> io::Result<()> {
         SockOption::NoDelay(on) => socket.set_tcp_nodelay(*on),
         SockOption::OobInline(on) => socket.set_out_of_band_inline(*on),
         SockOption::Priority(priority) => set_priority(socket, *priority),
+        SockOption::RecvBuffer(size) => socket.set_recv_buffer_size(*size as usize),
         SockOption::ReuseAddr(on) => socket.set_reuse_address(*on),
+        SockOption::SendBuffer(size) => socket.set_send_buffer_size(*size as usize),
     }
 }
 
@@ -378,5 +380,23 @@ mod tests {
             let raw = to_sockaddr(&address).unwrap();
             assert_eq!(from_sockaddr(&raw), Some(address), "{text}");
         }
+    }
+
+    #[test]
+    fn a_listeners_buffer_sizes_are_those_of_its_connections() {
+        let options = [SockOption::RecvBuffer(20_000), SockOption::SendBuffer(30_000)];
+        let local = Address::from((std::net::Ipv4Addr::LOCALHOST.into(), 0));
+        let spec = OpenSpec { local: Some(&local), options: &options, ..OpenSpec::default() };
+        let server = listener(&spec, 1).unwrap();
+        let client = open(&OpenSpec::default(), None).unwrap();
+        client.connect(&server.local_addr().unwrap()).unwrap();
+        let (accepted, _) = server.accept().unwrap();
+        let sizes = |socket: &Socket| {
+            (socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap())
+        };
+        // Linux doubles them, others do not; what it gives by itself is more.
+        let doubled = if cfg!(target_os = "linux") { 2 } else { 1 };
+        assert_eq!(sizes(&server), (20_000 * doubled, 30_000 * doubled));
+        assert_eq!(sizes(&accepted), sizes(&server));
     }
 }

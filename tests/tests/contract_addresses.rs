@@ -98,6 +98,8 @@ contract!(options_are_set_before_bind_and_on_clients, |rig| {
         SockOption::DontRoute(false),
         SockOption::Linger(Some(3)),
         SockOption::Linger(None),
+        SockOption::RecvBuffer(10_000),
+        SockOption::SendBuffer(10_000),
     ];
     exchange(rig, &loopback(0), &options)
 });
@@ -109,6 +111,8 @@ contract!(options_can_be_set_on_an_open_socket, |rig| {
         SockOption::NoDelay(false),
         SockOption::KeepAlive(true),
         SockOption::Linger(Some(1)),
+        SockOption::RecvBuffer(10_000),
+        SockOption::SendBuffer(10_000),
     ] {
         rig.reactor.set_option(client, &option)?;
         rig.reactor.set_option(server, &option)?;

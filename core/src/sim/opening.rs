@@ -55,7 +55,9 @@ pub(super) fn check_option(option: &SockOption) -> Result<(), SysError> {
         | SockOption::NoDelay(_)
         | SockOption::OobInline(_)
         | SockOption::Priority(_)
-        | SockOption::ReuseAddr(_) => Ok(()),
+        | SockOption::RecvBuffer(_)
+        | SockOption::ReuseAddr(_)
+        | SockOption::SendBuffer(_) => Ok(()),
     }
 }
 
