@@ -596,7 +596,7 @@ conformance!(on (poll epoll uring): what_is_no_socket_is_refused_and_stays, |rig
 });
 
 conformance!(on (poll epoll uring): a_device_that_there_is_not_is_refused, |rig| {
-    let args = ":server t :service t :bindtodevice \"nosuch0\"";
+    let args = ":server t :service t :keepalive t :bindtodevice \"nosuch0\"";
     let words = "file-error: Cannot set network option: No such device";
     refuse(rig, vec![row!(88, args, StartError::Sys { .. }, Same(words))])?;
     // Emacs names the option, not the other arguments.

@@ -145,10 +145,16 @@ pub(super) fn with_causes(err: &dyn std::error::Error) -> String {
     text
 }
 
-/// The socket options among the arguments: one, as a rule, and then it is the one Emacs names.
+/// The socket option among the arguments that the system has refused, as Emacs names it: one that it can
+/// refuse, if there is one.
 fn options(args: &Plist) -> Vec<Value> {
+    let of = |keyword: &str, value: &Value| [Value::symbol(keyword), value.clone()];
+    let refusable = [":bindtodevice", ":priority"];
+    if let Some((keyword, value)) = args.iter().find(|(keyword, _)| refusable.contains(keyword)) {
+        return of(keyword, value).into();
+    }
     let known = args.iter().filter(|(keyword, _)| SockOption::KEYWORDS.contains(keyword));
-    known.flat_map(|(keyword, value)| [Value::symbol(keyword), value.clone()]).collect()
+    known.flat_map(|(keyword, value)| of(keyword, value)).collect()
 }
 
 impl From<CodingError> for Signal {
