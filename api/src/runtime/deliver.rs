@@ -501,29 +501,58 @@ fn reported(err: &CallbackError) -> String {
     format!("{}: {err}", err.process.escape_debug())
 }
 
+/// The error with its causes, as a line.
+fn line_of(err: &CallbackError) -> String {
+    let mut line = reported(err);
+    let mut cause = err.source().and_then(Error::source);
+    while let Some(source) = cause {
+        line = format!("{line}: {source}");
+        cause = source.source();
+    }
+    line
+}
+
+/// How many errors this second has had.
+#[derive(Clone, Copy)]
+struct Second {
+    since: Instant,
+    count: u32,
+}
+
+impl Second {
+    const fn new(since: Instant) -> Self {
+        Self { since, count: 0 }
+    }
+
+    /// What to say of one more at `now`: nothing, if it is one of too many.
+    fn line(&mut self, err: &CallbackError, now: Instant) -> Option<String> {
+        if now.duration_since(self.since) >= Duration::from_secs(1) {
+            *self = Self::new(now);
+        }
+        let before = self.count;
+        self.count = before.saturating_add(1);
+        match before {
+            0..REPORTS_PER_SECOND => Some(line_of(err)),
+            REPORTS_PER_SECOND => {
+                Some("more errors in callbacks within this second are not shown".into())
+            }
+            _ => None,
+        }
+    }
+}
+
 /// To standard error, a line each with its causes, and no more than some a second: a peer that makes
 /// a filter fail must not fill a disk.
 pub(super) fn default_report() -> Report {
-    let window = Cell::new((Instant::now(), 0u32));
+    let second = Cell::new(Second::new(Instant::now()));
     Rc::new(move |err| {
-        let (since, count) = window.get();
-        let fresh = since.elapsed() >= Duration::from_secs(1);
-        let (since, count) = if fresh { (Instant::now(), 0) } else { (since, count) };
-        window.set((since, count.saturating_add(1)));
-        let mut line = match count {
-            0..REPORTS_PER_SECOND => reported(err),
-            REPORTS_PER_SECOND => {
-                "more errors in callbacks within this second are not shown".into()
-            }
-            _ => return,
-        };
-        let mut cause = err.source().and_then(Error::source).filter(|_| count < REPORTS_PER_SECOND);
-        while let Some(source) = cause {
-            line = format!("{line}: {source}");
-            cause = source.source();
+        let mut now = second.get();
+        let line = now.line(err, Instant::now());
+        second.set(now);
+        if let Some(line) = line {
+            // Nobody reads standard error, then.
+            let _ = writeln!(std::io::stderr(), "{line}");
         }
-        // Nobody reads standard error, then.
-        let _ = writeln!(std::io::stderr(), "{line}");
     })
 }
 
@@ -544,5 +573,29 @@ mod tests {
             let err = CallbackError { kind, process, error: "no".into(), panicked: false };
             assert_eq!(reported(&err), line);
         }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("no use")]
+    struct NoUse(#[source] std::io::Error);
+
+    #[test]
+    fn ten_errors_a_second_are_shown_with_their_causes_and_then_that_there_are_more() {
+        let full = NoUse(std::io::Error::other("the disk is full"));
+        let (kind, process) = (CallbackKind::Filter, "echo".into());
+        let err = CallbackError { kind, process, error: full.into(), panicked: false };
+        let start = Instant::now();
+        let mut second = Second::new(start);
+        let mut shown = |from: u64, count: usize| {
+            let times = (0..count).map(|n| start + Duration::from_millis(from + n as u64));
+            times.filter_map(|time| second.line(&err, time)).collect::<Vec<_>>()
+        };
+        let lines = shown(0, 100);
+        assert_eq!(lines.len(), 11, "{lines:?}");
+        let each = "echo: error in process filter: no use: the disk is full";
+        assert!(lines[..10].iter().all(|line| line == each), "{lines:?}");
+        assert!(lines[10].starts_with("more errors"), "{lines:?}");
+        assert_eq!(shown(100, 900), Vec::<String>::new(), "still the same second");
+        assert_eq!(shown(1000, 5).len(), 5, "the next");
     }
 }
