@@ -484,3 +484,28 @@ conformance!(a_wake_ends_a_wait_early, |rig| {
     thread.join().map_err(|_| "the thread panicked")?;
     Ok(())
 });
+
+conformance!(a_wake_ends_no_wait_for_something, |rig| {
+    let (_server, _client, child) = rig.pair()?;
+    let wakes = || {
+        let (now, later) = (rig.rt.handle(), rig.rt.handle());
+        now.wake();
+        rig.rt.run_after(MOMENT / 4, move |_| later.wake());
+        alarm(&rig.rt, MOMENT / 2)
+    };
+    let raised = wakes();
+    assert!(!rig.rt.accept_output(Some(&child), Some(MOMENT), false)?);
+    assert!(raised.get(), "accept_output");
+    let raised = wakes();
+    assert!(rig.rt.next_event(MOMENT)?.is_none());
+    assert!(raised.get(), "next_event");
+    let raised = wakes();
+    assert!(rig.rt.next_event_of(&child, MOMENT)?.is_none());
+    assert!(raised.get(), "next_event_of");
+    let ends = rig.rt.handle();
+    let raised = wakes();
+    rig.rt.run_after(MOMENT, move |_| assert_eq!(ends.shutdown(), Ok(())));
+    rig.rt.run()?;
+    assert!(raised.get(), "run");
+    Ok(())
+});
