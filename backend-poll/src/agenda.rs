@@ -34,7 +34,7 @@ pub(crate) struct Agenda {
     pub(crate) sent: VecDeque<SockId>,
     /// Listeners that found no descriptor, now or some time ago.
     pub(crate) resting: Vec<SockId>,
-    /// Packets refused, not told yet.
+    /// A packet of theirs was refused, or their pipe has no reader, and that is not told yet.
     pub(crate) troubles: VecDeque<(SockId, SysError)>,
     /// Packets that came joined with others and found the batch full.
     pub(crate) pieces: EventQueue,
@@ -83,6 +83,13 @@ impl Agenda {
         if !std::mem::replace(&mut sock.listed.sent, true) {
             self.sent.push_back(id);
         }
+    }
+
+    /// Has it told that a packet was refused, or that nobody reads the pipe.
+    pub(crate) fn trouble(&mut self, id: SockId, sock: &mut Sock, err: SysError) {
+        debug_assert!(!sock.listed.troubled, "who is refused waits until that is told");
+        sock.listed.troubled = true;
+        self.troubles.push_back((id, err));
     }
 
     /// Has the listener try again as soon as a descriptor comes free.

@@ -15,7 +15,7 @@ use socket2::SockAddr;
 
 use crate::{hub::Batch, life, reactor::PollReactor, sock::Phase};
 
-/// How long a local peer with a full backlog, or a full queue, is left alone.
+/// How long a local peer with a full backlog is left alone.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(10);
 
 fn refusal(errno: i32) -> SysError {

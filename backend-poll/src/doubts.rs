@@ -1,6 +1,7 @@
-//! Connections within the machine whose last read brought less than there was room for.
+//! Connections within the machine, and pipes, whose last read brought less than there was room for.
 //!
-//! A read ends behind bytes that descriptors came with, however much is behind them, and the edge that told
+//! Of a pipe in packet mode, which whoever writes into it may choose, a read brings one packet, however much is
+//! behind it, and of the rest no edge will tell. Of a connection a read ends behind bytes that descriptors came with, however much is behind them, and the edge that told
 //! of the rest may have been before it. Only `recvmsg(2)` would say so, which costs such a message an eighth
 //! more, and reading once more costs a call; so who has been silent for a while is read once more.
 //!
@@ -52,6 +53,8 @@ impl Hub {
             }
             sock.listed.doubted = false;
             sock.can_read = true;
+            // If there was something, a short read proves nothing from there on.
+            sock.drain = true;
             if sock.has_work() {
                 self.agenda.ready(id, sock);
             }

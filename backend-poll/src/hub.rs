@@ -37,10 +37,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(mut config: Config) -> Result<Self, SysError> {
-        // A turn of no calls would be taken again and again.
-        config.reads_per_turn = config.reads_per_turn.max(1);
-        config.accepts_per_turn = config.accepts_per_turn.max(1);
+    pub(crate) fn new(config: Config) -> Result<Self, SysError> {
         Ok(Self {
             streams: Intake::for_streams(config.slots, config.slot_len)?,
             packets: None,

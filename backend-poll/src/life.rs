@@ -19,10 +19,12 @@ use crate::{
 
 /// Ends the socket, for `cause` unless there was one before.
 pub(crate) fn end(id: SockId, sock: &mut Sock, hub: &mut Hub, cause: Option<SysError>) {
-    sock.cause = sock.cause.or(cause);
-    if matches!(sock.phase, Phase::Connecting) && sock.family == Family::Local {
+    // A connect that fails leaves nothing; what the owner ends is the owner's to tidy.
+    let failed = cause.is_some() && matches!(sock.phase, Phase::Connecting);
+    if failed && sock.family == Family::Local {
         socket::unbind(&sock.socket);
     }
+    sock.cause = sock.cause.or(cause);
     sock.phase = Phase::Ended;
     hub.agenda.ended(id, sock);
 }

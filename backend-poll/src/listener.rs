@@ -46,10 +46,13 @@ impl PollReactor {
                             batch.push(Event::Accepted { listener, id, peer: from });
                         }
                         Err(err) => {
-                            // Nobody has heard of it: it goes without a word of its own.
+                            // Nobody has heard of it: it goes without a word of its own, and those
+                            // behind it wait for better times.
                             self.socks.remove(id.0);
+                            self.hub.counters.turned_away += 1;
                             let err = SysError { op: Op::Accept, ..err };
-                            batch.push(Event::AcceptFailed { listener, err, paused: None });
+                            let Some(sock) = self.socks.get_mut(listener.0) else { return };
+                            return rest(listener, sock, &mut self.hub, err, batch);
                         }
                     }
                 }

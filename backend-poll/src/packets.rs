@@ -236,7 +236,8 @@ pub(crate) fn peer_ended(sock: &Sock, hub: &mut Hub) -> bool {
     !another
 }
 
-/// Sends what is queued until the kernel takes no more or the turn is over.
+/// Sends what is queued until the kernel takes no more or the turn is over; behind a packet that was refused, once
+/// that was told.
 ///
 /// A local receiver whose queue is full holds up only what is for it.
 pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
@@ -246,12 +247,15 @@ pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     // The last so many found their receiver full; whether anything left the queue at all.
     let (mut deferred, mut progress) = (0, false);
     for _ in 0..SENDS_PER_TURN {
+        if sock.listed.troubled {
+            return hub.agenda.ready(id, sock);
+        }
         let Queue::Packets(packets) = &mut sock.out else { return };
         if deferred == packets.len() {
             break;
         }
         let Some(packet) = packets.front() else { return };
-        let (len, named) = (packet.payload.len(), packet.to.is_some());
+        let len = packet.payload.len();
         hub.counters.syscalls += 1;
         let Err(err) = send(&sock.socket, packet) else {
             packets.pop();
@@ -261,8 +265,10 @@ pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
         };
         let kind = err.kind();
         let err = SysError::new(Op::Send, &err);
-        if kind == io::ErrorKind::WouldBlock {
-            if named && sock.family == Family::Local {
+        // The BSDs say so of a local receiver whose queue is full.
+        let full = sock.family == Family::Local && err.errno == libc::ENOBUFS;
+        if kind == io::ErrorKind::WouldBlock || full {
+            if full || sock.family == Family::Local && packets.destination().is_some() {
                 deferred += packets.defer_front();
                 continue;
             }
@@ -279,7 +285,7 @@ pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
         progress = true;
         // Told as trouble, and gone as far as sums go.
         hub.note_gone(id, sock, len);
-        hub.agenda.troubles.push_back((id, err));
+        hub.agenda.trouble(id, sock, err);
     }
     rest_or_go_on(id, sock, hub, deferred, progress);
 }
@@ -287,6 +293,9 @@ pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
 /// The same for UDP, where one call takes many.
 fn flush_bursts(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     for _ in 0..BURSTS_PER_TURN {
+        if sock.listed.troubled {
+            return hub.agenda.ready(id, sock);
+        }
         let Queue::Packets(packets) = &mut sock.out else { return };
         let Some(first) = packets.front() else { return };
         let len = first.payload.len();
@@ -305,7 +314,7 @@ fn flush_bursts(id: SockId, sock: &mut Sock, hub: &mut Hub) {
             packets.pop();
             // Told as trouble, and gone as far as sums go.
             hub.note_gone(id, sock, len);
-            hub.agenda.troubles.push_back((id, SysError::new(Op::Send, &err)));
+            hub.agenda.trouble(id, sock, SysError::new(Op::Send, &err));
         }
     }
     if !sock.out.is_empty() {

@@ -74,7 +74,7 @@ pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
                 sock.drop_output();
                 sock.unread = true;
                 let err = SysError { op: Op::Send, errno: err as i32 };
-                return hub.agenda.troubles.push_back((id, err));
+                return hub.agenda.trouble(id, sock, err);
             }
         }
     }

@@ -51,9 +51,9 @@ pub struct PollReactor {
     pub(crate) pace: Pace,
     /// The last poll has told of a wake before all else.
     pub(crate) woke_first: bool,
-    /// The last one with something left to tell has told of what was sent before all else.
+    /// The last one with something left to tell has told of what was sent, or refused, before all else.
     pub(crate) sent_first: bool,
-    mechanism: Mechanism,
+    pub(crate) mechanism: Mechanism,
 }
 
 impl PollReactor {
@@ -84,6 +84,7 @@ impl PollReactor {
     /// # Ok::<(), netproc_core::reactor::SysError>(())
     /// ```
     pub fn with(mechanism: Mechanism, config: Config) -> Result<Self, SysError> {
+        config.check().map_err(|_| SysError { op: Op::Open, errno: libc::EINVAL })?;
         let waker = PollWaker::new().map_err(|err| SysError::new(Op::Open, &err))?;
         heap::keep_freed();
         Ok(Self {
@@ -114,17 +115,19 @@ impl PollReactor {
         added.map_err(|err| SysError { op: Op::Open, errno: err as i32 })
     }
 
-    /// Puts a socket that is in use already into the table and has it watched.
+    /// Puts a socket that is in use already into the table and has it watched; one that was opened for this leaves
+    /// no file behind if it cannot be.
     fn insert(&mut self, sock: Sock) -> Result<SockId, SysError> {
-        self.make_packet_memory(sock.class)?;
         let id = SockId(self.socks.insert(sock));
-        if let Err(err) = self.register(id) {
-            self.socks.remove(id.0);
-            return Err(err);
-        }
+        self.register(id).inspect_err(|_| {
+            if let Some(sock) = self.socks.remove(id.0).filter(|sock| !sock.shared) {
+                socket::unbind(&sock.socket);
+            }
+        })?;
         Ok(id)
     }
 
+    /// Memory first: whoever has none for packets opens nothing that would have to be undone.
     fn make_packet_memory(&mut self, class: Class) -> Result<(), SysError> {
         match class {
             Class::Stream | Class::Local | Class::Pipes | Class::Listener(Kind::Stream) => Ok(()),
@@ -201,8 +204,9 @@ impl Reactor for PollReactor {
     }
 
     fn listen(&mut self, spec: &OpenSpec<'_>, backlog: u32) -> Result<SockId, SysError> {
-        let socket = prepared(socket::listener(spec, backlog)?)?;
         let class = Class::Listener(spec.kind);
+        self.make_packet_memory(class)?;
+        let socket = prepared(socket::listener(spec, backlog)?)?;
         let mut sock = Sock::new(socket, class, family(spec, None), Phase::Open);
         sock.reading = spec.reading;
         self.insert(sock)
@@ -228,6 +232,7 @@ impl Reactor for PollReactor {
     }
 
     fn datagram(&mut self, spec: &OpenSpec<'_>, to: Option<&Address>) -> Result<SockId, SysError> {
+        self.make_packet_memory(Class::Packets)?;
         let socket = prepared(socket::datagram(spec, to)?)?;
         socket::join_input(&socket, self.hub.config.packet_len);
         let mut sock = Sock::new(socket, Class::Packets, family(spec, to), Phase::Open);
@@ -359,6 +364,7 @@ impl Descriptors for PollReactor {
                 return Err(SysError { op: Op::Open, errno: libc::EPROTOTYPE });
             }
         };
+        self.make_packet_memory(class)?;
         let socket = prepared(socket)?;
         let mut sock = Sock::new(socket, class, family, Phase::Open);
         sock.shared = true;

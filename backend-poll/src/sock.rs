@@ -2,7 +2,7 @@
 //!
 //! Invariant: `can_read` and `can_write` are optimistic and remembered: set by the kernel's word,
 //! cleared only by a call that found nothing to do (or less than it had room for, which is the same
-//! by one call earlier). Who owns which list is `agenda.rs`'s affair; the flags here mirror it.
+//! by one call earlier, but for those of `doubts.rs`). Who owns which list is `agenda.rs`'s affair; the flags here mirror it.
 
 use std::os::fd::OwnedFd;
 
@@ -75,6 +75,7 @@ pub(crate) struct Listed {
     pub(crate) dirty: bool,
     pub(crate) ended: bool,
     pub(crate) sent: bool,
+    pub(crate) troubled: bool,
     pub(crate) starving: bool,
     pub(crate) resting: bool,
     pub(crate) doubted: bool,

@@ -2,9 +2,12 @@
 //!
 //! Invariant: a turn makes a bounded number of calls; a socket that could go on is put on the hot
 //! list. A short read means that nothing is left, unless the kernel hinted that an end, an error or
-//! an urgent mark may stand behind it; of a connection within the machine it is in doubt.
+//! an urgent mark may stand behind it; of a pipe, or a connection within the machine, it is in doubt.
 
-use std::io::{self, IoSlice};
+use std::{
+    io::{self, IoSlice},
+    time::Duration,
+};
 
 use netproc_core::{
     outbox::{Outbox, Queue, SEND_LEN_MAX},
@@ -25,6 +28,9 @@ use crate::{
 const GATHER_MAX: usize = 16;
 /// Sending calls of one socket before the next gets its turn, which it gets earlier after [`SEND_LEN_MAX`] bytes.
 const SENDS_PER_TURN: u32 = 16;
+
+/// How long a send waits for which the system had no memory.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 /// For every send: never SIGPIPE, never wait. Apple's systems have a socket option for the former.
 pub(crate) const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | NO_SIGNAL;
@@ -100,7 +106,7 @@ fn read_once<const ANY: bool>(
         return false;
     }
     sock.can_read = len == room || sock.drain;
-    if ANY && sock.class == Class::Local && !sock.can_read {
+    if ANY && matches!(sock.class, Class::Local | Class::Pipes) && !sock.can_read {
         hub.doubt(id, sock);
     }
     sock.can_read
@@ -228,6 +234,12 @@ fn send_failed(id: SockId, sock: &mut Sock, hub: &mut Hub, errno: i32) -> bool {
     match errno {
         libc::EINTR => return true,
         libc::EAGAIN => sock.can_write = false,
+        // The system has no memory for now, and does not tell when it has: so it is on the BSDs when many
+        // send much.
+        libc::ENOBUFS => {
+            sock.can_write = false;
+            hub.retry(id, sock, RETRY_AFTER);
+        }
         errno => life::output_failed(id, sock, hub, SysError { op: Op::Send, errno }),
     }
     false

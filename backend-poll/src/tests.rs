@@ -124,6 +124,19 @@ macro_rules! on_each_mechanism {
                 fn $name() { super::cases::$name(super::Mechanism::Epoll) }
             )*
         }
+        mod kqueue {
+            $(
+                #[test]
+                #[cfg(any(
+                    target_os = "freebsd",
+                    target_os = "dragonfly",
+                    target_os = "netbsd",
+                    target_os = "openbsd",
+                    target_vendor = "apple",
+                ))]
+                fn $name() { super::cases::$name(super::Mechanism::Kqueue) }
+            )*
+        }
         mod poll {
             $(
                 #[test]

@@ -13,7 +13,6 @@ use netproc_core::{
 use nix::errno::Errno;
 
 use crate::{
-    agenda::Agenda,
     hub::{Batch, Hub},
     life,
     pace::{ALL, FEW},
@@ -89,10 +88,15 @@ impl PollReactor {
     fn tell_rest(&mut self, batch: &mut Batch<'_>) {
         self.close_finished();
         self.tell_pieces(batch);
-        self.tell_troubles(batch);
+        // Every other time, or those who send in each poll could fill a small batch, and those whose packets are
+        // refused a large one.
+        let agenda = &self.hub.agenda;
+        let sent = !(agenda.sent.is_empty() && agenda.troubles.is_empty());
+        self.sent_first = !self.sent_first && sent;
+        if self.sent_first {
+            self.tell_troubles(batch);
+        }
         self.close_ended(batch);
-        // Every other time, or those who send in each poll could fill a small batch.
-        self.sent_first = !self.sent_first && !self.hub.agenda.sent.is_empty();
         if self.sent_first {
             self.tell_sent(batch);
         }
@@ -325,7 +329,8 @@ impl PollReactor {
         while !batch.is_full()
             && let Some((id, err)) = self.hub.agenda.troubles.pop_front()
         {
-            if self.socks.get(id.0).is_some() {
+            if let Some(sock) = self.socks.get_mut(id.0) {
+                sock.listed.troubled = false;
                 batch.push(Event::Trouble { id, err });
             }
         }
@@ -338,17 +343,22 @@ impl PollReactor {
             let Some(sock) = self.socks.get_mut(id.0) else { continue };
             sock.listed.sent = false;
             let bytes = std::mem::take(&mut sock.sent);
-            batch.push(Event::Sent { id, bytes, queued: sock.out.bytes() });
+            if sock.watched {
+                batch.push(Event::Sent { id, bytes, queued: sock.out.bytes() });
+            }
         }
     }
 
     /// Closes what is over and tells it, as the last word of each id.
     fn close_ended(&mut self, batch: &mut Batch<'_>) {
         // Whatever else there is to tell of them comes first.
-        let told = |agenda: &Agenda| agenda.troubles.is_empty() && agenda.pieces.is_empty();
-        while !batch.is_full() && told(&self.hub.agenda) {
+        while !batch.is_full() && self.hub.agenda.pieces.is_empty() {
             let Some(&id) = self.hub.agenda.ended.front() else { return };
-            if let Some(sock) = self.socks.get_mut(id.0)
+            let sock = self.socks.get_mut(id.0);
+            if sock.as_ref().is_some_and(|sock| sock.listed.troubled) {
+                return;
+            }
+            if let Some(sock) = sock
                 && sock.sent > 0
             {
                 let (bytes, queued) = (std::mem::take(&mut sock.sent), sock.out.bytes());

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use netproc_core::pool::PoolError;
+use netproc_core::{pool::PoolError, reactor::ConfigError};
 
 /// The step at which setting up failed; the answer of the system is the source.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,9 @@ pub enum SetupError {
         /// How it went wrong.
         source: io::Error,
     },
+    /// A size out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The receive memory.
     #[error("receive memory")]
     Pool(#[from] PoolError),

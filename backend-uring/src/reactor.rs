@@ -90,6 +90,7 @@ impl UringReactor {
     ///
     /// [`SetupError`] naming the step that failed; nothing stays behind.
     pub fn with_features(config: Config, features: Features) -> Result<Self, SetupError> {
+        config.check()?;
         let ring = Ring::new(config.ring_entries, config.patience)?;
         let waker =
             UringWaker::new().map_err(|source| SetupError::Open { what: "an eventfd", source })?;

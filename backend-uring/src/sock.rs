@@ -13,7 +13,7 @@ use std::{
 
 use netproc_core::{
     address::{Address, Family},
-    outbox::{Packet, Queue, SEND_LEN_MAX},
+    outbox::{Queue, SEND_LEN_MAX},
     reactor::{Event, Kind, Op, Payload, Role, SockId, SysError, Tick},
     slots::Key,
 };
@@ -400,12 +400,11 @@ impl Sock {
     }
 
     /// Waits for room: with the kernel where it can tell, else by time. A local packet socket always
-    /// has room itself; it is one peer's queue that is full, and packets for others go first.
+    /// has room itself; it is one peer's queue that is full, and packets for others go first. Of a peer
+    /// it is connected to the kernel tells, and of no other.
     fn await_room(&mut self, io: &mut Io) {
-        let local =
-            |packet: &Packet| packet.to.as_ref().is_some_and(|to| to.family() == Family::Local);
         if let Queue::Packets(packets) = &mut self.queue
-            && packets.front().is_some_and(local)
+            && packets.destination().is_some_and(|to| to.family() == Family::Local)
         {
             self.deferred += packets.defer_front();
             if self.deferred >= packets.len() {

@@ -245,6 +245,8 @@ pub struct Packet {
 pub struct Packets {
     queue: VecDeque<Packet>,
     bytes: u64,
+    /// How many say whom they are for.
+    named: usize,
     /// Longer packets are not joined for the system to cut apart: it does not know of that, or has refused
     /// it once. `None` until it is asked.
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -258,6 +260,7 @@ impl Packets {
             buf.spill_if_scarce();
         }
         self.bytes += packet.payload.len() as u64;
+        self.named += usize::from(packet.to.is_some());
         self.queue.push_back(packet);
     }
 
@@ -287,12 +290,22 @@ impl Packets {
         for packet in self.queue.iter_mut().filter(|packet| packet.to.is_none()) {
             packet.to = Some(to.clone());
         }
+        self.named = self.queue.len();
+    }
+
+    /// Whom the next packet is for that says so, if any does.
+    #[must_use]
+    pub fn destination(&self) -> Option<&Address> {
+        // Most often none does, and the queue may be long.
+        let mut any = (self.named > 0).then(|| self.queue.iter()).into_iter().flatten();
+        any.find_map(|packet| packet.to.as_ref())
     }
 
     /// Takes the oldest packet, which the kernel has taken or refused.
     pub fn pop(&mut self) -> Option<Packet> {
         let packet = self.queue.pop_front()?;
         self.bytes -= packet.payload.len() as u64;
+        self.named -= usize::from(packet.to.is_some());
         Some(packet)
     }
 
@@ -317,6 +330,7 @@ impl Packets {
     /// Throws everything away and returns how many bytes that was.
     pub fn clear(&mut self) -> u64 {
         self.queue.clear();
+        self.named = 0;
         std::mem::take(&mut self.bytes)
     }
 }

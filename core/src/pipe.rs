@@ -1,5 +1,4 @@
-//! Reading and writing of pipes and terminals, for every backend the same way: core's only system calls on
-//! a data path.
+//! Reading and writing of pipes and terminals, for every backend the same way.
 //!
 //! Invariant: nothing here waits, and nothing raises SIGPIPE. `MSG_NOSIGNAL`, which sees to that for
 //! sockets, has no counterpart for pipes, and what a program does about a signal is its own business. So

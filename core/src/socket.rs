@@ -299,7 +299,8 @@ pub fn peer_addr(socket: &Socket) -> Result<Address, SysError> {
     Ok(from_sockaddr(&raw).unwrap_or_else(Address::unnamed))
 }
 
-/// Which kind of socket a descriptor from elsewhere is.
+/// Takes a descriptor from elsewhere over: which kind of socket it is. One of packets keeps no errors for a
+/// reader of its own any more (`IP_RECVERR`): nobody here reads them, and poll(2) would tell of them for ever.
 ///
 /// # Errors
 ///
@@ -307,8 +308,22 @@ pub fn peer_addr(socket: &Socket) -> Result<Address, SysError> {
 pub fn adopted(fd: OwnedFd) -> Result<(Socket, Kind), SysError> {
     let socket = Socket::from(fd);
     let kind = kind_of(&socket)?;
+    if kind == Kind::Datagram {
+        keep_no_errors(&socket);
+    }
     Ok((socket, kind))
 }
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn keep_no_errors(socket: &Socket) {
+    use nix::sys::socket::{setsockopt, sockopt};
+    // Refused where there are none: by the other family of addresses, and by local sockets.
+    let _ = setsockopt(socket, sockopt::Ipv4RecvErr, &false);
+    let _ = setsockopt(socket, sockopt::Ipv6RecvErr, &false);
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn keep_no_errors(_: &Socket) {}
 
 fn kind_of(socket: &Socket) -> Result<Kind, SysError> {
     let kind = socket.r#type().map_err(|err| SysError::new(Op::Open, &err))?;

@@ -56,10 +56,10 @@ pub fn run<R: Reactor>(
 #[macro_export]
 macro_rules! contract {
     (on descriptors: $name:ident, $($rest:tt)+) => {
-        $crate::contract! { @sizes [$name Descriptors run (poll epoll uring)] $($rest)+ }
+        $crate::contract! { @sizes [$name Descriptors run (poll epoll kqueue uring)] $($rest)+ }
     };
     (alone on descriptors: $name:ident, $($rest:tt)+) => {
-        $crate::contract! { @sizes [$name Descriptors run_alone (poll epoll uring)] $($rest)+ }
+        $crate::contract! { @sizes [$name Descriptors run_alone (poll epoll kqueue uring)] $($rest)+ }
     };
     (@sizes [$($head:tt)+] |$rig:ident| $body:block) => {
         $crate::contract! { @module [$($head)+] () $rig $body }
@@ -89,6 +89,16 @@ macro_rules! contract {
         #[cfg(target_os = "linux")]
         $crate::contract! { @plain epoll $run }
     };
+    (@test kqueue $run:ident) => {
+        #[cfg(any(
+            target_os = "freebsd",
+            target_os = "dragonfly",
+            target_os = "netbsd",
+            target_os = "openbsd",
+            target_vendor = "apple",
+        ))]
+        $crate::contract! { @plain kqueue $run }
+    };
     (@test uring $run:ident) => {
         #[cfg(target_os = "linux")]
         $crate::contract! { @plain uring $run }
@@ -101,7 +111,7 @@ macro_rules! contract {
         }
     };
     ($name:ident, $($rest:tt)+) => {
-        $crate::contract! { @sizes [$name Reactor run (sim poll epoll uring)] $($rest)+ }
+        $crate::contract! { @sizes [$name Reactor run (sim poll epoll kqueue uring)] $($rest)+ }
     };
 }
 

@@ -199,3 +199,21 @@ contract!(a_hundred_connects_in_one_batch_all_come_through, |rig| {
     assert_eq!(rig.reactor.counters().accepted, 100);
     Ok(())
 });
+
+contract!(on descriptors: the_file_of_a_client_that_is_closed_early_is_its_owners, |rig| {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name);
+    let address = |name| Address::local(at(name).into_os_string().into_encoded_bytes());
+    let (server, ours) = (address("server")?, address("ours")?);
+    rig.listen(&OpenSpec { local: Some(&server), ..OpenSpec::default() }, 16)?;
+    let spec = OpenSpec { local: Some(&ours), ..OpenSpec::default() };
+    let client = rig.connect(&spec, &server)?;
+    rig.close(client, CloseHow::Now);
+    rig.until("its end", |world| world.closed(client));
+    assert!(at("ours").exists(), "what the owner ends is the owner's to tidy");
+    std::fs::remove_file(at("ours"))?;
+    let refused = rig.connect(&spec, &address("nobody")?)?;
+    rig.until("its end", |world| world.closed(refused));
+    assert!(!at("ours").exists(), "a connect that fails leaves nothing");
+    Ok(())
+});

@@ -404,3 +404,20 @@ contract!(on descriptors: urgent_data_does_not_hide_what_follows, |rig| {
     assert_eq!(rig.world[near].data, b"beforeafter".repeat(3));
     Ok(())
 });
+
+#[cfg(target_os = "linux")]
+contract!(on descriptors: errors_kept_for_another_reader_keep_nobody_busy, |rig| {
+    use nix::sys::socket::{setsockopt, sockopt::Ipv4RecvErr};
+    let gone = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+    let ours = UdpSocket::bind("127.0.0.1:0")?;
+    setsockopt(&ours, Ipv4RecvErr, &true)?;
+    ours.send_to(b"before", gone)?;
+    let id = rig.adopt(ours.into(), Role::Datagram, Kind::Datagram)?;
+    rig.send_to(id, "behind", &gone.into());
+    rig.settle();
+    let before = rig.reactor.counters().waits;
+    rig.linger(Duration::from_millis(100));
+    let waits = rig.reactor.counters().waits - before;
+    assert!(waits < 100, "{waits} waits of an idle reactor");
+    Ok(())
+});

@@ -456,3 +456,32 @@ contract!(a_stopped_record_socket_keeps_its_records, |rig| {
     assert_eq!(rig.world[server].marks.last(), Some(&Mark::Eof));
     Ok(())
 });
+
+contract!(
+    refused_packets_hold_up_nobody,
+    |config| {
+        config.events_max = 16;
+    },
+    |rig| {
+        let folder = tempfile::tempdir()?;
+        let nobody = folder.path().join("nobody").into_os_string().into_encoded_bytes();
+        let nobody = Address::local(nobody)?;
+        let spec = OpenSpec { family: Family::Local, ..OpenSpec::default() };
+        let refused = [rig.datagram(&spec, None)?, rig.datagram(&spec, None)?];
+        let ((a, b), (c, _)) = (rig.pair()?, rig.pair()?);
+        rig.send(a, "hello");
+        rig.close(c, CloseHow::Now);
+        for _ in 0..200 {
+            for id in refused {
+                while rig.reactor.queued_packets(id) < 100 {
+                    rig.send_to(id, "x", &nobody);
+                }
+            }
+            rig.poll(Wait::No);
+        }
+        assert_eq!(rig.world[b].data, b"hello");
+        assert!(rig.world.closed(c));
+        assert!(refused.iter().all(|&id| rig.world[id].troubles.len() >= 100), "they go on");
+        Ok(())
+    }
+);

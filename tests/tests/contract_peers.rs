@@ -64,11 +64,10 @@ contract!(a_peer_refused_leaves_the_one_before, |rig| {
     Ok(())
 });
 
-contract!(on descriptors: a_full_peer_does_not_hold_up_the_next, |rig| {
+contract!(a_full_peer_does_not_hold_up_the_next, |rig| {
     let folder = tempfile::tempdir()?;
-    let at = |name: &str| {
-        Address::local(folder.path().join(name).into_os_string().into_encoded_bytes())
-    };
+    let at =
+        |name: &str| Address::local(folder.path().join(name).into_os_string().into_encoded_bytes());
     let (at_a, at_b) = (at("a")?, at("b")?);
     let spec = OpenSpec { local: Some(&at_a), reading: false, ..OpenSpec::default() };
     let a = rig.datagram(&spec, None)?;
@@ -86,6 +85,37 @@ contract!(on descriptors: a_full_peer_does_not_hold_up_the_next, |rig| {
     rig.resume(a);
     rig.until("all of a's", |world| world[a].records.len() == 100);
     assert_eq!(rig.world[a].data, (0..100).collect::<Vec<u8>>());
+    Ok(())
+});
+
+contract!(a_full_peer_does_not_hold_up_the_one_before, |rig| {
+    let folder = tempfile::tempdir()?;
+    let at =
+        |name: &str| Address::local(folder.path().join(name).into_os_string().into_encoded_bytes());
+    let (at_a, at_b) = (at("a")?, at("b")?);
+    let mut deaf = |local| {
+        rig.datagram(&OpenSpec { local: Some(local), reading: false, ..OpenSpec::default() }, None)
+    };
+    let (a, b) = (deaf(&at_a)?, deaf(&at_b)?);
+    let local = OpenSpec { family: Family::Local, ..OpenSpec::default() };
+    let client = rig.datagram(&local, Some(&at_a))?;
+    let hundred = || (0..100).collect::<Vec<u8>>();
+    for number in hundred() {
+        rig.send(client, vec![number]);
+    }
+    rig.settle();
+    rig.reactor.set_peer(client, &at_b)?;
+    for number in hundred() {
+        rig.send(client, vec![number]);
+    }
+    rig.settle();
+    assert!(rig.reactor.queued_packets(client) > 100, "both are full");
+    rig.resume(a);
+    rig.until("all of a's", |world| world[a].records.len() == 100);
+    assert_eq!(rig.world[a].data, hundred());
+    rig.resume(b);
+    rig.until("all of b's", |world| world[b].records.len() == 100);
+    assert_eq!(rig.world[b].data, hundred());
     Ok(())
 });
 

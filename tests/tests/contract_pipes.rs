@@ -370,3 +370,18 @@ contract!(on descriptors: many_pipes_go_on_with_one_slot,
     }
     Ok(())
 });
+
+#[cfg(target_os = "linux")]
+contract!(on descriptors: packets_of_a_pipe_are_read_though_a_read_brings_only_one, |rig| {
+    use nix::{fcntl::OFlag, unistd::pipe2};
+    let (output, theirs) = pipe2(OFlag::O_CLOEXEC | OFlag::O_DIRECT)?;
+    let id = rig.adopt_pipes(output, None)?;
+    let mut theirs = File::from(theirs);
+    for round in 1..=2 {
+        for _ in 0..5 {
+            theirs.write_all(&[round; 10])?;
+        }
+        rig.until("all five", |world| world[id].data.len() == usize::from(round) * 50);
+    }
+    Ok(())
+});

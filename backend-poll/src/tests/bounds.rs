@@ -73,22 +73,49 @@ on_each_mechanism! {
         served(&mut rig, &ids[..9]);
     }
 
-    fn a_turn_of_no_calls_is_one_of_one(rig, {
-        let mut config = Config::default();
-        (config.reads_per_turn, config.accepts_per_turn) = (0, 0);
-        config
-    }) {
-        let (id, mut peer) = rig.tcp_pair();
-        peer.write_all(b"x").unwrap();
-        assert_eq!(rig.data(id).len(), 1);
-        let (ours, theirs) = UnixDatagram::pair().unwrap();
-        rig.reactor.adopt(ours.into(), Role::Datagram, true).unwrap();
-        theirs.send(b"y").unwrap();
-        assert!(matches!(rig.next(), Event::Datagram { .. }));
-        rig.reactor.close(id, CloseHow::Flush { within: PATIENCE });
-        peer.write_all(b"z").unwrap();
-        drop(peer);
-        assert_eq!(rig.closed(id), (None, 0));
+    fn sizes_that_would_never_do_anything_are_refused(rig, Config::default()) {
+        let changes: [fn(&mut Config); 4] = [
+            |config| config.reads_per_turn = 0,
+            |config| config.events_max = 0,
+            |config| config.packet_slots = 1,
+            |config| config.accept_pause = Duration::ZERO,
+        ];
+        for change in changes {
+            let mut config = Config::default();
+            change(&mut config);
+            let refused = PollReactor::with(rig.reactor.mechanism, config).map(drop);
+            assert_eq!(refused, Err(SysError { op: Op::Open, errno: libc::EINVAL }));
+        }
+    }
+
+    fn who_stops_watching_hears_no_more_of_what_was_sent(rig, Config::default()) {
+        let (id, _peer) = rig.pair();
+        rig.reactor.watch_sent(id, true);
+        rig.reactor.send(id, vec![0; 10].into());
+        rig.reactor.flush_dirty();
+        assert_eq!(rig.reactor.queued(id), 0, "it has gone");
+        rig.reactor.watch_sent(id, false);
+        let told = rig.drain();
+        assert!(told.is_empty(), "{told:?}");
+    }
+
+    fn refusals_that_nobody_has_heard_of_are_few(rig, Config::default()) {
+        let spec = OpenSpec { family: Family::Local, ..OpenSpec::default() };
+        let ids = [(); 3].map(|()| rig.reactor.datagram(&spec, None).unwrap());
+        let nobody = Address::local(b"/nowhere/at-all".to_vec()).unwrap();
+        let mut told = 0;
+        for _ in 0..50 {
+            for &id in &ids {
+                while rig.reactor.queued_packets(id) < 200 {
+                    rig.reactor.send_to(id, vec![0].into(), &nobody);
+                }
+            }
+            rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+            let troubles = rig.reactor.hub.agenda.troubles.len();
+            assert!(troubles <= ids.len(), "{troubles} wait to be told");
+            told += std::iter::from_fn(|| rig.queue.pop()).count();
+        }
+        assert!(told >= 50, "they are told of: {told}");
     }
 
     fn times_that_never_come_are_waited_for(rig, Config::default()) {

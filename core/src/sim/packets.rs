@@ -89,8 +89,12 @@ impl PacketSocket {
     }
 
     fn write(&mut self, common: &mut Common, host: &mut Host, out: &mut Batch<'_>) -> bool {
-        let mut moved = false;
+        // How many at the end of the queue have found their receiver's full.
+        let (mut moved, mut deferred) = (false, 0);
         for _ in 0..BATCH_MAX {
+            if deferred == self.packets.len() {
+                break;
+            }
             let Some(packet) = self.packets.front().filter(|_| !out.is_full()) else { break };
             host.counters.syscalls += 1;
             let Host { names, ports, chaos, now, .. } = host;
@@ -98,7 +102,10 @@ impl PacketSocket {
             let posted = ports.post(names, self.fd, packet.to.as_ref(), bytes, *now, chaos);
             let len = bytes.len() as u64;
             match posted {
-                Posted::Full => break,
+                Posted::Full => {
+                    deferred += self.packets.defer_front();
+                    continue;
+                }
                 Posted::Taken => {}
                 Posted::Refused(errno) => {
                     let err = SysError { op: Op::Send, errno };

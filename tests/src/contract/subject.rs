@@ -36,6 +36,23 @@ pub fn epoll(config: Config) -> Option<PollReactor> {
     Some(PollReactor::with(Mechanism::Epoll, config).expect("every Linux has epoll"))
 }
 
+/// kqueue.
+///
+/// # Panics
+///
+/// Panics when it cannot be set up.
+#[cfg(any(
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_vendor = "apple",
+))]
+#[must_use]
+pub fn kqueue(config: Config) -> Option<PollReactor> {
+    Some(PollReactor::with(Mechanism::Kqueue, config).expect("these systems have kqueue"))
+}
+
 /// io_uring; `None` where it is left out on purpose.
 ///
 /// # Panics

@@ -348,13 +348,20 @@ fn closing_a_connection_costs_no_operation() {
 }
 
 #[test]
-fn a_ring_of_more_entries_than_there_are_is_as_large_as_can_be() {
-    let mut config = Config::default();
-    config.ring_entries = u32::MAX;
-    let mut rig = Rig::new(config);
-    let (_, mut client) = rig.accepted();
-    client.write_all(b"hello").unwrap();
-    assert_eq!(rig.data(), b"hello");
+fn a_size_out_of_range_is_refused_by_its_name() {
+    type Change = fn(&mut Config);
+    let changes: [(&str, Change); 4] = [
+        ("ring_entries", |config| config.ring_entries = u32::MAX),
+        ("events_max", |config| config.events_max = 0),
+        ("packet_slots", |config| config.packet_slots = 1),
+        ("accept_pause", |config| config.accept_pause = Duration::ZERO),
+    ];
+    for (field, change) in changes {
+        let mut config = Config::default();
+        change(&mut config);
+        let refused = UringReactor::new(config).map(drop).unwrap_err();
+        assert!(matches!(&refused, SetupError::Config(err) if err.field == field), "{refused}");
+    }
 }
 
 #[test]
