@@ -287,10 +287,12 @@ impl Handlers {
     }
 
     /// Whether callbacks take what comes to a process in `phase`. Otherwise it waits for whoever pulls
-    /// events. A connection inherits its server's log as well, but only the server's own is called.
+    /// events. A connection inherits its server's log as well, but only the server's own is called; its sentinel
+    /// hears where it comes from.
     pub(crate) fn take_input(&self, phase: Phase) -> bool {
         let filter = !matches!(self.filter, Filter::None);
-        filter || matches!(phase, Phase::Listen) && self.serving.is_some()
+        let serves = || self.serving.is_some() || self.sentinel.is_some();
+        filter || matches!(phase, Phase::Listen) && serves()
     }
 }
 

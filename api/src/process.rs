@@ -156,6 +156,9 @@ impl Process {
     }
 
     /// Sets the property `key` and returns the value before.
+    ///
+    /// A value lives as long as the process that has it. Two that have each other keep each other, and their runtime,
+    /// beyond their ends: keep a [`ProcessId`](crate::ProcessId) of the other, or take it out when one ends.
     pub fn put(&self, key: &str, value: impl Into<Value>) -> Option<Value> {
         let value = value.into();
         let old = self.shared.borrow_mut().plist.put(key, value);
@@ -482,8 +485,8 @@ impl Process {
     ///
     /// Input not yet delivered is thrown away. What is still queued goes out in the background, for
     /// as long as the `linger` option or [`Limits::flush_within`] says. With an empty queue the socket
-    /// is closed at once, and as with `close(2)` input that was never read resets the connection;
-    /// [`delete_with`](Self::delete_with) can flush all the same. Connections of a server live on.
+    /// is closed with the next wait, a server's at once, and as with `close(2)` input that was never read resets the
+    /// connection; [`delete_with`](Self::delete_with) can flush all the same. Connections of a server live on.
     ///
     /// A child is killed, and all of its group; its sentinel hears `killed`, its status is `signal`. What it
     /// was sent and had not read is lost, and so is what it wrote and was not delivered.
@@ -496,7 +499,7 @@ impl Process {
     }
 
     /// Deletes it with what is queued treated as `how` says: thrown away, flushed, or the
-    /// connection reset.
+    /// connection reset. The peer hears of it with the next wait.
     pub fn delete_with(&self, how: CloseHow) {
         self.delete_as(Some(how));
     }
@@ -625,7 +628,8 @@ impl Process {
 
     /// Nothing calls what is set behind the last event, and a closure that keeps its process would keep it for ever.
     fn drop_if_over(&self) {
-        if self.shared.borrow().phase().is_over() {
+        // One that is still to hear of its end has a sentinel to hear it.
+        if self.shared.borrow().phase().is_over() && !self.rt.is_to_tell(self) {
             drop_handlers(self);
         }
     }

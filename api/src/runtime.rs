@@ -459,8 +459,8 @@ impl Runtime {
         self.inner.shutdown.set(true);
     }
 
-    /// Ends everything: all processes, without telling anybody, and all timers. What was sent is
-    /// flushed in the background while the runtime lives. Closures are dropped, that of
+    /// Ends everything: all processes, without telling anybody, and all timers. Addresses are free when it returns. What
+    /// was sent is flushed in the background while the runtime is waited in: [`run`](Self::run) returns once it is. Closures are dropped, that of
     /// [`on_callback_error`](Self::on_callback_error) too, and with them what they keep alive, this runtime
     /// included if they keep it; a panic of what they keep is reported like one in a callback.
     pub fn close(&self) {
@@ -487,6 +487,7 @@ impl Runtime {
         self.drop_contained(None, defaults);
         let report = self.inner.report.replace(deliver::default_report());
         self.drop_contained(None, report);
+        self.let_go();
     }
 
     /// Waits for what happens and gives it to callbacks, until [`shutdown`](Self::shutdown), or until nothing

@@ -19,8 +19,9 @@ use crate::{
 /// What a filter gets: bytes of a stream, one record, or one packet.
 ///
 /// Reads as `[u8]`; forwarded by `send` without a copy, since it still is the receive memory. If its
-/// process has a coding, [`text`](Self::text) is what the bytes mean; at the end of a connection
-/// what was still incomplete comes as text without bytes.
+/// process has a coding, [`text`](Self::text) is what the bytes mean: those that complete no character
+/// yet come with the next that do, so none is missing for whoever goes by the bytes. At the end of a
+/// connection what was still incomplete comes as text, mostly without bytes, which came before.
 ///
 /// # Examples
 ///

@@ -97,6 +97,9 @@ pub trait Layer: Any + fmt::Debug {
 }
 
 /// Makes the layer of each connection.
+///
+/// Called while the runtime is at work, as layers are: neither may call it, or ask a process anything. A panic here
+/// is the end of the connection that it was for.
 pub trait Layers: fmt::Debug {
     /// A layer for a new connection, which begins with its handshake.
     ///

@@ -59,8 +59,8 @@ pub struct Limits {
     pub queue_len_max: u64,
     /// Once this many packets or records wait, empty ones included, `send` refuses. Default 4,096.
     pub queue_packets_max: usize,
-    /// Once no more than this many bytes wait, a refused sender hears `Drained`; at most half of
-    /// `queue_len_max` counts. Default 256 KiB.
+    /// Once no more than this many bytes wait, and of packets half of those that may, a refused sender hears
+    /// `Drained`; at most half of `queue_len_max` counts. Default 256 KiB.
     pub queue_len_low: u64,
     /// Bytes of input kept for a process that cannot take it now, before its socket is no longer read. Default 1 MiB.
     pub inbox_len_max: u64,
@@ -193,6 +193,8 @@ pub struct Process<H> {
     /// Its filter has filled the queue: input waits until the queue is low again. Or it is a server
     /// with as many connections as it may have: others wait until one ends.
     pub(crate) holding: bool,
+    /// It has a trouble to hear of.
+    pub(crate) troubled: bool,
     /// Its sending direction was ended by its user.
     pub(crate) finished: bool,
     pub(crate) kind: Kind,
@@ -299,6 +301,7 @@ impl<H> Process<H> {
             peer_finished: false,
             busy: false,
             holding: false,
+            troubled: false,
             refused: false,
             connected: false,
             queued: 0,

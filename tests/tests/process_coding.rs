@@ -216,3 +216,39 @@ conformance!(what_came_in_clear_decides_nothing_about_text_behind_an_upgrade, |r
     }
     Ok(())
 });
+
+conformance!(an_echo_of_the_bytes_loses_none_whatever_the_coding, |rig| {
+    for (coding, bytes) in [
+        ("utf-8", "a\u{20AC}\u{1F600}\nz".as_bytes()),
+        ("utf-8-dos", "a\r\u{20AC}\r\nz".as_bytes()),
+        ("iso-2022-jp", b"a\x1b$B$\"\x1b(Bz"),
+    ] {
+        let (server, client, child) = rig.pair_at(rig.echo().coding(coding))?;
+        for byte in bytes {
+            client.send(vec![*byte])?;
+            rig.settle();
+        }
+        rig.until_bytes(&client, bytes);
+        client.delete();
+        rig.until_line(&child, "connection broken by remote peer (closed)");
+        server.delete();
+    }
+    Ok(())
+});
+
+conformance!(bytes_that_never_mean_anything_are_not_gathered, |rig| {
+    let longest = Rc::new(RefCell::new(0));
+    let seen = Rc::clone(&longest);
+    let server = rig.server().coding("iso-2022-jp").filter(move |_, input| {
+        seen.replace_with(|longest| input.len().max(*longest));
+    });
+    let (_server, client, child) = rig.pair_at(server)?;
+    for _ in 0..1_000 {
+        client.send("\x1b(B")?;
+        rig.turn();
+    }
+    client.delete();
+    rig.until_line(&child, "connection broken by remote peer (closed)");
+    assert!((1..=2_000).contains(&*longest.borrow()), "{longest:?}");
+    Ok(())
+});

@@ -3,7 +3,8 @@
 use std::{cell::Cell, net::ToSocketAddrs as _, rc::Rc, time::Duration};
 
 use netproc::{
-    Address, Exit, Failure, Family, Op, Process, SendError, Service, StartError, Status,
+    Address, Exit, Failure, Family, Op, Process, SendError, Service, SockOption, StartError,
+    Status, Value,
 };
 use netproc_tests::conformance;
 
@@ -233,5 +234,16 @@ conformance!(a_client_needs_a_service_that_can_be, |rig| {
         assert!(start(service.clone()).is_err(), "{service:?}");
     }
     assert_eq!(rig.rt.process_list(), []);
+    Ok(())
+});
+
+conformance!(options_of_who_is_looked_up_are_set_with_the_socket, |rig| {
+    let server = rig.server().start()?;
+    let port = server.contact().local().port().ok_or("a port")?;
+    let client = rig.rt.client("client").host("localhost").family(Family::Ipv4).service(port);
+    let client = client.nowait(true).sentinel(rig.log.sentinel()).start()?;
+    assert_eq!(client.set_option(SockOption::KeepAlive(true)), Ok(()));
+    rig.until_line(&client, "open (open)");
+    assert_eq!(client.contact().get(":keepalive"), Some(Value::True));
     Ok(())
 });

@@ -546,3 +546,31 @@ conformance!(a_sentinel_that_connects_again_does_not_keep_a_buffer_alive, |rig| 
     rig.rt.close();
     Ok(())
 });
+
+conformance!(a_callback_set_meanwhile_does_not_keep_the_end_from_being_told, |rig| {
+    let builder = Runtime::builder().depth_max(1);
+    let Some(rt) = rig.subject.build(builder, netproc::Config::default()) else { return Ok(()) };
+    let told: Rc<RefCell<Vec<String>>> = Rc::default();
+    let server = rt.server("s").filter(|_, _| ()).start()?;
+    let client = |name: &str| rt.client(name).remote(server.contact().local().clone());
+    let log = Rc::clone(&told);
+    let second =
+        client("second").sentinel(move |_, event| log.borrow_mut().push(event.to_string()));
+    let second = second.start()?;
+    let other = second.clone();
+    let first = client("first").sentinel(move |_, _| {
+        other.delete();
+        other.set_filter(|_, _| ());
+    });
+    first.start()?.delete();
+    assert_eq!(*told.borrow(), ["deleted\n"]);
+    Ok(())
+});
+
+conformance!(on (poll epoll uring): addresses_are_free_when_everything_was_ended, |rig| {
+    let server = rig.server().start()?;
+    let address = server.contact().local().socket_addr().ok_or("an address")?;
+    rig.rt.close();
+    std::net::TcpListener::bind(address)?;
+    Ok(())
+});

@@ -220,3 +220,29 @@ conformance!(answers_that_cannot_go_any_more_hold_no_input_back, |rig| {
     }
     Ok(())
 });
+
+#[derive(Debug)]
+struct Careless(netproc::Runtime);
+
+impl Layers for Careless {
+    fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
+        // Which may not be asked here.
+        let count = self.0.process_list().len();
+        Err(SharedError::new(format!("of {count}")))
+    }
+}
+
+conformance!(a_layer_that_cannot_be_made_is_the_end_of_its_connection_alone, |rig| {
+    let server = rig.server().layers(Careless(rig.rt.clone())).start()?;
+    for _ in 0..2 {
+        let client = rig.connect(&server)?;
+        rig.until_line(&client, "connection broken by remote peer (closed)");
+    }
+    rig.settle();
+    assert_eq!(rig.children(&server), 0);
+    assert_eq!(server.status(), Status::Listen);
+    // It holds the runtime that holds it.
+    server.delete();
+    rig.rt.close();
+    Ok(())
+});

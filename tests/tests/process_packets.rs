@@ -1,6 +1,6 @@
 //! Packets and records: each is one call of the filter, an empty one too.
 
-use netproc::{Address, Event, Family, Kind, Process, SendError, Status};
+use netproc::{Address, Event, Family, Kind, Limits, Process, SendError, ServerBuilder, Status};
 use netproc_tests::{conformance, contract::pattern, rig::Rig};
 
 /// A packet server that sends everything back, and a client of it.
@@ -231,5 +231,54 @@ conformance!(a_record_is_one_call_of_the_filter, |rig| {
     let child = rig.child(&server);
     client.delete();
     rig.until_line(&child, "connection broken by remote peer (closed)");
+    Ok(())
+});
+
+/// A server of records, of whose answers no more than 16 may wait, and a client of it.
+fn few_records(
+    rig: &Rig,
+    server: ServerBuilder,
+) -> Result<(Process, Process, tempfile::TempDir), netproc::Error> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut limits = Limits::default();
+    limits.queue_packets_max = 16;
+    let server = server.family(Family::Local).kind(Kind::SeqPacket).limits(limits);
+    let server = server.service(&*folder.path().join("socket")).start()?;
+    let client = rig.client(&server).kind(Kind::SeqPacket).start()?;
+    Ok((server, client, folder))
+}
+
+conformance!(an_echo_of_many_small_records_loses_none, |rig| {
+    rig.rt.on_callback_error(|err| panic!("{err}"));
+    let (_server, client, _folder) = few_records(rig, rig.echo())?;
+    client.stop();
+    for number in 0..3_000_u16 {
+        client.send(number.to_be_bytes().to_vec())?;
+    }
+    rig.settle();
+    client.resume();
+    rig.until("all of them", || rig.log.inputs_of(&client).len() == 3_000);
+    let all: Vec<_> = (0..3_000_u16).map(|number| number.to_be_bytes().to_vec()).collect();
+    assert_eq!(rig.log.inputs_of(&client), all);
+    Ok(())
+});
+
+conformance!(there_is_no_room_while_as_many_packets_wait_as_may, |rig| {
+    let (server, client, _folder) = few_records(rig, rig.server())?;
+    client.stop();
+    let child = rig.child(&server);
+    while child.send("x").is_ok() {
+        while child.send("x").is_ok() {}
+        rig.settle();
+    }
+    let drained = || rig.log.of(&child).iter().filter(|line| line.contains("drained")).count();
+    let before = drained();
+    child.notify_drained();
+    assert!(matches!(child.send("y"), Err(SendError::QueueFull { .. })));
+    rig.settle();
+    assert_eq!(drained(), before, "none has gone");
+    client.resume();
+    rig.until("room", || drained() > before);
+    assert!(child.send("z").is_ok());
     Ok(())
 });

@@ -509,3 +509,49 @@ conformance!(a_wake_ends_no_wait_for_something, |rig| {
     assert!(raised.get(), "run");
     Ok(())
 });
+
+conformance!(who_asks_for_no_events_gathers_no_troubles, |rig| {
+    let dead = rig.rt.server("dead").datagram().start()?;
+    let to = dead.contact().local().clone();
+    dead.delete();
+    let (_server, _client, other) = rig.pair()?;
+    let statistics = rig.rt.client("statistics").datagram().remote(to).start()?;
+    for _ in 0..20 {
+        // Refused with what came back for the one before, or not.
+        let _ = statistics.send("one more");
+        rig.rt.next_event_of(&other, MOMENT / 10)?;
+    }
+    let mut troubles = 0;
+    while let Some((process, event)) = rig.rt.next_event(MOMENT)? {
+        assert!(process == statistics && matches!(event, Event::Trouble(_)), "{event:?}");
+        troubles += 1;
+    }
+    assert!((1..=2).contains(&troubles), "{troubles}");
+    Ok(())
+});
+
+conformance!(a_server_with_a_sentinel_alone_is_served_in_every_wait, |rig| {
+    let server = rig.rt.server("daytime").sentinel(|process: &Process, event: &Event| {
+        let greets = matches!(event, Event::OpenFrom(_));
+        if greets { process.send("noon").map(drop) } else { Ok(()) }
+    });
+    let server = server.start()?;
+    let client = rig.rt.client("c").remote(server.contact().local().clone()).start()?;
+    let heard = rig.rt.next_event_of(&client, PATIENCE)?;
+    assert!(matches!(&heard, Some(Event::Input(input)) if **input == *b"noon"), "{heard:?}");
+    let other = rig.rt.client("c").remote(server.contact().local().clone()).start()?;
+    assert!(rig.rt.accept_output(Some(&other), Some(PATIENCE), false)?);
+    Ok(())
+});
+
+conformance!(where_a_connection_comes_from_waits_for_who_asks, |rig| {
+    let server = rig.rt.server("s").log(|_, _, _| ()).start()?;
+    let client = rig.rt.client("c").remote(server.contact().local().clone()).start()?;
+    client.send("x")?;
+    assert!(rig.rt.next_event_of(&client, MOMENT)?.is_none());
+    let (connection, event) = rig.rt.next_event(PATIENCE)?.ok_or("it was kept")?;
+    assert!(matches!(event, Event::OpenFrom(_)), "{event:?}");
+    let (next, event) = rig.rt.next_event(PATIENCE)?.ok_or("what it was sent")?;
+    assert!(next == connection && matches!(event, Event::Input(_)), "{event:?}");
+    Ok(())
+});

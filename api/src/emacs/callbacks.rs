@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use netproc_core::{
+    coding::Text,
     event::{Event, Input, LogEntry},
     output::Buffer,
     plist::{Plist, Value},
@@ -73,6 +74,10 @@ fn string(process: &Process, input: &Input) -> Value {
 
 pub(super) fn filter(function: Function) -> Filter {
     Filter::Shared(shared_filter(move |process: &Process, input: Input| {
+        // Bytes that mean nothing by themselves, such as those back to ASCII: Emacs keeps them to itself.
+        if !input.is_empty() && input.text().is_some_and(Text::is_empty) {
+            return Ok(());
+        }
         let string = string(process, &input);
         // The receive memory goes back before Lisp takes its time.
         drop(input);

@@ -23,7 +23,7 @@ use netproc_core::{
     shared_error::SharedError,
 };
 
-use super::{Report, Runtime};
+use super::{Inside, Report, Runtime};
 #[cfg(feature = "starttls")]
 use crate::output::default_filter;
 use crate::{
@@ -94,7 +94,8 @@ impl Runtime {
             Delivery::Input { process, input } => self.filter(self.process(process), input),
             Delivery::Event { process, event } => self.sentinel(self.process(process), event),
             Delivery::Accepted { server, process, from } => {
-                self.accepted(&self.process(server), self.process(process), from)
+                let untaken = self.accepted(&self.process(server), self.process(process), from);
+                untaken.filter(|told| !self.keeps(admit, told))
             }
             Delivery::Log { server, entry } => {
                 self.log(&self.process(server), None, &entry);
@@ -105,6 +106,18 @@ impl Runtime {
                 None
             }
         })
+    }
+
+    /// A connection that was served to its server's log, and has no callbacks itself, is pulled: where it comes from
+    /// is kept for whoever asks, if a wait for something else has accepted it. Returns whether it is.
+    fn keeps(&self, admit: Admit<'_, Handlers>, (process, event): &(Process, Event)) -> bool {
+        let shared = process.shared();
+        let theirs = |p: &Inside| admit.is_none_or(|admit| admit(p, false));
+        let kept = process.is_live() && !theirs(&shared.borrow());
+        if kept {
+            self.engine_mut().tell_again(shared, event.clone());
+        }
+        kept
     }
 
     /// A new connection: the log may change anything about it, then its sentinel hears of it. Even
@@ -349,6 +362,11 @@ impl Runtime {
         }
     }
 
+    /// Whether `process` is one that [`tell`](Self::tell) has yet to tell.
+    pub(crate) fn is_to_tell(&self, process: &Process) -> bool {
+        self.inner.untold.borrow().iter().any(|(untold, _)| untold == process)
+    }
+
     fn on_accept(&self, server: &Process, process: &Process) {
         let s = server.shared().borrow();
         let on_accept = s.handlers.serving().and_then(|serving| serving.on_accept.clone());
@@ -447,7 +465,7 @@ impl Runtime {
 
 /// The filter of a process if it is a shared one, which is about to run then.
 #[inline(always)]
-fn shared_filter(p: &mut super::Inside) -> Option<SharedFilter> {
+fn shared_filter(p: &mut Inside) -> Option<SharedFilter> {
     let Filter::Shared(filter) = &p.handlers.filter else { return None };
     let filter = Rc::clone(filter);
     p.filter_begins();

@@ -118,15 +118,11 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// Before an end is told: characters that were never completed, in an input of their own.
     pub(super) fn leftovers(process: &Shared<H>) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
-        if !p.phase.is_open() {
+        if p.coding.is_none() || !p.phase.is_open() {
             return None;
         }
-        let text = p.coding.as_mut()?.leftovers();
-        if text.is_empty() {
-            return None;
-        }
+        let input = p.leftovers()?;
         p.served += 1;
-        let input = Input::new(Buf::copied(&[]), 0).with_text(text);
         Some(Delivery::Input { process: Rc::clone(process), input })
     }
 
@@ -136,6 +132,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let mut state = TextState::boxed(coding);
         if let Some(old) = &mut p.coding {
             state.carried = old.leftovers();
+            state.held = std::mem::take(&mut old.held);
             state.aside = old.aside;
         }
         p.coding = Some(state);
@@ -155,7 +152,9 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
         if p.flushing > 0 {
             p.trouble = Some(err);
-        } else if !p.is_server() || !is_unreachable(err) {
+        } else if !p.troubled && (!p.is_server() || !is_unreachable(err)) {
+            // One at a time: who never asks for events gathers none.
+            p.troubled = true;
             let (process, event) = (Rc::clone(process), Event::Trouble(err));
             self.notices.push_back(Delivery::Event { process, event });
         }

@@ -4,7 +4,12 @@
 //! stored before it was there when it is, so that an inbox has only what the process may read; a process is
 //! connected when its layer is. What a layer makes of events goes through the inbox, in order.
 
-use std::{collections::VecDeque, rc::Rc, time::Duration};
+use std::{
+    collections::VecDeque,
+    panic::{self, AssertUnwindSafe},
+    rc::Rc,
+    time::Duration,
+};
 
 use super::{Admit, Delivery, Engine};
 use crate::{
@@ -16,6 +21,11 @@ use crate::{
     reactor::{self, CloseHow, Kind, Payload, Reactor, SockId},
     shared_error::SharedError,
 };
+
+/// Why a connection has failed whose layer could not be made.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("making its layer panicked")]
+struct LayersPanicked;
 
 /// The most bytes that cross a layer at once on their way out.
 const CROSSING_LEN_MAX: usize = 16 * 1024;
@@ -129,12 +139,17 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     /// The wire is there: a process with a layer shakes hands first. Returns whether it does.
     pub(super) fn begins_handshake(&mut self, process: &Shared<H>, sock: SockId) -> bool {
-        let mut p = process.borrow_mut();
+        let p = process.borrow();
         if p.layer.as_ref().is_some_and(|state| state.established) {
             return false;
         }
         let Some(layers) = p.layers.clone() else { return false };
-        match layers.make() {
+        drop(p);
+        // It is the user's, and a peer makes it run: what fails there is that connection.
+        let made = panic::catch_unwind(AssertUnwindSafe(|| layers.make()));
+        let made = made.unwrap_or_else(|_| Err(SharedError::new(LayersPanicked)));
+        let mut p = process.borrow_mut();
+        match made {
             Ok(layer) => {
                 let established = layer.is_established();
                 p.layer = Some(Box::new(LayerState::new(layer)));

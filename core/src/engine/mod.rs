@@ -191,9 +191,16 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     ///
     /// # Errors
     ///
-    /// What the system says; `EBADF` for a process without a socket.
+    /// What the system says; `EBADF` for a process without a socket. One that is looked up gets the option with its
+    /// socket, and fails if the system refuses it then.
     pub fn set_option(&mut self, process: &Shared<H>, option: &SockOption) -> Result<(), SysError> {
-        let sock = process.borrow().sock;
+        let mut p = process.borrow_mut();
+        let sock = p.sock;
+        if let (None, Some(connecting)) = (sock, &mut p.connecting) {
+            connecting.options.push(option.clone());
+            return Ok(());
+        }
+        drop(p);
         let sock = sock.ok_or(SysError { op: Op::Option, errno: libc::EBADF })?;
         if !self.set_option_of_attempts(process, option)? {
             self.reactor.set_option(sock, option)?;
@@ -362,7 +369,11 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             None => true,
         };
         let at = self.notices.iter().position(wanted)?;
-        self.notices.remove(at)
+        let notice = self.notices.remove(at)?;
+        if let Delivery::Event { process, event: Event::Trouble(_) } = &notice {
+            process.borrow_mut().troubled = false;
+        }
+        Some(notice)
     }
 
     #[inline(never)]

@@ -29,7 +29,7 @@ pub enum SendError {
     Finished,
     /// As much waits as may wait, in bytes or in packets; `Drained` tells when there is room.
     #[error(
-        "the queue is full: {queued} bytes wait to be sent, the limit is {limit} or so many packets"
+        "the queue is full: {queued} bytes wait to be sent, of {limit}, or as many packets as may"
     )]
     QueueFull {
         /// Bytes waiting.
@@ -163,10 +163,26 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// queued.
     #[inline]
     fn hold_if_filled(&mut self, p: &mut Process<H>, sock: SockId) -> u64 {
-        if p.queued >= p.limits.queue_len_max / 2 {
+        let records = p.kind == Kind::SeqPacket && !self.packets_are_few(p);
+        if p.queued >= p.limits.queue_len_max / 2 || records {
             self.hold(p, sock);
         }
         p.queued
+    }
+
+    /// How many packets or records wait.
+    fn packets_waiting(&self, p: &Process<H>) -> usize {
+        match (&p.connecting, p.sock) {
+            _ if p.kind == Kind::Stream => 0,
+            (Some(connecting), _) => connecting.early.len(),
+            (None, Some(sock)) => self.reactor.queued_packets(sock),
+            (None, None) => 0,
+        }
+    }
+
+    /// Whether no more packets wait than half of those that may.
+    fn packets_are_few(&self, p: &Process<H>) -> bool {
+        self.packets_waiting(p) <= p.limits.queue_packets_max / 2
     }
 
     #[inline(never)]
@@ -174,7 +190,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         // Where nothing can be sent any more no `Sent` would let input go on, and the end is behind it.
         let gone = matches!(p.inbox.back(), Some(reactor::Event::Closed { .. }));
         let may_go = || !gone && self.reactor.send_failure(sock).is_none();
-        if p.filtering > 0 && p.queued > 0 && !p.holding && may_go() {
+        let waits = p.queued > 0 || p.kind != Kind::Stream;
+        if p.filtering > 0 && waits && !p.holding && may_go() {
             p.holding = true;
             self.reactor.watch_sent(sock, true);
             Self::update_reading(&mut self.reactor, p);
@@ -288,12 +305,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             // It was that much after the last send; only the reactor knows what has gone since.
             p.queued = Self::waiting(&self.reactor, p);
         }
-        let packets = match (&p.connecting, sock) {
-            (Some(connecting), _) => connecting.early.len(),
-            (None, Some(sock)) => self.reactor.queued_packets(sock),
-            (None, None) => 0,
-        };
-        let crowded = p.kind != Kind::Stream && packets >= p.limits.queue_packets_max;
+        let packets = || self.packets_waiting(p);
+        let crowded = p.kind != Kind::Stream && packets() >= p.limits.queue_packets_max;
         if p.queued >= limit || crowded {
             p.refused = true;
             if let Some(sock) = sock {
@@ -332,7 +345,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             // The handshake may have gone while what was sent waits for its end: that is no room yet.
             queued = queued.saturating_add(p.early_len());
         }
-        if queued > p.limits.low() {
+        if queued > p.limits.low() || !failed && !self.packets_are_few(&p) {
             return;
         }
         if (p.flushing == 0 || queued == 0) && (failed || p.layer_waiting() == 0) {
@@ -348,13 +361,15 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
     }
 
-    /// Asks for `Drained` as soon as no more than `queue_len_low` bytes wait, which may be now.
+    /// Asks for `Drained` as soon as no more than `queue_len_low` bytes wait, and of packets no more than half
+    /// of those that may, which may be now. A server of connections has nothing that could wait.
     pub fn notify_drained(&mut self, process: &Shared<H>) {
         let mut p = process.borrow_mut();
-        if p.sock.is_none() && !p.is_looking_up() {
+        if p.sock.is_none() && !p.is_looking_up() || p.phase == Phase::Listen {
             return;
         }
-        if Self::waiting(&self.reactor, &p) > p.limits.low() {
+        let full = Self::waiting(&self.reactor, &p) > p.limits.low();
+        if full || !self.packets_are_few(&p) {
             p.refused = true;
             if let Some(sock) = p.sock {
                 self.reactor.watch_sent(sock, true);

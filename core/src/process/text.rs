@@ -6,7 +6,12 @@ use super::Process;
 use crate::{
     coding::{Coding, Decoder, Encoder, Text},
     event::Input,
+    pool::Buf,
 };
+
+/// Bytes kept that have completed no text. No character has so many; changes from one set of characters to the
+/// other may.
+const HELD_MAX: usize = 1024;
 
 /// The part of a process whose bytes are text.
 #[derive(Debug)]
@@ -15,6 +20,8 @@ pub(crate) struct TextState {
     pub(crate) encoder: Encoder,
     /// What an earlier coding had kept when it was replaced: it goes before what comes next.
     pub(crate) carried: Text,
+    /// Bytes that came and completed no text: they go before those of the next input.
+    pub(crate) held: Vec<u8>,
     /// As its user named it.
     named: Coding,
     /// What comes is handed on as bytes; whoever takes it decodes it.
@@ -24,7 +31,8 @@ pub(crate) struct TextState {
 impl TextState {
     pub(crate) fn boxed(coding: Coding) -> Box<Self> {
         let (decoder, encoder) = (coding.decoder(), coding.encoder());
-        Box::new(Self { decoder, encoder, carried: Text::new(), named: coding, aside: false })
+        let (carried, held) = (Text::new(), Vec::new());
+        Box::new(Self { decoder, encoder, carried, held, named: coding, aside: false })
     }
 
     /// Begins anew, as if nothing had come or gone.
@@ -56,6 +64,16 @@ impl TextState {
         self.decoder.finish(&mut text);
         text
     }
+
+    /// The bytes of `input` behind those that were held.
+    fn behind_held(&mut self, input: Input) -> Input {
+        if self.held.is_empty() {
+            return input;
+        }
+        let mut bytes = std::mem::take(&mut self.held);
+        bytes.extend_from_slice(&input);
+        Input::new(Buf::copied(&bytes), input.lost())
+    }
 }
 
 impl<H> Process<H> {
@@ -75,15 +93,30 @@ impl<H> Process<H> {
         };
         let text = state.decode(&input);
         // An empty packet is something.
-        (!text.is_empty() || input.is_empty()).then(|| input.with_text(text))
+        let told = !text.is_empty() || input.is_empty();
+        if !told && state.held.len() + input.len() <= HELD_MAX {
+            state.held.extend_from_slice(&input);
+            return None;
+        }
+        Some(state.behind_held(input).with_text(text))
+    }
+
+    /// Characters that were never completed, if there are any, with the bytes that no input has brought.
+    #[cold]
+    pub(crate) fn leftovers(&mut self) -> Option<Input> {
+        let state = self.coding.as_mut()?;
+        let (text, bytes) = (state.leftovers(), std::mem::take(&mut state.held));
+        let any = !(text.is_empty() && bytes.is_empty());
+        any.then(|| Input::new(Buf::copied(&bytes), 0).with_text(text))
     }
 
     /// Has its text begin anew: what was cut short before is told as raw bytes, and decides nothing of what comes.
     pub fn begin_text(&mut self) {
         if let Some(state) = &mut self.coding {
             let (carried, aside) = (state.leftovers(), state.aside);
+            let held = std::mem::take(&mut state.held);
             state.restart();
-            (state.carried, state.aside) = (carried, aside);
+            (state.carried, state.held, state.aside) = (carried, held, aside);
         }
     }
 }
