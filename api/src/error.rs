@@ -178,8 +178,9 @@ pub enum SendWaitError {
     /// The bytes were refused; nothing was queued.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The system refused the packet. The process lives on.
-    #[error("the packet was refused")]
+    /// The system refused the packet, or the child reads no more and what was queued for it is lost. The process
+    /// lives on.
+    #[error("what was sent was refused")]
     Refused(#[source] SysError),
     /// A callback deleted the process meanwhile.
     #[error("the process was deleted while {unsent} bytes waited to be sent")]

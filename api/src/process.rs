@@ -131,10 +131,10 @@ impl Process {
         self.shared.borrow().exit().clone()
     }
 
-    /// Whether it is stopped, whatever its status says.
+    /// Whether it is stopped, though its status may be that of its end by now.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.shared.borrow().is_stopped()
+        self.shared.borrow().is_stopped() || self.status() == Status::Stop
     }
 
     /// Its bounds.
@@ -398,7 +398,8 @@ impl Process {
     ///
     /// # Source
     ///
-    /// shutdown(2). Emacs has none: the peer's end is the process's.
+    /// shutdown(2). Emacs has none: the peer's end is the process's. Set to `false` behind that end, it
+    /// is for [`send_eof`](Self::send_eof) to end the process all the same.
     pub fn set_half_open(&self, half_open: bool) {
         self.shared.borrow_mut().set_half_open(half_open);
     }

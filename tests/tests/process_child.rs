@@ -628,6 +628,7 @@ conformance!(on (poll epoll uring): the_default_callbacks_write_stops_and_ends, 
     let script = "echo hi; kill -STOP $$; exit 3";
     let child = rig.rt.spawn_process("q", "sh").args(["-c", script]).buffer(buffer.clone()).start()?;
     rig.until("its stop", || child.status() == Status::Stop);
+    assert!(child.is_stopped());
     child.resume();
     rig.until("its end", || child.status() == Status::Exit);
     let stop = "Process q stopped (signal)\n";
