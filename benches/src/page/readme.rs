@@ -55,8 +55,8 @@ fn write_all(report: &Report, text: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         text,
-        "Server CPU per message in µs, less is better. Bold: the least of a row, and what is less than 5 % above it, \
-         which is noise.\n"
+        "Server CPU per message in µs, less is better. Bold: the least of a row, and what the least is no more than 5 % \
+         below, which is noise.\n"
     )?;
     write!(text, "| load |")?;
     for (_, title) in COLUMNS {
