@@ -3,7 +3,7 @@
 //! Invariant: the reasons are ours; what rustls adds in words is kept only where there is no type
 //! for it. When a reason ends a process, and with which event, is the engine's affair.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible,
@@ -139,11 +139,12 @@ pub enum CertificateProblem {
     UnknownIssuer,
     /// It is for other names. A name counts only as a subjectAltName, an address only as one of type
     /// address.
-    #[error("not for {expected:?} but for {presented:?}")]
+    #[error("not for {expected:?} but for {}", listed(presented))]
     WrongName {
         /// The name or address it was checked against.
         expected: String,
-        /// What it is for, as the library writes it. From the peer: not to be believed.
+        /// The names and addresses it is for, and what else it is for in the words of the library. From the
+        /// peer: not to be believed.
         presented: Vec<String>,
     },
     /// A revocation list has it, or one above it.
@@ -176,6 +177,7 @@ impl From<CertificateError> for CertificateProblem {
             E::NotValidYet | E::NotValidYetContext { .. } => Self::NotYetValid,
             E::UnknownIssuer => Self::UnknownIssuer,
             E::NotValidForNameContext { expected, presented } => {
+                let presented = presented.iter().map(|name| plain(name)).collect();
                 Self::WrongName { expected: text(&expected), presented }
             }
             E::Revoked => Self::Revoked,
@@ -202,6 +204,25 @@ impl From<Error> for CertificateProblem {
             other => Self::Other(other.to_string()),
         }
     }
+}
+
+/// A name of a certificate without what the library writes around it, as `DnsName("a.example")`; an address,
+/// `IpAddress(0::1)`, as everybody writes it.
+fn plain(name: &str) -> String {
+    let between = |start, end| name.strip_prefix(start)?.strip_suffix(end);
+    let address = between("IpAddress(", ")");
+    if let Some(address) = address.and_then(|address| address.parse::<IpAddr>().ok()) {
+        return address.to_string();
+    }
+    between("DnsName(\"", "\")").unwrap_or(name).to_owned()
+}
+
+/// Names in a row, each with what is no plain text in it escaped.
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nothing".into();
+    }
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
 /// A server's name as it is written.

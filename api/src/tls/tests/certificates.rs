@@ -80,7 +80,6 @@ fn wrong_leaves(root: &Authority) -> Vec<Case> {
     let expired = changed(|it| it.not_after = date_time_ymd(2020, 1, 1));
     let mut expired_for_another = expired.clone();
     expired_for_another.subject_alt_names = params(&["b.example"]).subject_alt_names;
-    let dns = |name: &str| format!("DnsName({name:?})");
     vec![
         case("expired", &expired, CertificateProblem::Expired, 1),
         case(
@@ -89,22 +88,17 @@ fn wrong_leaves(root: &Authority) -> Vec<Case> {
             CertificateProblem::NotYetValid,
             1,
         ),
-        case(
-            "another name",
-            &params(&["b.example"]),
-            wrong_name("a.example", &[&dns("b.example")]),
-            1,
-        ),
+        case("another name", &params(&["b.example"]), wrong_name("a.example", &["b.example"]), 1),
         case(
             "a name below",
             &params(&["x.a.example"]),
-            wrong_name("a.example", &[&dns("x.a.example")]),
+            wrong_name("a.example", &["x.a.example"]),
             1,
         ),
         case(
             "a wildcard too deep",
             &params(&["*.a.example"]),
-            wrong_name("a.example", &[&dns("*.a.example")]),
+            wrong_name("a.example", &["*.a.example"]),
             1,
         ),
         case("only a common name", &changed(common_name), wrong_name("a.example", &[]), 1),
@@ -112,7 +106,7 @@ fn wrong_leaves(root: &Authority) -> Vec<Case> {
         case(
             "a wildcard of everything",
             &params(&["*.example"]),
-            wrong_name("a.example", &[&dns("*.example")]),
+            wrong_name("a.example", &["*.example"]),
             1,
         ),
         case("expired, and another name", &expired_for_another, CertificateProblem::Expired, 2),
@@ -199,9 +193,9 @@ fn wrong_addresses(root: &Authority) -> Vec<Case> {
         count: 1,
     };
     vec![
-        case("another address", "127.0.0.1", &["127.0.0.2"], &["IpAddress(127.0.0.2)"]),
-        case("a name for an address", "::1", &["a.example"], &["DnsName(\"a.example\")"]),
-        case("an address for a name", "a.example", &["127.0.0.1"], &["IpAddress(127.0.0.1)"]),
+        case("another address", "127.0.0.1", &["127.0.0.2"], &["127.0.0.2"]),
+        case("a name for an address", "::1", &["a.example"], &["a.example"]),
+        case("an address for a name", "a.example", &["127.0.0.1"], &["127.0.0.1"]),
     ]
 }
 
