@@ -221,6 +221,20 @@ fn arguments_that_mean_nothing_are_refused() {
     for args in [&["listen", "--echo", "[::1]"][..], &["connect", "host:65536"], &["connect"]] {
         assert_eq!(Run::new(args).end().code, Some(2), "{args:?}");
     }
+    // What only the library finds.
+    let path = format!("unix:/{}", "x".repeat(200));
+    let cases = [
+        ("127.0.0.1:0", "service \"0\": a client needs a port"),
+        ("udp:127.0.0.1:0", "service \"0\": a client needs a port"),
+        ("[::1%none]:80", "host \"::1%none\": "),
+        (&path, "service name too long"),
+    ];
+    for (endpoint, words) in cases {
+        Run::new(&["connect", endpoint]).end().check(2, words);
+    }
+    let mut unknown = program(&["connect", "127.0.0.1:1"]);
+    unknown.env("NETPROC_BACKEND", "foo");
+    Run::of(unknown).end().check(2, "NETPROC_BACKEND: unknown backend \"foo\"");
 }
 
 #[test]
@@ -228,7 +242,8 @@ fn connect_to_nobody_ends_with_1() {
     for backend in backends() {
         let (gone, endpoint) = listener();
         drop(gone);
-        connect(backend, &endpoint).end().check(1, "Connection refused");
+        let complaint = format!("netproc: cannot use {endpoint}: connecting: Connection refused");
+        connect(backend, &endpoint).end().check(1, &complaint);
         let folder = tempfile::tempdir().unwrap();
         connect(backend, &local("unix", &folder)).end().check(1, "No such file");
     }
@@ -362,6 +377,19 @@ fn the_demo_finds_every_byte_right_in_time() {
         let output = String::from_utf8(left.output).unwrap();
         assert!(output.contains("every byte right"), "{output}");
         assert!(began.elapsed() < Duration::from_secs(10), "{backend}: {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn what_only_prints_ends_in_silence_without_readers() {
+    for args in [&["probe"][..], &["demo", "--quick"]] {
+        let (nobody, output) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        drop(nobody);
+        let mut command = program(args);
+        command.stdout(output);
+        let left = Run::of(command).end();
+        // What a shell calls the end by SIGPIPE.
+        assert_eq!((left.code, &*left.errors), (Some(141), ""), "{args:?}");
     }
 }
 

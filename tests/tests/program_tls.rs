@@ -482,6 +482,7 @@ fn arguments_that_do_not_go_together_are_refused_with_a_reason() {
         let left = Run::new(args).end();
         assert_eq!(left.code, Some(2), "{args:?}: {}", left.errors);
         assert!(left.errors.contains(reason), "{reason} in {}", left.errors);
+        assert!(!left.errors.contains("Usage: netproc <COMMAND>"), "{}", left.errors);
     }
     let twice = ["--cert", certificate, "--key", key, "--cert", certificate];
     let left = Run::new(&[&["listen", "--echo", "--tls"][..], &twice, &["h:1"]].concat()).end();
@@ -513,9 +514,9 @@ fn a_file_that_is_no_good_is_named_before_anybody_is_connected_to() {
         }
     }
     let left = Run::new(&["connect", "--tls", "--ca", &ca, "--name", "*.example", &endpoint]).end();
-    left.check(1, "server name \"*.example\" has a wildcard");
+    left.check(2, "server name \"*.example\" has a wildcard");
     let args = ["--tls", "--tls-min", "1.3", "--tls-max", "1.2", "--ca", &ca, &endpoint];
-    Run::new(&[&["connect"][..], &args].concat()).end().check(1, "above the highest");
+    Run::new(&[&["connect"][..], &args].concat()).end().check(2, "above the highest");
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "somebody was connected to");
     let files = ["--cert", certificate, "--key", &other];

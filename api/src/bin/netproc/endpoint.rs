@@ -154,7 +154,7 @@ pub(crate) fn written(server: &Process) -> String {
 }
 
 /// `127.0.0.1:80` or `[::1]:80`, the way other programs take it.
-fn socket_text(address: &Address) -> String {
+pub(crate) fn socket_text(address: &Address) -> String {
     address.socket_addr().map_or_else(|| address.to_string(), |address| address.to_string())
 }
 

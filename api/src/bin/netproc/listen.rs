@@ -29,7 +29,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use self::{first::First, signals::Signals};
 use crate::{
     Context, Outcome,
-    endpoint::{self, Endpoint},
+    endpoint::{self, Endpoint, socket_text},
     proxy, refuse, say, say_of,
     talk::{self, Terms},
     tls::{self, Service},
@@ -153,7 +153,7 @@ impl Arguments {
     /// What waits for the first who connects, on endpoints where somebody can.
     fn first(&self) -> Result<Rc<First>, Context> {
         if let Some(endpoint) = self.endpoints.iter().find(|endpoint| endpoint.is_datagram()) {
-            refuse(&format_args!("--stdio needs connections, {endpoint} is packets"));
+            refuse("listen", &format_args!("--stdio needs connections, {endpoint} is packets"));
         }
         First::new(Terms {
             chunk_len: CHUNK_LEN,
@@ -210,7 +210,7 @@ fn external(
             return Err(format!("TLS needs a stream, {name:?} is packets or records").into());
         }
         let server = rt.server("echo").kind(socket.kind).external_socket(&socket.name);
-        let what = || format!("the socket {:?} on {}", socket.name, socket.local);
+        let what = || format!("the socket {:?} on {}", socket.name, socket_text(&socket.local));
         kind.start(server).map_err(|err| Context::new(what(), err).into())
     };
     sockets.into_iter().map(serve).collect()

@@ -3,6 +3,7 @@
 //! One file per subcommand; each returns its exit status. Results go to standard output, complaints
 //! to standard error.
 
+mod complaint;
 mod connect;
 mod demo;
 mod endpoint;
@@ -29,7 +30,7 @@ struct Arguments {
 enum Command {
     /// Run echo servers and clients on every backend of this machine and check every byte.
     Demo(demo::Arguments),
-    /// Serve on the endpoints given until SIGINT or SIGTERM.
+    /// Serve on the endpoints given until SIGINT, SIGTERM or SIGHUP.
     Listen(listen::Arguments),
     /// Connect standard input and output with an endpoint.
     Connect(connect::Arguments),
@@ -39,26 +40,30 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Demo(arguments) => complaint::until_unread(demo::run(&arguments)),
         Command::Listen(arguments) => listen::run(&arguments),
         Command::Connect(arguments) => connect::run(&arguments),
-        Command::Probe => probe::run(),
+        Command::Probe => complaint::until_unread(probe::run()),
     };
     match done {
         Ok(code) => code,
         Err(err) => {
             complain(&*err);
-            ExitCode::FAILURE
+            complaint::status(&*err)
         }
     }
 }
 
-/// Ends the program as it does for wrong arguments, where what is wrong is how they go together.
-fn refuse(what: &dyn fmt::Display) -> ! {
-    Arguments::command().error(ErrorKind::ArgumentConflict, what).exit()
+/// Ends the program as `subcommand` does for wrong arguments, where what is wrong is how they go together.
+fn refuse(subcommand: &str, what: &dyn fmt::Display) -> ! {
+    let mut whole = Arguments::command();
+    // Its usage begins with the program's name once this is done.
+    whole.build();
+    let mut command = whole.find_subcommand(subcommand).unwrap_or(&whole).clone();
+    command.error(ErrorKind::ArgumentConflict, what).exit()
 }
 
-/// What a subcommand comes to: an exit status, or an error that becomes status 1.
+/// What a subcommand comes to: an exit status, or an error that becomes one.
 type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 /// An error with what was being done before it; the error stays whole behind it, as its source.
@@ -87,20 +92,8 @@ impl Error for Context {
 }
 
 /// Prints an error with everything behind it on one line of standard error.
-fn complain(err: &dyn Error) {
-    say(&with_causes(err));
-}
-
-/// An error with everything behind it.
-fn with_causes(err: &dyn Error) -> String {
-    let mut text = err.to_string();
-    let mut source = err.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+fn complain(err: &(dyn Error + 'static)) {
+    say(&complaint::with_causes(err));
 }
 
 /// One line on standard error of what has happened to `process`.

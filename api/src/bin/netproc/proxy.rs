@@ -24,7 +24,7 @@ impl Client {
     /// The version asked for, of a header that can be sent there.
     pub(crate) fn version(&self, endpoint: &Endpoint) -> Option<ProxyVersion> {
         if self.proxy_protocol.is_some() {
-            refuse_others(endpoint);
+            refuse_others("connect", endpoint);
         }
         self.proxy_protocol
     }
@@ -45,15 +45,15 @@ impl Server {
     /// Who is believed, where headers are wanted, on endpoints that can have them.
     pub(crate) fn trusted(&self, endpoints: &[Endpoint]) -> Option<TrustedProxies> {
         let trusted = self.proxy_protocol.clone()?;
-        endpoints.iter().for_each(refuse_others);
+        endpoints.iter().for_each(|endpoint| refuse_others("listen", endpoint));
         Some(trusted)
     }
 }
 
-fn refuse_others(endpoint: &Endpoint) {
+fn refuse_others(subcommand: &str, endpoint: &Endpoint) {
     if !endpoint.is_stream() {
         let needed = "--proxy-protocol needs a stream";
-        refuse(&format_args!("{needed}, {endpoint} is packets or records"));
+        refuse(subcommand, &format_args!("{needed}, {endpoint} is packets or records"));
     }
 }
 

@@ -24,7 +24,7 @@ use self::{
     input::{Progress, Pump},
     output::{Output, Patience, Written},
 };
-use crate::{Context, say, say_of, with_causes};
+use crate::{Context, complaint::with_causes, say, say_of};
 
 /// How long standard input may have nothing before it counts as sent, once the peer has ended its side.
 const REST_WITHIN: Duration = Duration::from_secs(1);

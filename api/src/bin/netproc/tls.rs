@@ -100,13 +100,19 @@ impl Client {
         match self.starttls {
             Some(protocol) => {
                 if endpoint.host().is_none() || !endpoint.is_stream() {
-                    refuse(&format_args!("--starttls needs HOST:PORT, {endpoint} is none"));
+                    refuse(
+                        "connect",
+                        &format_args!("--starttls needs HOST:PORT, {endpoint} is none"),
+                    );
                 }
                 Ok(Speech::StartTls(protocol, self.tls(endpoint)?))
             }
             None if self.tls => {
                 if !endpoint.is_stream() {
-                    refuse(&format_args!("--tls needs a stream, {endpoint} is packets or records"));
+                    refuse(
+                        "connect",
+                        &format_args!("--tls needs a stream, {endpoint} is packets or records"),
+                    );
                 }
                 Ok(Speech::Tls(self.tls(endpoint)?))
             }
@@ -118,7 +124,10 @@ impl Client {
     pub(crate) fn name<'a>(&'a self, endpoint: &'a Endpoint) -> &'a str {
         let given = self.name.as_deref().or_else(|| endpoint.host());
         given.unwrap_or_else(|| {
-            refuse(&format_args!("{endpoint} has no host to check a certificate for: --name NAME"))
+            refuse(
+                "connect",
+                &format_args!("{endpoint} has no host to check a certificate for: --name NAME"),
+            )
         })
     }
 
@@ -179,12 +188,15 @@ impl Server {
     ) -> netproc::Result<Service, netproc::TlsError> {
         if self.cert.len() != self.key.len() {
             let (certificates, keys) = (self.cert.len(), self.key.len());
-            refuse(&format_args!("as many --key as --cert: {certificates} --cert, {keys} --key"));
+            refuse(
+                "listen",
+                &format_args!("as many --key as --cert: {certificates} --cert, {keys} --key"),
+            );
         }
         let mut files = self.cert.iter().zip(&self.key);
         let Some(first) = files.next() else { return Ok(Service::Clear) };
         if let Some(endpoint) = endpoints.iter().find(|endpoint| !endpoint.is_stream()) {
-            refuse(&format_args!("TLS needs a stream, {endpoint} is packets or records"));
+            refuse("listen", &format_args!("TLS needs a stream, {endpoint} is packets or records"));
         }
         let read =
             |(certificate, key): (&PathBuf, &PathBuf)| TlsIdentity::from_files(certificate, key);
