@@ -221,11 +221,20 @@ fn arguments_that_mean_nothing_are_refused() {
     for args in [&["listen", "--echo", "[::1]"][..], &["connect", "host:65536"], &["connect"]] {
         assert_eq!(Run::new(args).end().code, Some(2), "{args:?}");
     }
+    for args in
+        [&["connect", "localhost", "80"][..], &["listen", "--external", "web", "127.0.0.1:0"]]
+    {
+        let left = Run::new(args).end();
+        assert_eq!(left.code, Some(2), "{args:?}");
+        let words = "HOST:PORT expected, as one argument; the word of an option goes behind =";
+        assert!(left.errors.contains(words), "{}", left.errors);
+    }
     // What only the library finds.
     let path = format!("unix:/{}", "x".repeat(200));
     let cases = [
         ("127.0.0.1:0", "service \"0\": a client needs a port"),
         ("udp:127.0.0.1:0", "service \"0\": a client needs a port"),
+        ("127.0.0.1:no-such-service", "service \"no-such-service\": unknown service"),
         ("[::1%none]:80", "host \"::1%none\": "),
         (&path, "service name too long"),
     ];
@@ -533,8 +542,8 @@ fn listen_serves_on_the_socket_it_was_started_with() {
         let local = UnixListener::bind(&path).unwrap();
         let cases: [(OwnedFd, String, &[&str]); 3] = [
             (tcp.into(), at.to_string(), &["--external"]),
-            (udp.into(), format!("udp:{packets}"), &["--external", "web"]),
-            (local.into(), format!("unix:{}", path.display()), &["127.0.0.1:0", "--external=web"]),
+            (udp.into(), format!("udp:{packets}"), &["--external=web"]),
+            (local.into(), format!("unix:{}", path.display()), &["--external", "127.0.0.1:0"]),
         ];
         for (socket, endpoint, asked) in cases {
             let args = [&["listen", "--echo", "--backend", backend][..], asked].concat();
@@ -554,13 +563,13 @@ fn listen_serves_on_the_socket_it_was_started_with() {
 fn listen_refuses_to_serve_on_sockets_it_was_not_given() {
     let none = "this program was started without a socket";
     Run::new(&["listen", "--echo", "--external"]).end().check(1, none);
-    let args = ["listen", "--echo", "--backend", "poll", "--external", "web"];
+    let args = ["listen", "--echo", "--backend", "poll", "--external=web"];
     let other = started_with(listener().0, "other", &args);
     Run::of(other).end().check(1, &format!("{none} of the name \"web\""));
     let complaint = "the socket \"web\" on \"\": cannot serve on the socket given: ";
     Run::of(started_with(UnixStream::pair().unwrap().0, "web", &args)).end().check(1, complaint);
     let packets = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let args = ["listen", "--stdio", "--backend", "poll", "--external", "web"];
+    let args = ["listen", "--stdio", "--backend", "poll", "--external=web"];
     let complaint = "--stdio needs connections, \"web\" is packets";
     Run::of(started_with(packets, "web", &args)).end().check(1, complaint);
     assert_eq!(Run::new(&["listen", "--echo"]).end().code, Some(2), "an endpoint is missing");

@@ -56,10 +56,17 @@ pub(crate) struct Arguments {
     tls: tls::Client,
     #[command(flatten)]
     proxy: proxy::Client,
-    /// HOST:PORT, [IPV6]:PORT, PORT, udp:HOST:PORT, unix:PATH, unixgram:PATH, seqpacket:PATH or
-    /// abstract:NAME.
+    /// HOST:PORT or tcp:HOST:PORT, [IPV6]:PORT, PORT, udp:HOST:PORT, unix:PATH, unixgram:PATH, seqpacket:PATH or
+    /// abstract:NAME. PORT alone is this machine; behind a host it may be the name of a service.
     #[arg(value_name = "ENDPOINT")]
     endpoint: Endpoint,
+    /// Never there. Without it the PORT of who writes HOST PORT would be told of, and nothing of how it is written.
+    #[arg(hide = true, value_parser = no_second)]
+    _second: Option<String>,
+}
+
+fn no_second(_: &str) -> Result<String, &'static str> {
+    Err("one endpoint expected")
 }
 
 impl Arguments {

@@ -1,10 +1,12 @@
 //! Endpoints as written on a command line: `HOST:PORT`, `[::1]:PORT`, `PORT`, `tcp:…`, `udp:…`,
-//! `unix:PATH`, `unixgram:PATH`, `seqpacket:PATH`, `abstract:NAME`.
+//! `unix:PATH`, `unixgram:PATH`, `seqpacket:PATH`, `abstract:NAME`. A port behind a host may be the name of a
+//! service, which is looked up when a process is started.
 
 use std::{fmt, str::FromStr};
 
 use netproc::{
-    Address, ClientBuilder, Family, Kind, Process, Runtime, ServerBuilder, stream::StreamBuilder,
+    Address, ClientBuilder, Family, Kind, Process, Runtime, ServerBuilder, Service,
+    stream::StreamBuilder,
 };
 
 /// What an endpoint comes to: a kind of socket, and where.
@@ -27,7 +29,7 @@ enum Scheme {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Place {
-    Host(String, u16),
+    Host(String, Service),
     Path(String),
 }
 
@@ -75,7 +77,7 @@ impl Endpoint {
     /// Begins a stream named `name` to this endpoint, which has a host and a port.
     pub(crate) fn stream(&self, rt: &Runtime, name: &str) -> Option<StreamBuilder> {
         match &self.place {
-            Place::Host(host, port) => Some(rt.open_stream(name, host, *port)),
+            Place::Host(host, port) => Some(rt.open_stream(name, host, port.clone())),
             Place::Path(_) => None,
         }
     }
@@ -106,7 +108,7 @@ impl Endpoint {
     pub(crate) fn server(&self, rt: &Runtime, name: &str) -> ServerBuilder {
         let server = rt.server(name).kind(self.kind());
         match &self.place {
-            Place::Host(host, port) => server.host(host.as_str()).service(*port),
+            Place::Host(host, port) => server.host(host.as_str()).service(port.clone()),
             Place::Path(path) => {
                 let server = server.family(Family::Local).service(self.service(path));
                 // As one that was killed has left it.
@@ -119,7 +121,7 @@ impl Endpoint {
     pub(crate) fn client(&self, rt: &Runtime, name: &str) -> ClientBuilder {
         let client = rt.client(name).kind(self.kind());
         match &self.place {
-            Place::Host(host, port) => client.host(host.as_str()).service(*port),
+            Place::Host(host, port) => client.host(host.as_str()).service(port.clone()),
             Place::Path(path) => client.family(Family::Local).service(self.service(path)),
         }
     }
@@ -170,10 +172,7 @@ impl FromStr for Endpoint {
         let place = match scheme {
             Scheme::Tcp | Scheme::Udp => {
                 let (host, port) = split(rest)?;
-                let port = port.parse();
-                let port =
-                    port.map_err(|_| format!("{text:?}: a port from 0 to 65535 expected"))?;
-                Place::Host(host.into(), port)
+                Place::Host(host.into(), service(port).ok_or_else(|| no_port(text))?)
             }
             _ if rest.is_empty() => return Err(format!("{text:?} needs a path")),
             Scheme::Unix | Scheme::UnixGram | Scheme::SeqPacket | Scheme::Abstract => {
@@ -184,13 +183,33 @@ impl FromStr for Endpoint {
     }
 }
 
+/// A port, or the name of a service: those of the system begin with a letter, but for a few that are left to
+/// their number, so that a slip in a port is noticed here.
+fn service(text: &str) -> Option<Service> {
+    let is_name = text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.+".contains(letter));
+    if is_name { Some(text.into()) } else { text.parse().ok().map(Service::Port) }
+}
+
+fn no_port(text: &str) -> String {
+    format!("{text:?}: a port from 0 to 65535 expected, or the name of a service behind a host")
+}
+
 /// Host and port of `HOST:PORT`, `[IPV6]:PORT` or `PORT`.
 fn split(text: &str) -> Result<(&str, &str), String> {
     if let Some(rest) = text.strip_prefix('[') {
         return rest.split_once("]:").ok_or_else(|| format!("{text:?}: [IPV6]:PORT expected"));
     }
     match text.rsplit_once(':') {
-        None => Ok((LOCAL, text)),
+        None if text.starts_with(|first: char| first.is_ascii_digit() || first == '-')
+            && !text.contains(['.', '/']) =>
+        {
+            Ok((LOCAL, text))
+        }
+        // As of those who are used to HOST PORT, or to options that take the next argument.
+        None => Err(format!(
+            "{text:?}: HOST:PORT expected, as one argument; the word of an option goes behind =, OPTION=WORD"
+        )),
         Some((host, _)) if host.contains(':') => {
             Err(format!("{text:?}: write an IPv6 address in brackets, [::1]:PORT"))
         }
@@ -225,11 +244,14 @@ mod tests {
 
     #[test]
     fn every_form_is_read_and_written() {
-        let host = |host: &str, port| Place::Host(host.into(), port);
+        let host = |host: &str, port| Place::Host(host.into(), Service::Port(port));
+        let named = |host: &str, name: &str| Place::Host(host.into(), name.into());
         let path = |path: &str| Place::Path(path.into());
         let cases = [
             ("127.0.0.1:80", Scheme::Tcp, host("127.0.0.1", 80), "127.0.0.1:80"),
             ("tcp:localhost:0", Scheme::Tcp, host("localhost", 0), "localhost:0"),
+            ("localhost:http", Scheme::Tcp, named("localhost", "http"), "localhost:http"),
+            ("udp:[::1]:domain", Scheme::Udp, named("::1", "domain"), "udp:[::1]:domain"),
             ("[::1]:7", Scheme::Tcp, host("::1", 7), "[::1]:7"),
             ("8080", Scheme::Tcp, host("local", 8080), "local:8080"),
             ("udp:127.0.0.1:9", Scheme::Udp, host("127.0.0.1", 9), "udp:127.0.0.1:9"),
@@ -249,25 +271,33 @@ mod tests {
 
     #[test]
     fn every_other_form_is_refused() {
+        let (one, port, brackets) = ("HOST:PORT expected", "a port from 0 to 65535", "brackets");
         let cases = [
-            "",
-            "unix:",
-            "abstract:",
-            "::1:7",
-            ":80",
-            "host:",
-            "host:65536",
-            "host:-1",
-            "[::1]",
-            "[::1]7",
-            "x:80y",
-            "udp:",
-            "tcp:x",
-            "*:80",
-            "udp:*:9",
+            ("", one),
+            ("localhost", one),
+            ("127.0.0.1", one),
+            ("10.0.0.0/8", one),
+            ("udp:", one),
+            ("tcp:x", one),
+            ("host:", port),
+            ("host:65536", port),
+            ("65536", port),
+            ("-1", port),
+            ("host:-1", port),
+            ("x:80y", port),
+            ("x:a b", port),
+            ("unix:", "needs a path"),
+            ("abstract:", "needs a path"),
+            ("::1:7", brackets),
+            (":80", "the host is missing"),
+            ("[::1]", "[IPV6]:PORT expected"),
+            ("[::1]7", "[IPV6]:PORT expected"),
+            ("*:80", "for every address"),
+            ("udp:*:9", "for every address"),
         ];
-        for text in cases {
-            assert!(text.parse::<Endpoint>().is_err(), "{text}");
+        for (text, words) in cases {
+            let problem = text.parse::<Endpoint>().unwrap_err();
+            assert!(problem.contains(words), "{text}: {problem}");
         }
     }
 }

@@ -74,8 +74,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     coding: Option<Coding>,
     /// Serve on the sockets this program was started with, as systemd does it (LISTEN_FDS); with NAME
-    /// only on those of that name. Endpoints may be given as well, before it or behind another option.
-    #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    /// only on those of that name. Endpoints may be given as well.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true)]
     external: Option<Option<String>>,
     #[command(flatten)]
     tls: tls::Server,
@@ -84,8 +84,9 @@ pub(crate) struct Arguments {
     /// Say on standard error who connects, and how it ends.
     #[arg(short, long)]
     verbose: bool,
-    /// HOST:PORT, [IPV6]:PORT, PORT (0 is any free one), udp:HOST:PORT, unix:PATH, unixgram:PATH,
-    /// seqpacket:PATH or abstract:NAME.
+    /// HOST:PORT or tcp:HOST:PORT, [IPV6]:PORT, PORT (0 is any free one), udp:HOST:PORT, unix:PATH, unixgram:PATH,
+    /// seqpacket:PATH or abstract:NAME. PORT alone is 127.0.0.1, localhost one address of the loopback; [::]:PORT is
+    /// everybody, over IPv6 and IPv4, and 0.0.0.0:PORT everybody over IPv4.
     #[arg(required_unless_present = "external", value_name = "ENDPOINT")]
     endpoints: Vec<Endpoint>,
 }
