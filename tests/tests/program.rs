@@ -434,7 +434,7 @@ fn a_coding_that_is_none_is_refused_in_its_own_words() {
 fn connect_speaks_the_coding_of_its_peer() {
     // Arguments, standard input, what the peer gets, what it says in two pieces, standard output.
     type Case<'a> = (&'a [&'a str], &'a [u8], &'a [u8], [&'a [u8]; 2], &'a [u8]);
-    let cases: [Case<'_>; 8] = [
+    let cases: [Case<'_>; 9] = [
         (&["latin-1-dos"], "né\n".as_bytes(), b"n\xE9\r\n", [b"\xE9\r", b"\n"], "é\n".as_bytes()),
         (
             &["(utf-8-unix . sjis-mac)"],
@@ -455,6 +455,7 @@ fn connect_speaks_the_coding_of_its_peer() {
         (&["utf-8-unix"], b"\xFF\xC3", b"\xFF\xC3", [b"\xFE", b"\xE2\x82"], b"\xFE\xE2\x82"),
         // What goes out ends in CR LF; what comes is read as the name says.
         (&["utf-16le-unix", "--crlf"], b"x\n", b"x\0\r\0\n\0", [b"y\0\r\0", b"\n\0"], b"y\r\n"),
+        (&["utf-16be-dos", "--crlf"], b"x\r\n", b"\0x\0\r\0\n", [b"\0y", b""], b"y"),
         (&["utf-8-mac", "--crlf"], b"x\n", b"x\r\n", [b"a\r", b"b"], b"a\nb"),
         (&["binary", "--crlf"], "é\n".as_bytes(), b"\xC3\xA9\r\n", [b"\xE9\r", b"\n"], b"\xE9\r\n"),
     ];

@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     /// system has taken nothing of what is to be sent. What it still holds for a slow peer does not count.
     #[arg(short, long, value_name = "SECONDS", value_parser = talk::seconds)]
     wait: Option<Duration>,
-    /// Send every line end as CR LF, also when --coding names another.
+    /// Send every line end as CR LF, also when --coding names another. One that is CR LF already stays so.
     #[arg(long)]
     crlf: bool,
     /// What the peer speaks, by Emacs's name: utf-8-dos, latin-1, "(utf-8 . sjis)" to read one and

@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
     /// count.
     #[arg(short, long, value_name = "SECONDS", value_parser = talk::seconds, requires = "stdio")]
     wait: Option<Duration>,
-    /// With --stdio, send every line end as CR LF, also when --coding names another.
+    /// With --stdio, send every line end as CR LF, also when --coding names another. One that is CR LF already stays so.
     #[arg(long, requires = "stdio")]
     crlf: bool,
     /// What peers speak, by Emacs's name: utf-8-dos, latin-1, "(utf-8 . sjis)" to read one and answer

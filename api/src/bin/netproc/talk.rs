@@ -46,11 +46,12 @@ pub(crate) struct Terms {
     pub(crate) verbose: bool,
 }
 
-/// The coding asked for, with CR LF as the line end that goes out if it shall be.
+/// The coding asked for, which leaves line ends that go out as they are if they shall be CR LF: they are made so before,
+/// where those that are so already can be told from others.
 pub(crate) fn coding(asked: Option<Coding>, crlf: bool) -> Option<Coding> {
     let mut coding = asked?;
     if crlf {
-        coding.encode = Some(coding.encoder().system().with_line_end(LineEnd::Dos));
+        coding.encode = Some(coding.encoder().system().with_line_end(LineEnd::Unix));
     }
     Some(coding)
 }
@@ -147,11 +148,8 @@ impl Talk {
     /// Sends what standard input has, and waits for the end.
     pub(crate) fn begin(self: &Rc<Self>, process: &Process, terms: &Terms) -> Result<(), Context> {
         self.wait.set(terms.wait);
-        let form = match (terms.coded, terms.crlf) {
-            (true, _) => input::Form::Text(self.peer.clone()),
-            (false, true) => input::Form::Crlf,
-            (false, false) => input::Form::Bytes,
-        };
+        let text_to = terms.coded.then(|| self.peer.clone());
+        let form = input::Form { text_to, crlf: terms.crlf };
         let pump = Pump::start(process, terms.chunk_len, form, Arc::clone(&self.ended))
             .map_err(|err| Context::new("standard input", err))?;
         self.moved.set(Instant::now());

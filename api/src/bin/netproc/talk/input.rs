@@ -4,6 +4,7 @@
 //! waits beyond the process's own queue.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io,
     sync::{
@@ -57,13 +58,11 @@ impl Progress {
 
 /// What becomes of standard input.
 #[derive(Debug)]
-pub(crate) enum Form {
-    /// It goes out as it is.
-    Bytes,
-    /// Every LF gets a CR before it.
-    Crlf,
+pub(crate) struct Form {
     /// It is UTF-8, and goes to this peer in the coding of the process.
-    Text(String),
+    pub(crate) text_to: Option<String>,
+    /// Every LF gets a CR before it, unless it has one.
+    pub(crate) crlf: bool,
 }
 
 /// What was read and goes out next.
@@ -78,6 +77,8 @@ struct Reader {
     /// Bytes of one read.
     chunk_len: usize,
     form: Form,
+    /// The last byte read before was a CR.
+    behind_cr: bool,
     /// Keeps characters together that a read has cut; bytes that are none stay what they are.
     decoder: Decoder,
     /// Whether it was said that characters were replaced.
@@ -102,8 +103,9 @@ impl Pump {
         let reader = Reader {
             input: stdio::unbuffered(io::stdin())?,
             // Every byte may become two.
-            chunk_len: if let Form::Crlf = form { chunk_len / 2 } else { chunk_len },
+            chunk_len: if form.crlf { chunk_len / 2 } else { chunk_len },
             form,
+            behind_cr: false,
             decoder: Coding::default().decoder(),
             replaced: Arc::default(),
             handle: process.runtime().handle(),
@@ -145,26 +147,25 @@ impl Reader {
 
     /// What goes out for one read; for the last, which is empty, what was kept of the reads before.
     fn formed(&mut self, bytes: &[u8]) -> Chunk {
-        match self.form {
-            Form::Bytes => Chunk::Bytes(bytes.to_vec()),
-            Form::Crlf => Chunk::Bytes(with_crlf(bytes)),
-            Form::Text(_) => {
-                let mut text = Text::with_capacity(bytes.len());
-                if bytes.is_empty() {
-                    self.decoder.finish(&mut text);
-                } else {
-                    self.decoder.decode(bytes, &mut text);
-                }
-                Chunk::Text(text)
-            }
+        let bytes = if self.form.crlf {
+            Cow::Owned(with_crlf(bytes, &mut self.behind_cr))
+        } else {
+            Cow::Borrowed(bytes)
+        };
+        if self.form.text_to.is_none() {
+            return Chunk::Bytes(bytes.into_owned());
         }
+        let mut text = Text::with_capacity(bytes.len());
+        if bytes.is_empty() {
+            self.decoder.finish(&mut text);
+        } else {
+            self.decoder.decode(&bytes, &mut text);
+        }
+        Chunk::Text(text)
     }
 
     fn sender(&self) -> Sending {
-        let peer = match &self.form {
-            Form::Text(peer) => Some(peer.clone()),
-            Form::Bytes | Form::Crlf => None,
-        };
+        let peer = self.form.text_to.clone();
         let (ended, replaced) = (Arc::clone(&self.ended), Arc::clone(&self.replaced));
         let progress = Arc::clone(&self.progress);
         Sending { id: self.id, peer, ended, replaced, progress }
@@ -233,13 +234,14 @@ impl Sending {
     }
 }
 
-/// Every LF with a CR before it.
-fn with_crlf(bytes: &[u8]) -> Vec<u8> {
+/// Every LF with a CR before it, a new one where there is none; `behind_cr` goes on from one read to the next.
+fn with_crlf(bytes: &[u8], behind_cr: &mut bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 16);
     for &byte in bytes {
-        if byte == b'\n' {
+        if byte == b'\n' && !*behind_cr {
             out.push(b'\r');
         }
+        *behind_cr = byte == b'\r';
         out.push(byte);
     }
     out
@@ -251,6 +253,14 @@ mod tests {
 
     #[test]
     fn every_line_end_becomes_two_bytes() {
-        assert_eq!(with_crlf(b"a\nb\r\n\n"), b"a\r\nb\r\r\n\r\n");
+        let text = b"a\nb\r\n\n\r\r\n\rc\r\n";
+        // However it is cut into reads, and though the last of them is empty.
+        for len in 1..=text.len() {
+            let mut behind_cr = false;
+            let mut out: Vec<u8> =
+                text.chunks(len).flat_map(|read| with_crlf(read, &mut behind_cr)).collect();
+            out.extend(with_crlf(b"", &mut behind_cr));
+            assert_eq!(out, b"a\r\nb\r\n\r\n\r\r\n\rc\r\n", "{len}");
+        }
     }
 }
