@@ -11,7 +11,7 @@
 //! second; at a terminal that is the end.
 //!
 //! Exit status: 0 when the connection ended in order, 1 when there was none to begin with, 2 when an
-//! error broke it, it was cut, bytes stayed unsent, or the arguments are wrong, 3 when nothing moved for the time `--wait` gives. Whatever
+//! error broke it, it was cut, bytes stayed unsent, characters were replaced, or the arguments are wrong, 3 when nothing moved for the time `--wait` gives. Whatever
 //! is not 0 is explained in a line on standard error.
 
 mod open;
@@ -35,7 +35,8 @@ use crate::{
     after_help = "When the peer has ended its side, standard input is still sent to its end, or until it \
     has had nothing for a second; from a terminal no more is. Packets have no end: with --wait it is over when all was \
     answered.\n\nExit status: 0 the connection ended in order, 1 there was none, \
-    or something it needs cannot be had, such as a file, 2 an error broke it, it was cut, bytes stayed unsent, or the arguments are wrong, 3 nothing moved for the time --wait gives."
+    or something it needs cannot be had, such as a file, 2 an error broke it, it was cut, bytes stayed unsent, characters were \
+    replaced that --coding cannot express, or the arguments are wrong, 3 nothing moved for the time --wait gives."
 )]
 pub(crate) struct Arguments {
     /// auto, uring, epoll, kqueue or poll.

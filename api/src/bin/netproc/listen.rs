@@ -48,7 +48,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(1);
     after_help = "SIGINT and SIGTERM end it: it takes leave of everybody, within a second, and with --stdio has another \
     for its output.\n\n\
     Exit status: 0 a signal ended it, 1 it could not begin, 2 the arguments are wrong. With --stdio also 0 the connection \
-    ended in order, 2 an error broke it, it was cut or bytes stayed unsent, 3 nothing moved for the time --wait gives."
+    ended in order, 2 an error broke it, it was cut, bytes stayed unsent or characters were replaced, 3 nothing moved for the time --wait gives."
 )]
 pub(crate) struct Arguments {
     /// Send back whatever comes. That is what it does in any case; it may be left out.

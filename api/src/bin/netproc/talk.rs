@@ -13,7 +13,10 @@ use std::{
     io::{self, ErrorKind, IsTerminal as _},
     process::ExitCode,
     rc::Rc,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -59,7 +62,9 @@ pub(crate) fn coding(asked: Option<Coding>, crlf: bool) -> Option<Coding> {
 /// Reads a number of seconds.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds expected".to_string())?;
-    Duration::try_from_secs_f64(seconds).map_err(|err| err.to_string())
+    let time = Duration::try_from_secs_f64(seconds).map_err(|err| err.to_string())?;
+    // Nothing moves within no time.
+    if time.is_zero() { Err("more than 0 seconds expected".into()) } else { Ok(time) }
 }
 
 /// How a talk ended.
@@ -89,7 +94,7 @@ impl End {
             Self::InOrder => ExitCode::SUCCESS,
             Self::Broken(problem) => {
                 say(&format_args!("{peer}: {problem}"));
-                ExitCode::from(2)
+                ExitCode::from(LOST)
             }
             Self::Late(wait) => {
                 say(&format_args!("{peer}: nothing moved for {} s", wait.as_secs_f64()));
@@ -98,6 +103,9 @@ impl End {
         }
     }
 }
+
+/// The exit status when not everything got there as it was.
+const LOST: u8 = 2;
 
 /// The exit status when nothing moved for too long.
 pub(crate) const LATE: u8 = 3;
@@ -117,6 +125,8 @@ pub(crate) struct Talk {
     hurried: Cell<bool>,
     /// What packets have met with so far.
     troubles: RefCell<HashSet<SysError>>,
+    /// Characters were replaced that the peer's coding cannot express, as was said then.
+    replaced: Arc<AtomicBool>,
 }
 
 impl Talk {
@@ -131,6 +141,7 @@ impl Talk {
             wait: Cell::default(),
             hurried: Cell::default(),
             troubles: RefCell::default(),
+            replaced: Arc::default(),
         })
     }
 
@@ -149,7 +160,7 @@ impl Talk {
     pub(crate) fn begin(self: &Rc<Self>, process: &Process, terms: &Terms) -> Result<(), Context> {
         self.wait.set(terms.wait);
         let text_to = terms.coded.then(|| self.peer.clone());
-        let form = input::Form { text_to, crlf: terms.crlf };
+        let form = input::Form { text_to, crlf: terms.crlf, replaced: Arc::clone(&self.replaced) };
         let pump = Pump::start(process, terms.chunk_len, form, Arc::clone(&self.ended))
             .map_err(|err| Context::new("standard input", err))?;
         self.moved.set(Instant::now());
@@ -198,6 +209,9 @@ impl Talk {
             (Some(End::InOrder), Some(Written::Late), Some(wait)) => &End::Late(wait),
             (ended, _, _) => ended.unwrap_or(&End::InOrder),
         };
+        if matches!(end, End::InOrder) && self.replaced.load(Ordering::Relaxed) {
+            return ExitCode::from(LOST);
+        }
         end.tell(&self.peer)
     }
 

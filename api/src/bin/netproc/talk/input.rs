@@ -63,6 +63,8 @@ pub(crate) struct Form {
     pub(crate) text_to: Option<String>,
     /// Every LF gets a CR before it, unless it has one.
     pub(crate) crlf: bool,
+    /// Set once characters were replaced, and that was said.
+    pub(crate) replaced: Arc<AtomicBool>,
 }
 
 /// What was read and goes out next.
@@ -81,8 +83,6 @@ struct Reader {
     behind_cr: bool,
     /// Keeps characters together that a read has cut; bytes that are none stay what they are.
     decoder: Decoder,
-    /// Whether it was said that characters were replaced.
-    replaced: Arc<AtomicBool>,
     handle: Handle,
     id: ProcessId,
     ended: Arc<OnceLock<End>>,
@@ -107,7 +107,6 @@ impl Pump {
             form,
             behind_cr: false,
             decoder: Coding::default().decoder(),
-            replaced: Arc::default(),
             handle: process.runtime().handle(),
             id: process.id(),
             ended,
@@ -166,7 +165,7 @@ impl Reader {
 
     fn sender(&self) -> Sending {
         let peer = self.form.text_to.clone();
-        let (ended, replaced) = (Arc::clone(&self.ended), Arc::clone(&self.replaced));
+        let (ended, replaced) = (Arc::clone(&self.ended), Arc::clone(&self.form.replaced));
         let progress = Arc::clone(&self.progress);
         Sending { id: self.id, peer, ended, replaced, progress }
     }
