@@ -309,6 +309,27 @@ fn connect_gives_up_connecting_with_the_same_status() {
 }
 
 #[test]
+fn connect_says_that_it_reads_no_more_of_an_open_input_behind_the_peers_end() {
+    for backend in backends() {
+        let words = "the peer has ended, standard input is no longer read";
+        for is_open in [true, false] {
+            let (listener, endpoint) = listener();
+            let mut run = connect(backend, &endpoint);
+            let mut peer = accept(&listener);
+            let input = run.take_input();
+            let input = is_open.then_some(input);
+            peer.shutdown(Shutdown::Write).unwrap();
+            // Its end comes when the time it gives its input is over. A read by itself may be interrupted.
+            assert_eq!(peer.read_to_end(&mut Vec::new()).unwrap(), 0, "{backend}");
+            drop(peer);
+            assert_eq!(run.complains(words), is_open, "{backend}");
+            assert_eq!(run.end().code, Some(0), "{backend}");
+            drop(input);
+        }
+    }
+}
+
+#[test]
 fn connect_ends_by_what_is_wrong_with_standard_output() {
     for backend in backends() {
         let (_server, lines) = listen(backend, &["127.0.0.1:0"]);

@@ -76,7 +76,8 @@ fn a_signal_takes_leave_of_everybody() {
         assert_eq!(run.line(), SECRET, "{backend}");
         server.signal(Signal::SIGTERM);
         server.end().check_well();
-        run.end().check_well();
+        // With a cut it would be 2. On a busy machine its input is given up before it ends, and that is told of.
+        assert_eq!(run.end().code, Some(0), "{backend}");
     }
 }
 

@@ -33,7 +33,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "When the peer has ended its side, standard input is still sent to its end, or until it \
-    has had nothing for a second; from a terminal no more is. Packets have no end: with --wait it is over when all was \
+    has had nothing for a second, which is told of if it has not ended; from a terminal no more is. Packets have no end: with --wait it is over when all was \
     answered.\n\nExit status: 0 the connection ended in order, 1 there was none, \
     or something it needs cannot be had, such as a file, 2 an error broke it, it was cut, bytes stayed unsent, characters were \
     replaced that --coding cannot express, or the arguments are wrong, 3 nothing moved for the time --wait gives."

@@ -179,7 +179,7 @@ impl Talk {
             } else if let Event::Trouble(err) = event {
                 talk.trouble(process, *err);
             } else if let Event::PeerFinished = event {
-                send_rest(process, &progress);
+                send_rest(&talk, process, &progress);
             } else if let Event::Broken { reason, unsent } = event {
                 talk.end(process, end(process, *reason, *unsent));
             }
@@ -278,16 +278,16 @@ fn utf8(text: &Text) -> Vec<u8> {
 
 /// The peer has ended its side: what standard input still has goes out, if that is not somebody at a terminal, who
 /// would have to end it for that.
-fn send_rest(process: &Process, progress: &Arc<Progress>) {
+fn send_rest(talk: &Rc<Talk>, process: &Process, progress: &Arc<Progress>) {
     if io::stdin().is_terminal() {
         cut(process, progress);
     } else {
-        send_rest_from(process.clone(), Arc::clone(progress), progress.chunks());
+        send_rest_from(Rc::clone(talk), process.clone(), Arc::clone(progress), progress.chunks());
     }
 }
 
 /// The same, from so many chunks on.
-fn send_rest_from(process: Process, progress: Arc<Progress>, before: u64) {
+fn send_rest_from(talk: Rc<Talk>, process: Process, progress: Arc<Progress>, before: u64) {
     let rt = process.runtime().clone();
     rt.run_after(REST_WITHIN, move |_| {
         let now = progress.chunks();
@@ -295,9 +295,16 @@ fn send_rest_from(process: Process, progress: Arc<Progress>, before: u64) {
             return;
         }
         if now == before && process.queued() == 0 {
+            if !progress.is_over() {
+                // Whoever still writes there would not know where it went.
+                say(&format_args!(
+                    "{}: the peer has ended, standard input is no longer read",
+                    talk.peer
+                ));
+            }
             cut(&process, &progress);
         } else {
-            send_rest_from(process, progress, now);
+            send_rest_from(talk, process, progress, now);
         }
     });
 }
