@@ -281,6 +281,32 @@ fn connect_says_that_its_peer_has_reset() {
 }
 
 #[test]
+fn with_verbose_either_side_says_whom_it_has_and_listen_why_it_lost_them() {
+    for backend in backends() {
+        let args = ["listen", "--verbose", "--backend", backend, "127.0.0.1:0", "udp:127.0.0.1:0"];
+        let mut server = Run::new(&args);
+        let (stream, packets) = (server.line(), server.line());
+        for (endpoint, address) in [(&*stream, &*stream), (&packets, &packets["udp:".len()..])] {
+            let mut run = Run::new(&["connect", "-v", "-w", "0.3", "--backend", backend, endpoint]);
+            run.feed(b"hello".to_vec());
+            run.end().check(0, &format!("{endpoint}: connected to {address}"));
+        }
+        assert!(server.complains(": open from 127.0.0.1"), "{server}");
+        assert!(
+            server.complains("connection broken by remote peer: ended by the peer"),
+            "{server}"
+        );
+        let mut peer = TcpStream::connect(stream).unwrap();
+        peer.write_all(b"hello").unwrap();
+        peer.read_exact(&mut [0; 5]).unwrap();
+        setsockopt(&peer, Linger, &linger { l_onoff: 1, l_linger: 0 }).unwrap();
+        drop(peer);
+        assert!(server.complains("broken by remote peer: "), "{server}");
+        assert!(server.complains("reset by peer"), "{server}");
+    }
+}
+
+#[test]
 fn connect_gives_up_when_nothing_moves() {
     for backend in backends() {
         let (listener, endpoint) = listener();

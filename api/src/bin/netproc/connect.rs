@@ -53,6 +53,9 @@ pub(crate) struct Arguments {
     /// send the other. Standard input and output are then UTF-8 text. Without it bytes are bytes.
     #[arg(long, value_name = "NAME")]
     coding: Option<Coding>,
+    /// Say on standard error who is connected to, and what was agreed upon with --tls or --starttls.
+    #[arg(short, long)]
+    verbose: bool,
     #[command(flatten)]
     tls: tls::Client,
     #[command(flatten)]

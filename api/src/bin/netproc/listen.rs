@@ -81,7 +81,7 @@ pub(crate) struct Arguments {
     tls: tls::Server,
     #[command(flatten)]
     proxy: proxy::Server,
-    /// Say on standard error who connects, and how it ends.
+    /// Say on standard error who connects, and how it ends: why, and how much stayed unsent.
     #[arg(short, long)]
     verbose: bool,
     /// HOST:PORT or tcp:HOST:PORT, [IPV6]:PORT, PORT (0 is any free one), udp:HOST:PORT, unix:PATH, unixgram:PATH,
@@ -116,7 +116,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         }
     }
     for endpoint in &arguments.endpoints {
-        let server = endpoint.server(&rt, "echo");
+        let server = endpoint.server(&rt, kind.name());
         let server = kind.start(server).map_err(|err| explain(endpoint, err))?;
         files.extend(endpoint.file().and_then(SocketFile::of));
         bound.push(endpoint.bound(&server));
@@ -210,7 +210,7 @@ fn external(
             let name = &socket.name;
             return Err(format!("TLS needs a stream, {name:?} is packets or records").into());
         }
-        let server = rt.server("echo").kind(socket.kind).external_socket(&socket.name);
+        let server = rt.server(kind.name()).kind(socket.kind).external_socket(&socket.name);
         let what = || format!("the socket {:?} on {}", socket.name, socket_text(&socket.local));
         kind.start(server).map_err(|err| Context::new(what(), err).into())
     };
@@ -230,6 +230,11 @@ struct Serving {
 }
 
 impl Serving {
+    /// What its servers are called, and with an address their connections.
+    fn name(&self) -> &'static str {
+        if self.first.is_some() { "listen" } else { "echo" }
+    }
+
     fn start(&self, server: ServerBuilder) -> netproc::Result<Process> {
         let mut server = server.limits(self.limits).backlog(4096);
         // What is said before TLS is bytes: a decoder keeps some of them back.
@@ -250,7 +255,7 @@ impl Serving {
         // Without a sentinel the end of a connection would be kept for whoever pulls events.
         let server = server.sentinel(move |process, event| {
             if verbose {
-                say_of(process, event);
+                talk::say_event(process, event);
             }
             if let Some(first) = &first {
                 first.hear(process, event);

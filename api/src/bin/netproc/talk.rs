@@ -172,7 +172,7 @@ impl Talk {
         process.set_sentinel(move |process, event| {
             talk.moved.set(Instant::now());
             if verbose {
-                say_of(process, event);
+                say_event(process, event);
             }
             if let Event::Drained = event {
                 pump.more();
@@ -317,12 +317,34 @@ fn cut(process: &Process, progress: &Progress) {
 }
 
 fn end(process: &Process, reason: Reason, unsent: u64) -> End {
+    if reason == Reason::End && unsent == 0 {
+        return End::InOrder;
+    }
+    End::Broken(why(process, reason, unsent))
+}
+
+/// Why a connection has ended, and what was lost by that.
+fn why(process: &Process, reason: Reason, unsent: u64) -> String {
     let text = match (reason, process.layer_error()) {
-        (Reason::End, _) if unsent == 0 => return End::InOrder,
         (Reason::Corrupt, Some(err)) => err.to_string(),
         (reason, _) => reason.to_string(),
     };
-    End::Broken(if unsent == 0 { text } else { format!("{text}, {unsent} bytes stayed unsent") })
+    if unsent == 0 { text } else { format!("{text}, {unsent} bytes stayed unsent") }
+}
+
+/// One line on standard error of what has happened to `process`: in Emacs's words, with what they leave out.
+pub(crate) fn say_event(process: &Process, event: &Event) {
+    if let Event::Broken { reason, unsent } = event {
+        let why = why(process, *reason, *unsent);
+        say_of(process, &format_args!("{}: {why}", event.to_string().trim_end()));
+    } else if let Event::Failed(failure) = event {
+        say_of(process, failure);
+    } else if let Event::Trouble(err) = event {
+        say_of(process, err);
+    } else if !matches!(event, Event::Drained) {
+        // That one is between us and standard input, for each piece of it.
+        say_of(process, event);
+    }
 }
 
 /// Ends the talk when nothing has moved for `wait`; so many bytes were queued when that was last looked at.

@@ -79,9 +79,6 @@ pub(crate) struct Client {
     key: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
-    /// Say on standard error what was agreed upon.
-    #[arg(short, long, requires = "encryption")]
-    pub(crate) verbose: bool,
 }
 
 /// What is to be spoken with a server.

@@ -13,7 +13,7 @@ use netproc::{
 use super::Arguments;
 use crate::{
     Context,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, socket_text},
     say,
     talk::Talk,
     tls::{Speech, agreed},
@@ -50,7 +50,7 @@ pub(super) fn open(
         Speech::Tls(tls) => start(rt, arguments, header, Some(tls))?,
         Speech::StartTls(protocol, tls) => {
             let opened = dialogue(rt, arguments, header, protocol, tls)?;
-            if arguments.tls.verbose {
+            if arguments.verbose {
                 say_told(&arguments.endpoint, "greeting", opened.greeting.as_deref());
                 say_told(&arguments.endpoint, "capabilities", opened.capabilities.as_deref());
             }
@@ -61,8 +61,8 @@ pub(super) fn open(
             opened.process
         }
     };
-    if let (true, Some(info)) = (arguments.tls.verbose, process.tls_info()) {
-        say(&format_args!("{}: {}", arguments.endpoint, agreed(&info)));
+    if arguments.verbose {
+        say_connected(&arguments.endpoint, &process);
     }
     talk.listen(&process, output)?;
     Ok(process)
@@ -99,6 +99,13 @@ fn start(
         }
         Err(err) => Err(err.into()),
     }
+}
+
+/// Says who is at the other end, and what was agreed upon with them.
+fn say_connected(endpoint: &Endpoint, process: &Process) {
+    let peer = process.contact().remote().map_or_else(|| endpoint.to_string(), socket_text);
+    let agreed = process.tls_info().map(|info| format!(", {}", agreed(&info))).unwrap_or_default();
+    say(&format_args!("{endpoint}: connected to {peer}{agreed}"));
 }
 
 /// Says what a server has told, on one line.

@@ -17,7 +17,7 @@ use netproc::{
 };
 
 use super::echo;
-use crate::say_of;
+use crate::talk::say_event;
 
 /// How long a client may take to start TLS.
 const CLEAR_WITHIN: Duration = Duration::from_secs(30);
@@ -101,7 +101,7 @@ fn recode(client: &Process, coding: Coding, verbose: bool) -> Recoder {
     client.set_half_open(true);
     client.set_sentinel(move |client, event| {
         if verbose {
-            say_of(client, event);
+            say_event(client, event);
         }
         if let Event::PeerFinished = event {
             last(client, None);
