@@ -38,7 +38,7 @@ fn connect(backend: &str, endpoint: &str) -> Run {
 #[test]
 fn listen_prints_its_addresses_and_ends_in_order_at_a_signal() {
     for backend in backends() {
-        for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
             let folder = tempfile::tempdir().unwrap();
             let files = ["unix", "unixgram", "seqpacket"].map(|scheme| local(scheme, &folder));
             let name = format!("abstract:netproc-test-{}-{signal}", std::process::id());
@@ -65,6 +65,24 @@ fn listen_prints_its_addresses_and_ends_in_order_at_a_signal() {
             assert_eq!(rest.lines().count() + 1, asked.len(), "{backend}");
             assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "its files are gone");
         }
+    }
+}
+
+#[test]
+fn a_hangup_that_was_ignored_at_the_start_ends_nothing() {
+    for backend in backends() {
+        // What nohup does, with standard streams that it leaves alone.
+        let mut command = netproc_tests::program::command("sh");
+        command.args(["-c", "trap '' HUP; exec \"$0\" listen --backend \"$1\" 127.0.0.1:0"]);
+        command.args([PROGRAM.as_os_str(), backend.as_ref()]);
+        let mut run = Run::of(command);
+        let endpoint = run.line();
+        run.signal(Signal::SIGHUP);
+        let mut peer = connect(backend, &endpoint);
+        peer.feed(b"hello".to_vec());
+        assert_eq!(peer.end().output, b"hello", "{backend}");
+        run.signal(Signal::SIGTERM);
+        run.end().check_well();
     }
 }
 

@@ -11,8 +11,8 @@
 //! second; at a terminal that is the end.
 //!
 //! Exit status: 0 when the connection ended in order, 1 when there was none to begin with, 2 when an
-//! error broke it, it was cut, bytes stayed unsent, characters were replaced, or the arguments are wrong, 3 when nothing moved for the time `--wait` gives. Whatever
-//! is not 0 is explained in a line on standard error.
+//! error broke it, it was cut, bytes stayed unsent, characters were replaced, or the arguments are wrong, 3
+//! when nothing moved for the time `--wait` gives. Whatever is not 0 is explained in a line on standard error.
 
 mod open;
 
@@ -33,10 +33,11 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "When the peer has ended its side, standard input is still sent to its end, or until it \
-    has had nothing for a second, which is told of if it has not ended; from a terminal no more is. Packets have no end: with --wait it is over when all was \
-    answered.\n\nExit status: 0 the connection ended in order, 1 there was none, \
-    or something it needs cannot be had, such as a file, 2 an error broke it, it was cut, bytes stayed unsent, characters were \
-    replaced that --coding cannot express, or the arguments are wrong, 3 nothing moved for the time --wait gives."
+    has had nothing for a second, which is told of if it has not ended; from a terminal no more is. Packets \
+    have no end: with --wait it is over when all was answered.\n\n\
+    Exit status: 0 the connection ended in order, 1 there was none, or something it needs cannot be had, such \
+    as a file, 2 an error broke it, it was cut, bytes stayed unsent, characters were replaced that --coding \
+    cannot express, or the arguments are wrong, 3 nothing moved for the time --wait gives."
 )]
 pub(crate) struct Arguments {
     /// auto, uring, epoll, kqueue or poll.
