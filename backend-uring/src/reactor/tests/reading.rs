@@ -54,9 +54,10 @@ struct Heard {
 }
 
 impl Heard {
-    /// Polls until `done`.
+    /// Polls until `done`, once what polls before have brought was heard.
     fn until(&mut self, rig: &mut Rig, done: impl Fn(&Self) -> bool) {
         let end = rig.reactor.now().after(PATIENCE);
+        self.hear(rig);
         while !done(self) {
             assert!(rig.reactor.now() < end, "did not come: {:?}", rig.reactor.counters());
             self.poll(rig, Wait::Until(end));
@@ -66,6 +67,10 @@ impl Heard {
     fn poll(&mut self, rig: &mut Rig, wait: Wait) {
         rig.reactor.poll(wait, &mut rig.queue).unwrap();
         self.in_turn += usize::from(rig.reactor.io.reads_in_turn());
+        self.hear(rig);
+    }
+
+    fn hear(&mut self, rig: &mut Rig) {
         while let Some(event) = rig.queue.pop() {
             match event {
                 Event::Data { id, buf, .. } => {
