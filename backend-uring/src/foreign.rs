@@ -132,15 +132,17 @@ impl Descriptors for UringReactor {
         self.prepare(&mut Batch::new(&mut EventQueue::new(), &mut early, 0));
         self.early = Some(early);
         self.disarm()?;
+        let failed = |err: io::Error| SysError::new(Op::Wait, &err);
+        // Before anybody looks: without deferred task work the kernel completes and signals whenever it likes,
+        // and what came between the look and the emptying would be neither seen nor signalled.
+        self.foreign_event().map_err(failed)?.clear();
         self.end_quiet_sends();
         let told = self.early.as_ref().is_some_and(|early| !early.is_empty());
         // Who was marked as its quiet send has ended is looked at by a poll.
         let marked = !self.io.reporting.is_empty() || !self.io.marked.is_empty();
         let waiting = told || marked || self.has_work();
-        let event = self.foreign_event().map_err(|err| SysError::new(Op::Wait, &err))?;
-        event.clear();
         if waiting {
-            event.signal();
+            self.foreign_event().map_err(failed)?.signal();
         }
         self.io.counters.syscalls += 1 + u64::from(waiting);
         if let Some(at) = at.into_iter().chain(self.io.next_timer()).min() {

@@ -91,7 +91,10 @@ impl UringReactor {
     /// [`SetupError`] naming the step that failed; nothing stays behind.
     pub fn with_features(config: Config, features: Features) -> Result<Self, SetupError> {
         config.check()?;
-        let ring = Ring::new(config.ring_entries, config.patience)?;
+        Self::over(Ring::new(config.ring_entries, config.patience)?, config, features)
+    }
+
+    fn over(ring: Ring, config: Config, features: Features) -> Result<Self, SetupError> {
         let waker =
             UringWaker::new().map_err(|source| SetupError::Open { what: "an eventfd", source })?;
         let pool = Pool::new(config.slots, config.slot_len)?;

@@ -80,8 +80,17 @@ impl Ring {
     /// Sets a ring up with the best flags the kernel takes and as many entries as memory allows, whose
     /// waits look for more than one completion for as long as `patience`.
     pub(crate) fn new(entries: u32, patience: Duration) -> Result<Self, SetupError> {
+        Self::over(build(entries, &LADDER).map_err(SetupError::Setup)?, patience)
+    }
+
+    /// The same where the kernel runs no work of the ring's only when it is entered, as before Linux 6.1.
+    #[cfg(test)]
+    pub(crate) fn without_deferred_work(entries: u32) -> Result<Self, SetupError> {
+        Self::over(build(entries, &LADDER[1..]).map_err(SetupError::Setup)?, Duration::ZERO)
+    }
+
+    fn over(uring: IoUring, patience: Duration) -> Result<Self, SetupError> {
         let mark = ForkMark::new().map_err(SetupError::ForkMark)?;
-        let uring = build(entries).map_err(SetupError::Setup)?;
         let params = uring.params();
         if !(params.is_feature_ext_arg()
             && params.is_feature_nodrop()
@@ -336,11 +345,25 @@ impl Completion {
     }
 }
 
+/// Flags to set a ring up with, the better ones first.
+const LADDER: [fn(&mut Builder); 4] = [
+    |ring| {
+        ring.setup_single_issuer().setup_defer_taskrun().setup_submit_all();
+    },
+    |ring| {
+        ring.setup_coop_taskrun().setup_taskrun_flag().setup_submit_all();
+    },
+    |ring| {
+        ring.setup_submit_all();
+    },
+    |_| {},
+];
+
 /// The best ring to be had: better flags first, fewer entries when memory is short.
-fn build(entries: u32) -> io::Result<IoUring> {
+fn build(entries: u32, ladder: &[fn(&mut Builder)]) -> io::Result<IoUring> {
     let mut entries = entries.clamp(ENTRIES_MIN, ENTRIES_MAX).next_power_of_two();
     loop {
-        match build_ladder(entries) {
+        match build_ladder(entries, ladder) {
             Err(err) if err.raw_os_error() == Some(libc::ENOMEM) && entries > ENTRIES_MIN => {
                 entries /= 2;
             }
@@ -349,21 +372,9 @@ fn build(entries: u32) -> io::Result<IoUring> {
     }
 }
 
-fn build_ladder(entries: u32) -> io::Result<IoUring> {
-    let steps: [fn(&mut Builder); 4] = [
-        |ring| {
-            ring.setup_single_issuer().setup_defer_taskrun().setup_submit_all();
-        },
-        |ring| {
-            ring.setup_coop_taskrun().setup_taskrun_flag().setup_submit_all();
-        },
-        |ring| {
-            ring.setup_submit_all();
-        },
-        |_| {},
-    ];
+fn build_ladder(entries: u32, ladder: &[fn(&mut Builder)]) -> io::Result<IoUring> {
     let mut last = io::Error::from_raw_os_error(libc::EINVAL);
-    for step in steps {
+    for step in ladder {
         let mut ring = IoUring::builder();
         ring.dontfork().setup_clamp();
         ring.setup_cqsize(entries.saturating_mul(COMPLETIONS_PER_ENTRY));

@@ -145,6 +145,42 @@ fn a_foreign_loop_can_sleep_on_the_descriptor() {
     rig.closed(id);
 }
 
+// Without deferred task work the kernel completes while a foreign loop arms, not only when the ring is entered.
+#[test]
+fn what_comes_while_a_foreign_loop_arms_wakes_it() {
+    const ROUNDS: u32 = 10_000;
+    let config = Config::default();
+    let ring = Ring::without_deferred_work(config.ring_entries).unwrap();
+    let reactor = UringReactor::over(ring, config, probe(&config).unwrap()).unwrap();
+    let mut rig = Rig { reactor, queue: EventQueue::new() };
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let id = rig.reactor.adopt(ours.into(), Role::Connection, true).unwrap();
+    let peer = std::thread::spawn(move || {
+        for round in 0..ROUNDS {
+            // At another time of the turn in each round.
+            for _ in 0..round * 7 % 1500 {
+                std::hint::spin_loop();
+            }
+            theirs.write_all(b"x").unwrap();
+            theirs.read_exact(&mut [0]).unwrap();
+        }
+    });
+    let mut heard = 0;
+    while heard < ROUNDS {
+        rig.reactor.arm(None).unwrap();
+        assert!(readable(&rig, 2000), "{heard} heard, and asleep over the next");
+        rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+        while let Some(event) = rig.queue.pop() {
+            let Event::Data { .. } = event else { continue };
+            heard += 1;
+            rig.reactor.send(id, "y".into());
+        }
+    }
+    // The last answer goes out.
+    rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+    peer.join().unwrap();
+}
+
 #[test]
 fn a_stale_completion_is_counted_and_its_descriptor_closed() {
     let mut rig = Rig::new(Config::default());
