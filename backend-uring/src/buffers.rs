@@ -130,6 +130,10 @@ impl BufferGroup {
         self.id
     }
 
+    pub(crate) fn is_incremental(&self) -> bool {
+        self.incremental
+    }
+
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }

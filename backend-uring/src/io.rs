@@ -21,6 +21,7 @@ use crate::{
     buffers::BufferGroup,
     crowd::Crowd,
     packets::{HEADER_LEN, PacketHeader},
+    probe::Features,
     quiet::QuietSends,
     ring::Ring,
     sock::Sock,
@@ -66,6 +67,8 @@ pub(crate) struct Io {
     /// Listeners that wait for a descriptor to come free, each once.
     pub(crate) resting: Vec<Key>,
     pub(crate) quiet: QuietSends,
+    /// Whether a receive from a local stream that goes on never misses the end.
+    pub(crate) local_ends: bool,
     pub(crate) crowd: Crowd,
     /// Watched sockets that sent something in this poll.
     pub(crate) reporting: Vec<Key>,
@@ -84,7 +87,12 @@ pub(crate) struct Io {
 }
 
 impl Io {
-    pub(crate) fn new(ring: Ring, streams: BufferGroup, quiet: bool, config: Config) -> Self {
+    pub(crate) fn new(
+        ring: Ring,
+        streams: BufferGroup,
+        features: Features,
+        config: Config,
+    ) -> Self {
         Self {
             ring,
             reading: SharedSlot::for_streams(streams.pool().clone()),
@@ -93,7 +101,8 @@ impl Io {
             config,
             marked: Vec::new(),
             resting: Vec::new(),
-            quiet: QuietSends::new(quiet),
+            quiet: QuietSends::new(features.quiet()),
+            local_ends: features.local_ends(),
             crowd: Crowd::default(),
             reporting: Vec::new(),
             timers: BTreeSet::new(),

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a second is the most the probe takes. An operation code says nothing about multishot,
 //! set-up may be allowed while entering is not, so all of it is tried: accept and receive, for two
-//! completions each, and the bytes compared.
+//! completions each, and the bytes compared. What can be done without is tried on a ring of its own, so that
+//! nothing a failed trial leaves in flight is taken for an answer of the next.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -31,6 +32,9 @@ use crate::{
 const PROBE_ENTRIES: u32 = 8;
 const PROBE_SLOT_LEN: u32 = 64;
 const PROBE_TIME: Duration = Duration::from_secs(1);
+/// How long an end may take that was there before it was looked for.
+const END_TIME: Duration = Duration::from_millis(100);
+const GROUP: u16 = 0;
 /// More than the smallest send buffer takes, and there however long the kernel may look at it.
 static QUIET_BYTES: [u8; 32 * 1024] = [7; 32 * 1024];
 const NOBODY: Key = Key::new(0, 1);
@@ -40,6 +44,7 @@ const NOBODY: Key = Key::new(0, 1);
 pub struct Features {
     incremental: bool,
     quiet: bool,
+    local_ends: bool,
 }
 
 impl Features {
@@ -53,6 +58,19 @@ impl Features {
     #[must_use]
     pub const fn quiet(self) -> bool {
         self.quiet
+    }
+
+    /// Whether a receive from a local stream that goes on never misses the end: Linux 6.17 and later, before the
+    /// mending of CVE-2026-23473, may look once only where bytes and the end came together.
+    #[must_use]
+    pub const fn local_ends(self) -> bool {
+        self.local_ends
+    }
+
+    /// The same kernel, used with a receive for every read of a local stream.
+    #[must_use]
+    pub const fn without_local_ends(self) -> Self {
+        Self { local_ends: false, ..self }
     }
 
     /// The same kernel, used without incremental buffers.
@@ -83,22 +101,47 @@ impl Features {
 /// }
 /// ```
 pub fn probe(config: &Config) -> Result<Features, SetupError> {
-    let mut trial = Trial::new(config.ring_entries.min(PROBE_ENTRIES))?;
-    trial.receives(0, false)?;
+    let until = Instant::now() + PROBE_TIME;
+    let mut trial = Trial::new(config, until)?;
+    trial.lend(false)?;
+    trial.receives()?;
     trial.accepts()?;
-    // Refused by kernels before 6.12; whatever else goes wrong, whole buffers work.
-    let incremental = trial.receives(1, true).is_ok() && trial.keeps_order().is_ok();
-    // Of no use before 5.17, when every entry completed, nor where a part is not told of.
-    let quiet = trial.sends_quietly().is_ok();
     trial.finish()?;
-    Ok(Features { incremental, quiet })
+    drop(trial);
+    // Refused by kernels before 6.12; whatever else goes wrong, whole buffers work.
+    let incremental = tried(config, until, |trial| {
+        trial.lend(true)?;
+        trial.receives()?;
+        trial.keeps_order()
+    });
+    // Of no use before 5.17, when every entry completed, nor where a part is not told of.
+    let quiet = tried(config, until, Trial::sends_quietly);
+    let soon = until.min(Instant::now() + END_TIME);
+    let local_ends = tried(config, soon, |trial| {
+        trial.lend(false)?;
+        trial.sees_the_end()
+    });
+    Ok(Features { incremental, quiet, local_ends })
+}
+
+/// Whether something that can be done without works, on a ring of its own.
+fn tried(
+    config: &Config,
+    until: Instant,
+    trial: impl FnOnce(&mut Trial) -> Result<(), SetupError>,
+) -> bool {
+    let run = Trial::new(config, until).and_then(|mut own| {
+        trial(&mut own)?;
+        own.finish()
+    });
+    run.is_ok()
 }
 
 struct Trial {
     ring: Ring,
     until: Instant,
     in_flight: u32,
-    groups: Vec<BufferGroup>,
+    buffers: Option<BufferGroup>,
 }
 
 fn wrong(what: &'static str) -> SetupError {
@@ -110,9 +153,22 @@ fn open(what: &'static str) -> impl FnOnce(io::Error) -> SetupError {
 }
 
 impl Trial {
-    fn new(entries: u32) -> Result<Self, SetupError> {
-        let ring = Ring::new(entries, Duration::ZERO)?;
-        Ok(Self { ring, until: Instant::now() + PROBE_TIME, in_flight: 0, groups: Vec::new() })
+    fn new(config: &Config, until: Instant) -> Result<Self, SetupError> {
+        let ring = Ring::new(config.ring_entries.min(PROBE_ENTRIES), Duration::ZERO)?;
+        Ok(Self { ring, until, in_flight: 0, buffers: None })
+    }
+
+    /// Lends the kernel two buffers.
+    fn lend(&mut self, incremental: bool) -> Result<(), SetupError> {
+        let pool = Pool::new(2, PROBE_SLOT_LEN)?;
+        let buffers = BufferGroup::register(&self.ring, GROUP, pool, incremental)
+            .map_err(|source| SetupError::Register { what: "a ring of buffers", source })?;
+        self.buffers = Some(buffers);
+        Ok(())
+    }
+
+    fn buffers(&mut self) -> &mut BufferGroup {
+        self.buffers.as_mut().expect("lent before anything is received")
     }
 
     fn push(&mut self, sqe: &sqe::Sqe) -> Result<(), SetupError> {
@@ -139,15 +195,11 @@ impl Trial {
     }
 
     /// One multishot receive, two messages.
-    fn receives(&mut self, group: u16, incremental: bool) -> Result<(), SetupError> {
+    fn receives(&mut self) -> Result<(), SetupError> {
         const WHAT: &str = "multishot receive into provided buffers";
-        let pool = Pool::new(2, PROBE_SLOT_LEN)?;
-        let buffers = BufferGroup::register(&self.ring, group, pool, incremental)
-            .map_err(|source| SetupError::Register { what: "a ring of buffers", source })?;
-        let at = self.groups.len();
-        self.groups.push(buffers);
+        let incremental = self.buffers().is_incremental();
         let (mut near, far) = UnixStream::pair().map_err(open("a socket pair"))?;
-        self.push(&sqe::recv(far.as_raw_fd(), group, true, Token::new(OpKind::Recv, NOBODY)))?;
+        self.push(&sqe::recv(far.as_raw_fd(), GROUP, true, Token::new(OpKind::Recv, NOBODY)))?;
         let mut parts: Vec<Buf> = Vec::new();
         for text in [b"one", b"two"] {
             near.write_all(text).map_err(open("a socket pair"))?;
@@ -156,7 +208,7 @@ impl Trial {
                 let source = io::Error::from_raw_os_error(errno);
                 return Err(SetupError::Probe { what: WHAT, source });
             }
-            let part = self.groups[at].complete(&completion).filter(|part| part[..] == text[..]);
+            let part = self.buffers().complete(&completion).filter(|part| part[..] == text[..]);
             let good = completion.more() && completion.buffer_more() == incremental;
             parts.push(part.filter(|_| good).ok_or_else(|| wrong(WHAT))?);
         }
@@ -174,8 +226,6 @@ impl Trial {
     /// that ends, and not that of the other, tell of the other first.
     fn keeps_order(&mut self) -> Result<(), SetupError> {
         const WHAT: &str = "completions in the order in which a buffer is filled";
-        let buffers = self.groups.last().expect("received into before");
-        let group = buffers.id();
         let (mut once, once_far) = UnixStream::pair().map_err(open("a socket pair"))?;
         let (mut on, on_far) = UnixStream::pair().map_err(open("a socket pair"))?;
         let texts = [b"first", b"other"];
@@ -183,18 +233,32 @@ impl Trial {
             near.write_all(text).map_err(open("a socket pair"))?;
         }
         let tokens = [0, 1].map(|index| Token::new(OpKind::Recv, Key::new(index, 0)));
-        self.push(&sqe::recv_once(once_far.as_raw_fd(), group, true, tokens[0]))?;
-        self.push(&sqe::recv(on_far.as_raw_fd(), group, true, tokens[1]))?;
+        self.push(&sqe::recv_once(once_far.as_raw_fd(), GROUP, true, tokens[0]))?;
+        self.push(&sqe::recv(on_far.as_raw_fd(), GROUP, true, tokens[1]))?;
         let mut good = true;
         for (token, text) in tokens.into_iter().zip(texts) {
             let completion = self.next(WHAT)?;
-            let buffers = self.groups.last_mut().expect("received into before");
-            let part = buffers.complete(&completion);
+            let part = self.buffers().complete(&completion);
             good &= completion.token == token && part.is_some_and(|part| part[..] == text[..]);
         }
         drop(on);
         // Zero, or `ENOBUFS`; the end either way.
         if self.next(WHAT)?.more() || !good { Err(wrong(WHAT)) } else { Ok(()) }
+    }
+
+    /// A receive that goes on, from a local stream whose peer sends and ends before the kernel gets to look.
+    fn sees_the_end(&mut self) -> Result<(), SetupError> {
+        const WHAT: &str = "the end of a local stream";
+        let (mut near, far) = UnixStream::pair().map_err(open("a socket pair"))?;
+        self.push(&sqe::recv(far.as_raw_fd(), GROUP, true, Token::new(OpKind::Recv, NOBODY)))?;
+        // Armed before there is anything, since only who is woken may look too seldom.
+        self.ring.enter(Sleep::No).map_err(SetupError::Enter)?;
+        near.write_all(b"bye").map_err(open("a socket pair"))?;
+        drop(near);
+        let bytes = self.next(WHAT)?;
+        let whole = self.buffers().complete(&bytes).is_some_and(|bytes| bytes[..] == *b"bye");
+        let end = self.next(WHAT)?;
+        if whole && end.result == 0 && !end.more() { Ok(()) } else { Err(wrong(WHAT)) }
     }
 
     /// Three sends that complete only if they fall short: the first has room, the second not enough, the
@@ -250,9 +314,10 @@ impl Trial {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(), SetupError> {
+    /// Waits until nothing is in flight; descriptors that come are closed.
+    fn finish(&mut self) -> Result<(), SetupError> {
         while self.in_flight > 0 {
-            self.next("cancelling")?;
+            drop(self.next("cancelling")?.into_fd());
         }
         Ok(())
     }
@@ -262,11 +327,14 @@ impl Drop for Trial {
     fn drop(&mut self) {
         if self.in_flight > 0 {
             self.ring.cancel_everything(PROBE_TIME);
+            // What was cancelled is only to be counted, for which time may have run out.
+            self.until = Instant::now() + END_TIME;
+            let _counted = self.finish();
         }
-        for group in &mut self.groups {
-            if self.in_flight > 0 || group.unregister(&self.ring).is_err() {
-                group.leak();
-            }
+        if let Some(buffers) = &mut self.buffers
+            && (self.in_flight > 0 || buffers.unregister(&self.ring).is_err())
+        {
+            buffers.leak();
         }
     }
 }
@@ -277,4 +345,48 @@ fn listener() -> io::Result<UnixListener> {
     socket.bind(&socket2::SockAddr::unix("")?)?;
     socket.listen(2)?;
     Ok(std::os::fd::OwnedFd::from(socket).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_that_fails_half_way_takes_none_along() {
+        let config = Config::default();
+        let until = Instant::now() + PROBE_TIME;
+        let (_near, far) = UnixStream::pair().unwrap();
+        for incremental in [true, false] {
+            let mut trial = Trial::new(&config, until).unwrap();
+            trial.lend(incremental).unwrap();
+            let token = Token::new(OpKind::Recv, NOBODY);
+            trial.push(&sqe::recv(far.as_raw_fd(), GROUP, true, token)).unwrap();
+            trial.ring.enter(Sleep::No).unwrap();
+            drop(trial);
+            assert!(!tried(&config, until, |trial| {
+                trial.push(&sqe::recv(far.as_raw_fd(), GROUP, true, token))?;
+                Err(wrong("something"))
+            }));
+            assert!(tried(&config, until, Trial::sends_quietly));
+        }
+        assert!(probe(&config).is_ok());
+    }
+
+    // What this kernel does is not known; that it is found out is.
+    #[test]
+    fn an_end_that_does_not_come_is_not_waited_for_long() {
+        let begin = Instant::now();
+        let (_near, far) = UnixStream::pair().unwrap();
+        let seen = tried(&Config::default(), begin + END_TIME, |trial| {
+            trial.lend(false)?;
+            trial.push(&sqe::recv(
+                far.as_raw_fd(),
+                GROUP,
+                true,
+                Token::new(OpKind::Recv, NOBODY),
+            ))?;
+            trial.next("an end").map(drop)
+        });
+        assert!(!seen && begin.elapsed() < PROBE_TIME, "{:?}", begin.elapsed());
+    }
 }

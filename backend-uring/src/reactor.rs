@@ -102,7 +102,7 @@ impl UringReactor {
         let streams = Io::stream_group(&ring, pool, features.incremental())
             .map_err(|source| SetupError::Register { what: "a ring of buffers", source })?;
         Ok(Self {
-            io: Io::new(ring, streams, features.quiet(), config),
+            io: Io::new(ring, streams, features, config),
             sockets: Slots::new(),
             waker,
             watching: false,
@@ -125,9 +125,13 @@ impl UringReactor {
             self.io.counters.syscalls += 1;
             stamp_records(&fd);
         }
+        let once = !self.io.local_ends && kind == Kind::Stream && is_local(&fd);
         let key = self.sockets.insert_with(|key| Sock::new(key, fd, role, kind, reading));
         self.io.counters.sockets += 1;
-        self.with(key, |sock, io| io.mark(sock));
+        self.with(key, |sock, io| {
+            sock.once = once;
+            io.mark(sock);
+        });
         key
     }
 
@@ -555,6 +559,10 @@ impl UringReactor {
         let timer_due = self.io.next_timer().is_some_and(|at| at <= now);
         ran_out || (completions == 0 && !timer_due)
     }
+}
+
+fn is_local(fd: &Socket) -> bool {
+    fd.domain().is_ok_and(|domain| domain == socket2::Domain::UNIX)
 }
 
 impl fmt::Debug for UringReactor {

@@ -149,6 +149,8 @@ pub(crate) struct Sock {
     pub(crate) adopted: bool,
     /// Its packets are UDP's: they may come joined, and go many in one call.
     pub(crate) udp: bool,
+    /// A receive of it that went on might miss the end: each is for what there is.
+    pub(crate) once: bool,
     /// A listener found no descriptor when it last accepted, and none of ours came free since.
     pub(crate) short: bool,
     /// Nothing can be sent any more: input is read until there is nothing, then comes the end.
@@ -182,6 +184,7 @@ impl Sock {
             reset: false,
             adopted: false,
             udp: false,
+            once: false,
             short: false,
             broken: false,
             stopped: false,
@@ -542,7 +545,7 @@ impl Sock {
                 }
                 _ if self.pipes.is_some() => sqe::read(fd, id, token),
                 // Going on, it would find no slot the next time, which costs more than a turn.
-                _ if in_turn => sqe::recv_once(fd, id, !self.broken, token),
+                _ if in_turn || self.once => sqe::recv_once(fd, id, !self.broken, token),
                 _ => sqe::recv(fd, id, !self.broken, token),
             }
         };

@@ -29,7 +29,8 @@ impl Rig {
     /// One with all that this kernel has, and one with what every kernel has.
     fn both(config: Config) -> [Self; 2] {
         let features = probe(&config).unwrap();
-        [features, features.without_incremental().without_quiet()].map(|features| {
+        let least = features.without_incremental().without_quiet().without_local_ends();
+        [features, least].map(|features| {
             let reactor = UringReactor::with_features(config, features).unwrap();
             Self { reactor, queue: EventQueue::new() }
         })

@@ -155,7 +155,7 @@ fn what_comes_while_a_foreign_loop_arms_wakes_it() {
     let mut rig = Rig { reactor, queue: EventQueue::new() };
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let id = rig.reactor.adopt(ours.into(), Role::Connection, true).unwrap();
-    let peer = std::thread::spawn(move || {
+    let peer = thread::spawn(move || {
         for round in 0..ROUNDS {
             // At another time of the turn in each round.
             for _ in 0..round * 7 % 1500 {

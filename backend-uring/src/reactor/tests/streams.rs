@@ -560,3 +560,32 @@ fn an_end_that_was_told_too_early_is_none() {
     rig.reactor.close(id, CloseHow::Now);
     rig.assert_clean();
 }
+
+#[test]
+fn where_a_local_end_may_be_missed_each_receive_is_for_what_there_is() {
+    let config = Config::default();
+    let features = probe(&config).unwrap().without_local_ends();
+    let reactor = UringReactor::with_features(config, features).unwrap();
+    let mut rig = Rig { reactor, queue: EventQueue::new() };
+    let (ours, mut local) = UnixStream::pair().unwrap();
+    let local_id = rig.reactor.adopt(ours.into(), Role::Connection, true).unwrap();
+    let (id, mut peer) = rig.accepted();
+    rig.settle();
+    let input = |rig: &Rig, id: SockId| rig.reactor.sockets.get(id.0).unwrap().input;
+    for _ in 0..3 {
+        local.write_all(b"local").unwrap();
+        assert_eq!(rig.data(), b"local");
+        assert_eq!(input(&rig, local_id), Input::Idle, "until the next poll");
+        peer.write_all(b"remote").unwrap();
+        assert_eq!(rig.data(), b"remote");
+        assert_eq!(input(&rig, id), Input::Armed, "it goes on");
+    }
+    local.write_all(b"bye").unwrap();
+    drop(local);
+    assert_eq!(rig.data(), b"bye");
+    assert!(matches!(rig.next(), Event::Eof { id } if id == local_id));
+    for id in [id, local_id] {
+        rig.reactor.close(id, CloseHow::Now);
+    }
+    rig.assert_clean();
+}
