@@ -62,8 +62,6 @@ pub(crate) struct Crowd {
     /// One that was told of, and how many others have been since.
     first: Option<Key>,
     since_first: usize,
-    /// Somebody in line cannot be read by a call.
-    others: bool,
 }
 
 impl Crowd {
@@ -92,21 +90,6 @@ impl Crowd {
         self.turns += 1;
         self.calm += 1;
         self.gathered &= self.calm < CALM_TURNS;
-    }
-
-    /// Whether the kernel is to have slots: those who found one there would be ahead of those in line.
-    pub(crate) fn lends(&mut self) -> bool {
-        !self.gathered || std::mem::take(&mut self.others)
-    }
-
-    /// Whether somebody in line cannot be read by a call.
-    pub(crate) const fn has_others(&self) -> bool {
-        self.others
-    }
-
-    /// Somebody has had a turn who cannot be read by a call, and needs a slot of the kernel's.
-    pub(crate) fn note_other(&mut self) {
-        self.others = true;
     }
 
     pub(crate) fn members(&self) -> usize {

@@ -107,6 +107,7 @@ impl Descriptors for UringReactor {
         reading: bool,
     ) -> Result<SockId, SysError> {
         self.usable(Op::Open)?;
+        self.io.need_pipes()?;
         let pipes = Pipes::new(input)?;
         let key = self.insert(Socket::from(output), Role::Connection, Kind::Stream, reading);
         self.with(key, |sock, _| {

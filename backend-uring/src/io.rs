@@ -30,6 +30,19 @@ use crate::{
 
 const STREAM_GROUP: u16 = 0;
 const PACKET_GROUP: u16 = 1;
+const PIPE_GROUP: u16 = 2;
+/// Slots of the pipes' group: children are few, and so much stays in cache.
+const PIPE_SLOTS: u16 = 16;
+
+/// The groups of buffers, by who receives into them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Group {
+    Streams,
+    /// Packets and records.
+    Packets,
+    /// Pipes and terminals.
+    Pipes,
+}
 
 /// What a timer of a socket is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -59,6 +72,7 @@ pub(crate) struct Io {
     pub(crate) ring: Ring,
     pub(crate) streams: BufferGroup,
     pub(crate) packets: Option<Packets>,
+    pub(crate) pipes: Option<BufferGroup>,
     /// What calls of our own read into.
     pub(crate) reading: SharedSlot,
     pub(crate) config: Config,
@@ -98,6 +112,7 @@ impl Io {
             reading: SharedSlot::for_streams(streams.pool().clone()),
             streams,
             packets: None,
+            pipes: None,
             config,
             marked: Vec::new(),
             resting: Vec::new(),
@@ -182,12 +197,19 @@ impl Io {
         self.marked.push(index);
     }
 
-    /// The buffers for `sock`'s input.
-    pub(crate) fn group(&mut self, packets: bool) -> &mut BufferGroup {
-        match &mut self.packets {
-            Some(own) if packets => &mut own.group,
-            _ => &mut self.streams,
-        }
+    /// A group of buffers; that for streams stands in for one that was never made.
+    pub(crate) fn group(&mut self, which: Group) -> &mut BufferGroup {
+        let own = match which {
+            Group::Streams => None,
+            Group::Packets => self.packets.as_mut().map(|own| &mut own.group),
+            Group::Pipes => self.pipes.as_mut(),
+        };
+        own.unwrap_or(&mut self.streams)
+    }
+
+    /// The groups made when they were first needed.
+    pub(crate) fn later_groups(&mut self) -> impl Iterator<Item = &mut BufferGroup> {
+        self.packets.as_mut().map(|own| &mut own.group).into_iter().chain(&mut self.pipes)
     }
 
     /// Makes the buffers for packets and records, if they are not there yet.
@@ -209,6 +231,25 @@ impl Io {
         Ok(())
     }
 
+    /// Makes the buffers for pipes and terminals, if they are not there yet: whole ones in any case. Of the end of
+    /// a pipe, kernels before 7.0 say that they are done with a slot they go on filling in parts, and of some reads
+    /// that are done with it, in the same words; of whole slots it is always true.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for them, or the kernel refuses the ring.
+    pub(crate) fn need_pipes(&mut self) -> Result<(), SysError> {
+        if self.pipes.is_some() {
+            return Ok(());
+        }
+        let no_memory = SysError { op: Op::Open, errno: libc::ENOMEM };
+        let slots = self.config.slots.min(PIPE_SLOTS);
+        let pool = Pool::new(slots, self.config.slot_len).map_err(|_| no_memory)?;
+        let group = BufferGroup::register(&self.ring, PIPE_GROUP, pool, false);
+        self.pipes = Some(group.map_err(|err| SysError::new(Op::Open, &err))?);
+        Ok(())
+    }
+
     /// Makes the buffers for streams.
     pub(crate) fn stream_group(
         ring: &Ring,
@@ -219,7 +260,8 @@ impl Io {
     }
 
     pub(crate) fn groups(&mut self) -> impl Iterator<Item = &mut BufferGroup> {
-        std::iter::once(&mut self.streams).chain(self.packets.as_mut().map(|own| &mut own.group))
+        let packets = self.packets.as_mut().map(|own| &mut own.group);
+        std::iter::once(&mut self.streams).chain(packets).chain(&mut self.pipes)
     }
 
     /// Sets the timer of `sock` for `alarm` to `at`, in place of any before.
@@ -250,7 +292,8 @@ impl Io {
     /// Everything counted, here, in the ring and in the pools.
     pub(crate) fn counters(&self) -> Counters {
         let packets = self.packets.as_ref().map(|own| own.group.pool());
-        let pools = || std::iter::once(self.streams.pool()).chain(packets);
+        let pipes = self.pipes.as_ref().map(BufferGroup::pool);
+        let pools = || std::iter::once(self.streams.pool()).chain(packets).chain(pipes);
         Counters {
             waits: self.ring.counters.waits,
             syscalls: self.counters.syscalls + self.ring.counters.enters,

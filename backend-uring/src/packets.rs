@@ -19,7 +19,7 @@ use socket2::Socket;
 use crate::{
     batch::Batch,
     cqe::Completion,
-    io::Io,
+    io::{Group, Io},
     ring::empty_header,
     sock::{Input, Sock},
 };
@@ -143,7 +143,7 @@ impl Sock {
             self.input = Input::Idle;
             io.mark(self);
         }
-        match (completion.count(), io.group(true).complete(completion)) {
+        match (completion.count(), io.group(Group::Packets).complete(completion)) {
             (Ok(_), Some(buf)) => self.on_packet(&buf, io, out),
             (Ok(count), None) => self.on_nothing(count, out),
             (Err(errno), _) => self.on_recv_error(errno, io, out),

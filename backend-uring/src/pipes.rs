@@ -1,9 +1,9 @@
 //! Pipes and terminals of children: one end to read, one to write, under one id.
 //!
 //! Invariant: the two ends live and break apart. Reading is the ring's, one read at a time into a provided
-//! buffer. Writing is a plain system call that does not wait, since a write of the kernel's own raises
-//! SIGPIPE in whatever thread happens to do it; the ring says when there is room. How reading shares the
-//! buffers is in [`crate::sock`].
+//! buffer of a group of their own, each read a whole one. Writing is a plain system call that does not wait, since a write of the kernel's own raises
+//! SIGPIPE in whatever thread happens to do it; the ring says when there is room. How those who read
+//! share the buffers is in [`crate::sock`].
 
 use std::{
     io::IoSlice,
@@ -19,7 +19,8 @@ use nix::errno::Errno;
 
 use crate::{
     batch::Batch,
-    io::Io,
+    cqe::Completion,
+    io::{Group, Io},
     sock::{Input, Output, Phase, Sock},
     sqe,
     token::OpKind,
@@ -91,9 +92,26 @@ impl Sock {
         }
     }
 
+    /// A read brought something, or came to nothing.
+    pub(crate) fn on_read(&mut self, completion: &Completion, io: &mut Io, out: &mut Batch<'_>) {
+        io.mark(self);
+        self.input = Input::Idle;
+        self.note_read(completion.count().unwrap_or(0));
+        match (completion.count(), io.group(Group::Pipes).complete(completion)) {
+            (Ok(count), Some(buf)) if count > 0 => {
+                io.counters.received += u64::from(count);
+                if !self.muted {
+                    out.push_data(self.id(), buf);
+                }
+            }
+            (Ok(count), _) => self.on_nothing(count, out),
+            (Err(errno), _) => self.on_recv_error(errno, io, out),
+        }
+    }
+
     /// Counts bytes read: those that come behind what could be left were written by others, who may go on for
     /// ever.
-    pub(crate) fn note_read(&mut self, count: u32) {
+    fn note_read(&mut self, count: u32) {
         if let Some(left) = self.pipes.as_mut().and_then(|pipes| pipes.left.as_mut()) {
             *left = left.saturating_sub(count.into());
         }

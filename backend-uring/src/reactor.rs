@@ -29,7 +29,7 @@ use crate::{
     dial::{Dial, Dialing},
     error::SetupError,
     foreign::Foreign,
-    io::Io,
+    io::{Group, Io},
     packets::stamp_records,
     pipes::Pipes,
     probe::{Features, probe},
@@ -206,38 +206,41 @@ impl UringReactor {
     /// waiting first, unless they are read by calls: then whoever receives on finds no slot and stands in line
     /// as well.
     fn feed(&mut self) {
-        for packets in [false, true] {
-            if packets && self.io.packets.is_none() {
-                continue;
-            }
-            if !packets && self.io.crowd.has_others() {
-                // Theirs are the kernel's slots, and ours may be the last.
-                self.io.reading.let_go();
-            }
-            let lends = packets || self.io.crowd.lends();
-            let group = self.io.group(packets);
-            if lends {
-                group.refill();
-            }
-            let mut turns = group.begin_turns();
-            if !packets && self.io.reads_in_turn() {
-                continue;
-            }
-            while turns > 0
-                && let Some((key, turn)) = self.io.group(packets).next_turn()
-            {
-                let fed = self.with(key, |sock, io| {
-                    if sock.input != Input::Starved {
-                        return false; // its owner has closed it, and what comes needs no slot
-                    }
-                    (sock.input, sock.turn) = (Input::Idle, turn);
-                    io.mark(sock);
-                    sock.wants_input()
-                });
-                if fed == Some(true) {
-                    self.io.group(packets).note_turn();
-                    turns -= 1;
+        self.feed_group(Group::Streams);
+        if self.io.packets.is_some() {
+            self.feed_group(Group::Packets);
+        }
+        if self.io.pipes.is_some() {
+            self.feed_group(Group::Pipes);
+        }
+    }
+
+    #[inline(always)]
+    fn feed_group(&mut self, which: Group) {
+        // Those who found a slot with the kernel would be ahead of a crowd in line.
+        let lends = which != Group::Streams || !self.io.crowd.gathered;
+        let group = self.io.group(which);
+        if lends {
+            group.refill();
+        }
+        let mut turns = group.begin_turns();
+        if which == Group::Streams && self.io.reads_in_turn() {
+            return;
+        }
+        while turns > 0
+            && let Some((key, turn)) = self.io.group(which).next_turn()
+        {
+            let fed = self.with(key, |sock, io| {
+                if sock.input != Input::Starved {
+                    return false; // its owner has closed it, and what comes needs no slot
                 }
+                (sock.input, sock.turn) = (Input::Idle, turn);
+                io.mark(sock);
+                sock.wants_input()
+            });
+            if fed == Some(true) {
+                self.io.group(which).note_turn();
+                turns -= 1;
             }
         }
     }
@@ -255,9 +258,9 @@ impl UringReactor {
 
     /// Whether there is something to do before the kernel says more.
     pub(crate) fn has_work(&mut self) -> bool {
-        let packets = self.io.packets.as_ref().is_some_and(|own| own.group.has_turns());
+        let others = self.io.later_groups().any(|group| group.has_turns());
         let held = !self.io.quiet.is_empty() && self.io.streams.is_short();
-        let turns = self.io.streams.has_turns() || packets || self.io.reads_in_turn();
+        let turns = self.io.streams.has_turns() || others || self.io.reads_in_turn();
         let turns = turns || self.io.asks_crowd();
         self.io.ring.has_completions() || turns || held
     }
@@ -306,6 +309,7 @@ impl UringReactor {
             Some(OpKind::Recv) => sock.on_recv(completion, &mut self.io, out),
             Some(OpKind::Send) => sock.on_send(completion.result, &mut self.io, out),
             Some(OpKind::RecvPacket) => sock.on_recv_packet(&completion, &mut self.io, out),
+            Some(OpKind::Read) => sock.on_read(&completion, &mut self.io, out),
             Some(OpKind::Connect) => sock.on_connect(&completion, &mut self.io, out),
             Some(OpKind::Readable) => sock.on_readable(&completion, &mut self.io),
             Some(OpKind::Writable) => sock.on_writable(&mut self.io),
@@ -329,8 +333,9 @@ impl UringReactor {
     fn on_stale(&mut self, completion: Completion) {
         self.io.counters.stale += 1;
         match completion.token.kind() {
-            Some(OpKind::Recv) => drop(self.io.group(false).complete(&completion)),
-            Some(OpKind::RecvPacket) => drop(self.io.group(true).complete(&completion)),
+            Some(OpKind::Recv) => drop(self.io.group(Group::Streams).complete(&completion)),
+            Some(OpKind::RecvPacket) => drop(self.io.group(Group::Packets).complete(&completion)),
+            Some(OpKind::Read) => drop(self.io.group(Group::Pipes).complete(&completion)),
             _ => drop(completion.into_fd()),
         }
     }

@@ -110,12 +110,10 @@ impl Sock {
         }
         self.input = Input::Idle;
         io.crowd.note_turn();
-        if !self.wants_input() || !self.is_byte_socket() {
-            // Its turn at a slot of the kernel's is in the next poll.
+        debug_assert!(self.is_byte_socket(), "nobody else receives into these buffers");
+        if !self.wants_input() {
+            // Should it want input again, its turn is in the next poll.
             self.turn = turn.wrapping_add(1);
-            if self.wants_input() {
-                io.crowd.note_other();
-            }
             io.mark(self);
             return 0;
         }

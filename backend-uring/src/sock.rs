@@ -23,7 +23,7 @@ use crate::{
     batch::Batch,
     cqe::Completion,
     dial::Dialing,
-    io::{Alarm, Io},
+    io::{Alarm, Group, Io},
     message::Message,
     pipes::Pipes,
     sqe::{self, Sqe},
@@ -219,9 +219,18 @@ impl Sock {
         self.token.of_kind(kind)
     }
 
-    /// Whether input comes as packets or records, through the second group of buffers.
+    /// Whether input comes as packets or records.
     pub(crate) fn takes_packets(&self) -> bool {
         self.kind != Kind::Stream
+    }
+
+    /// Where input comes into.
+    fn group(&self) -> Group {
+        match (&self.pipes, self.kind) {
+            (Some(_), _) => Group::Pipes,
+            (None, Kind::Stream) => Group::Streams,
+            (None, Kind::Datagram | Kind::SeqPacket) => Group::Packets,
+        }
     }
 
     #[inline]
@@ -522,11 +531,11 @@ impl Sock {
 
     fn arm_input(&mut self, io: &mut Io) {
         let fd = self.raw();
-        let takes_packets = self.takes_packets();
+        let group = self.group();
         let fills = self.role != Role::Listener;
-        let in_turn = fills && io.group(takes_packets).is_turn(self.turn);
+        let in_turn = fills && io.group(group).is_turn(self.turn);
         let called = self.member && io.crowd.gathered;
-        if !self.cautious && fills && !in_turn && (called || io.group(takes_packets).has_line()) {
+        if !self.cautious && fills && !in_turn && (called || io.group(group).has_line()) {
             // The kernel would refuse it at once or soon, or give it what others have waited for.
             return self.starve(io);
         }
@@ -538,12 +547,12 @@ impl Sock {
         let sqe = if self.role == Role::Listener {
             sqe::accept(fd, token)
         } else {
-            let id = io.group(takes_packets).id();
+            let id = io.group(group).id();
             match &io.packets {
-                Some(own) if takes_packets => {
+                Some(own) if group == Group::Packets => {
                     sqe::recv_packets(fd, own.header(self.udp), id, !self.broken, token)
                 }
-                _ if self.pipes.is_some() => sqe::read(fd, id, token),
+                _ if group == Group::Pipes => sqe::read(fd, id, token),
                 // Going on, it would find no slot the next time, which costs more than a turn.
                 _ if in_turn || self.once => sqe::recv_once(fd, id, !self.broken, token),
                 _ => sqe::recv(fd, id, !self.broken, token),
@@ -562,14 +571,15 @@ impl Sock {
         }
         io.counters.starved += 1;
         self.input = Input::Starved;
-        io.group(self.takes_packets()).starve(self.key, self.turn);
+        io.group(self.group()).starve(self.key, self.turn);
     }
 
     fn input_op(&self) -> OpKind {
-        match (self.role, self.takes_packets()) {
+        match (self.role, self.group()) {
             (Role::Listener, _) => OpKind::Accept,
-            (Role::Connection | Role::Datagram, true) => OpKind::RecvPacket,
-            (Role::Connection | Role::Datagram, false) => OpKind::Recv,
+            (Role::Connection | Role::Datagram, Group::Streams) => OpKind::Recv,
+            (Role::Connection | Role::Datagram, Group::Packets) => OpKind::RecvPacket,
+            (Role::Connection | Role::Datagram, Group::Pipes) => OpKind::Read,
         }
     }
 
@@ -630,8 +640,6 @@ impl Sock {
         if !completion.more() {
             // For whatever reason: end, error, cancel, or the kernel's own choice.
             self.input = Input::Idle;
-            // Each read of a pipe is a last one.
-            self.note_read(completion.count().unwrap_or(0));
         }
         match (completion.count(), io.streams.complete(&completion)) {
             (Ok(count), Some(buf)) if count > 0 => {

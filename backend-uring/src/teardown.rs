@@ -57,8 +57,9 @@ impl Drop for UringReactor {
         if self.io.in_flight > 0 {
             return self.leak();
         }
-        let Io { ring, streams, packets, .. } = &mut self.io;
-        for group in std::iter::once(streams).chain(packets.as_mut().map(|own| &mut own.group)) {
+        let Io { ring, streams, packets, pipes, .. } = &mut self.io;
+        let packets = packets.as_mut().map(|own| &mut own.group);
+        for group in std::iter::once(streams).chain(packets).chain(pipes) {
             if group.unregister(ring).is_err() {
                 group.leak();
             }

@@ -14,6 +14,8 @@ pub(crate) enum OpKind {
     Recv,
     /// Of packets or records, into the second.
     RecvPacket,
+    /// Of a pipe or a terminal, into the third.
+    Read,
     Send,
     Connect,
     /// A poll for input, where the operation itself declined to wait.
@@ -29,10 +31,11 @@ pub(crate) enum OpKind {
     Crowd,
 }
 
-const KINDS: [OpKind; 11] = [
+const KINDS: [OpKind; 12] = [
     OpKind::Accept,
     OpKind::Recv,
     OpKind::RecvPacket,
+    OpKind::Read,
     OpKind::Send,
     OpKind::Connect,
     OpKind::Readable,

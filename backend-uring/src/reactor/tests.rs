@@ -5,6 +5,7 @@
 
 mod life;
 mod packets;
+mod pipes;
 mod quiet;
 mod reading;
 mod streams;
