@@ -77,9 +77,7 @@ impl Sock {
                 {
                     dialing.state = Dial::Ready;
                 }
-                if self.output == Output::Waiting {
-                    self.output = Output::Idle;
-                }
+                self.forget_full();
             }
         }
         io.mark(self);

@@ -6,13 +6,10 @@
 //! ends is in [`crate::close`], connecting in [`crate::dial`]; accepting, which makes new sockets, in
 //! [`crate::reactor`].
 
-use std::{
-    os::fd::{AsRawFd as _, RawFd},
-    time::Duration,
-};
+use std::os::fd::{AsRawFd as _, RawFd};
 
 use netproc_core::{
-    address::{Address, Family},
+    address::Address,
     outbox::{Queue, SEND_LEN_MAX},
     reactor::{Event, Kind, Op, Payload, Role, SockId, SysError, Tick},
     slots::Key,
@@ -23,15 +20,13 @@ use crate::{
     batch::Batch,
     cqe::Completion,
     dial::Dialing,
-    io::{Alarm, Group, Io},
+    full::Full,
+    io::{Group, Io},
     message::Message,
     pipes::Pipes,
     sqe::{self, Sqe},
     token::{OpKind, Token},
 };
-
-/// How long a local packet that found its receiver's queue full waits.
-const PACKET_RETRY: Duration = Duration::from_millis(20);
 
 /// Where a socket is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -132,8 +127,8 @@ pub(crate) struct Sock {
     pub(crate) sent: u64,
     /// Bytes queued that will never be sent, since it is broken.
     pub(crate) lost: u64,
-    /// Packets put behind others since the last wait, because their destination had no room.
-    deferred: usize,
+    /// Whose packets wait, because they had no room.
+    pub(crate) full: Option<Box<Full>>,
     pub(crate) cause: Option<SysError>,
     /// The last poll in which it had a turn at a slot.
     pub(crate) turn: u32,
@@ -192,7 +187,7 @@ impl Sock {
             drain: false,
             marked: false,
             watched: false,
-            deferred: 0,
+            full: None,
             turn: 0,
             in_flight: 0,
             sent: 0,
@@ -275,6 +270,7 @@ impl Sock {
         } else if self.udp {
             self.send_bursts(io, out);
         } else {
+            self.look_past_full();
             self.send_more(io, out);
         }
         self.half_close(io);
@@ -326,10 +322,12 @@ impl Sock {
     /// The same for a gathered send, for one that is only the beginning, and for packets.
     #[inline(never)]
     fn send_several(&mut self, io: &mut Io, out: &mut Batch<'_>) {
+        self.pass_full();
         while self.output == Output::Idle && !self.queue.is_empty() {
             let Some((sqe, len)) = self.next_send() else {
                 // Its destination fits no address structure, so no kernel can be asked.
                 self.packet_refused(libc::EINVAL, io, out);
+                self.pass_full();
                 continue;
             };
             if !self.submit(io, &sqe) {
@@ -408,28 +406,6 @@ impl Sock {
                 self.packet_refused(libc::EMSGSIZE, io, out);
             }
             _ => self.output_failed(errno, io),
-        }
-    }
-
-    /// Waits for room: with the kernel where it can tell, else by time. A local packet socket always
-    /// has room itself; it is one peer's queue that is full, and packets for others go first. Of a peer
-    /// it is connected to the kernel tells, and of no other.
-    fn await_room(&mut self, io: &mut Io) {
-        if let Queue::Packets(packets) = &mut self.queue
-            && packets.destination().is_some_and(|to| to.family() == Family::Local)
-        {
-            self.deferred += packets.defer_front();
-            if self.deferred >= packets.len() {
-                // Everybody was asked.
-                self.deferred = 0;
-                self.output = Output::Waiting;
-                io.set_timer_in(self, Alarm::Retry, PACKET_RETRY);
-            }
-            return;
-        }
-        let sqe = sqe::poll_out(self.raw(), self.token(OpKind::Writable));
-        if self.submit(io, &sqe) {
-            self.output = Output::Polling;
         }
     }
 
