@@ -168,27 +168,29 @@ impl Sock {
             // Refused by a connection that is gone already, which needs no reset.
             let _ = self.fd.set_linger(Some(Duration::ZERO));
         }
-        if std::mem::replace(&mut self.stopped, true) {
+        if self.stopped {
             return;
         }
+        // Unless the kernel cannot be told of something: then it is told everything again.
+        self.stopped = true;
         let minding = self.input == Input::Minding;
         let idle = self.in_flight == u16::from(minding);
         if minding {
             // It goes on whatever is shut.
-            self.cancel_input(io);
+            self.stopped &= self.cancel_input(io);
         }
         if self.ends_by_closing() && idle || self.shut_both(io) {
             return;
         }
-        self.cancel_input(io);
+        self.stopped &= self.cancel_input(io);
         match self.output {
             // A quiet send has been done, or failed, since it was handed over.
             Output::Idle | Output::Waiting | Output::Quiet(_) => {}
-            Output::Sending(_) => self.cancel(OpKind::Send, io),
-            Output::Polling => self.cancel(OpKind::Writable, io),
+            Output::Sending(_) => self.stopped &= self.cancel(OpKind::Send, io),
+            Output::Polling => self.stopped &= self.cancel(OpKind::Writable, io),
         }
         if self.dialing.as_ref().is_some_and(|dialing| dialing.state == Dial::InFlight) {
-            self.cancel(OpKind::Connect, io);
+            self.stopped &= self.cancel(OpKind::Connect, io);
         }
     }
 

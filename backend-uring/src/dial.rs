@@ -42,11 +42,14 @@ impl Sock {
             return;
         }
         let (fd, token) = (self.raw(), self.token(OpKind::Connect));
-        let Some(dialing) = &mut self.dialing else { return };
-        if dialing.state == Dial::Ready {
+        let Some(dialing) = self.dialing.as_ref().filter(|own| own.state == Dial::Ready) else {
+            return;
+        };
+        let sqe = sqe::connect(fd, &dialing.to, token);
+        if self.submit(io, &sqe)
+            && let Some(dialing) = &mut self.dialing
+        {
             dialing.state = Dial::InFlight;
-            let sqe = sqe::connect(fd, &dialing.to, token);
-            self.submit(io, &sqe);
         }
     }
 

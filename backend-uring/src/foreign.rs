@@ -70,11 +70,13 @@ impl UringReactor {
         Ok(())
     }
 
-    fn set_time(&mut self, at: Tick) {
+    /// Returns whether there was room for it.
+    fn set_time(&mut self, at: Tick) -> bool {
         *self.foreign.time = Timespec::from(at.since(self.io.now()));
         self.foreign.turn = self.foreign.turn.wrapping_add(1);
         let token = Token::global(OpKind::Timeout, self.foreign.turn);
         self.foreign.armed = self.io.submit_own(&sqe::timeout(&self.foreign.time, token));
+        self.foreign.armed
     }
 }
 
@@ -146,8 +148,11 @@ impl Descriptors for UringReactor {
             self.foreign_event().map_err(failed)?.signal();
         }
         self.io.counters.syscalls += 1 + u64::from(waiting);
-        if let Some(at) = at.into_iter().chain(self.io.next_timer()).min() {
-            self.set_time(at);
+        if let Some(at) = at.into_iter().chain(self.io.next_timer()).min()
+            && !self.set_time(at)
+        {
+            // Nothing would end its sleep.
+            self.foreign_event().map_err(failed)?.signal();
         }
         // After the eventfd was emptied: work that came in between is run, all of it, and signals again.
         self.enter(Sleep::Look)

@@ -44,6 +44,11 @@ pub(crate) enum Group {
     Pipes,
 }
 
+/// How long an operation waits that the kernel had no room for.
+const ROOM_RETRY: Duration = Duration::from_millis(1);
+/// Whose timer is for all operations that wait for room; no socket has this key.
+pub(crate) const NOBODY: Key = Key::new(0, 0);
+
 /// What a timer of a socket is for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Alarm {
@@ -86,6 +91,8 @@ pub(crate) struct Io {
     pub(crate) crowd: Crowd,
     /// Watched sockets that sent something in this poll.
     pub(crate) reporting: Vec<Key>,
+    /// Places of the sockets that have an operation the kernel had no room for; a timer marks them again.
+    pub(crate) postponed: Vec<u32>,
     pub(crate) timers: BTreeSet<(Tick, Key, Alarm)>,
     pub(crate) in_flight: u64,
     /// Those of them that are the reactor's own: always a poll for wakes, sometimes a time, or a poll for the
@@ -120,6 +127,7 @@ impl Io {
             local_ends: features.local_ends(),
             crowd: Crowd::default(),
             reporting: Vec::new(),
+            postponed: Vec::new(),
             timers: BTreeSet::new(),
             in_flight: 0,
             own: 0,
@@ -135,7 +143,8 @@ impl Io {
         Tick(0).after(self.epoch.elapsed())
     }
 
-    /// Queues one operation and counts it.
+    /// Queues one operation and counts it. If there is no room its socket is settled again in a while, and is to
+    /// be left as though nobody had tried.
     #[inline]
     pub(crate) fn submit(&mut self, sqe: &Sqe) -> bool {
         // A copy for the rare case, or the entry could not be written straight to its place.
@@ -146,11 +155,22 @@ impl Io {
 
     #[cold]
     fn submit_into_full(&mut self, sqe: &Sqe) -> bool {
-        let pushed = self.ring.push(sqe);
-        if let Err(err) = &pushed {
-            self.broken.get_or_insert_with(|| SysError::new(Op::Wait, err));
+        // Where one found no room others would find none, each after as long.
+        if self.postponed.is_empty() {
+            match self.ring.push(sqe) {
+                Ok(true) => return true,
+                Ok(false) => {
+                    let at = self.now().after(ROOM_RETRY);
+                    self.timers.insert((at, NOBODY, Alarm::Retry));
+                }
+                Err(err) => {
+                    self.broken.get_or_insert_with(|| SysError::new(Op::Wait, &err));
+                    return false;
+                }
+            }
         }
-        pushed.is_ok()
+        self.postponed.push(sqe.token().index());
+        false
     }
 
     /// Queues one operation of the reactor's own.

@@ -184,7 +184,9 @@ impl Sock {
         }
         match self.input {
             // It may wait for others who keep the pipe open.
-            Input::Armed | Input::Polling => self.cancel_input(io),
+            Input::Armed | Input::Polling => {
+                let _told = self.cancel_input(io);
+            }
             Input::Idle if self.reading => {
                 io.counters.syscalls += 1;
                 if pipe::has_input(&self.fd) {

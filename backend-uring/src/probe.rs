@@ -172,7 +172,9 @@ impl Trial {
     }
 
     fn push(&mut self, sqe: &sqe::Sqe) -> Result<(), SetupError> {
-        self.ring.push(sqe).map_err(SetupError::Enter)?;
+        if !self.ring.push(sqe).map_err(SetupError::Enter)? {
+            return Err(SetupError::Enter(io::Error::from_raw_os_error(libc::EBUSY)));
+        }
         self.in_flight += 1;
         Ok(())
     }

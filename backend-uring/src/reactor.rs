@@ -29,7 +29,7 @@ use crate::{
     dial::{Dial, Dialing},
     error::SetupError,
     foreign::Foreign,
-    io::{Group, Io},
+    io::{Group, Io, NOBODY},
     packets::stamp_records,
     pipes::Pipes,
     probe::{Features, probe},
@@ -198,7 +198,21 @@ impl UringReactor {
             && at <= now
         {
             self.io.timers.pop_first();
-            self.with(key, |sock, io| sock.ring(alarm, io));
+            if key == NOBODY {
+                self.resume_postponed();
+            } else {
+                self.with(key, |sock, io| sock.ring(alarm, io));
+            }
+        }
+    }
+
+    /// Those whose operations found no room are settled again; if that is another's place by now, it does not hurt.
+    #[cold]
+    fn resume_postponed(&mut self) {
+        for index in std::mem::take(&mut self.io.postponed) {
+            if let Some(sock) = self.sockets.at_mut(index) {
+                self.io.mark(sock);
+            }
         }
     }
 

@@ -33,7 +33,7 @@ const COMPLETIONS_PER_ENTRY: u32 = 8;
 const ENTRIES_MIN: u32 = 8;
 /// The most the kernel gives (`IORING_MAX_ENTRIES`).
 const ENTRIES_MAX: u32 = 32_768;
-/// Attempts to make room in a full submission queue before the ring counts as broken.
+/// Attempts to make room in a full submission queue before an entry has to wait.
 const ROOM_ATTEMPTS: u32 = 1000;
 /// Longer than anybody waits: without an end of its own, or with one past what the kernel can count to, a
 /// wait would be over when patience is.
@@ -74,6 +74,9 @@ pub(crate) struct Ring {
     /// Moved out of the shared queue before their time, to make room there.
     reaped: VecDeque<Completion>,
     pub(crate) counters: RingCounters,
+    /// No entry finds room, as with a kernel that takes none.
+    #[cfg(test)]
+    pub(crate) refuses: bool,
 }
 
 impl Ring {
@@ -114,7 +117,19 @@ impl Ring {
         let (reaped, counters) = (VecDeque::new(), RingCounters::default());
         let uring = ManuallyDrop::new(uring);
         let (sends, patience, brought) = (0, Patience::new(patience), None);
-        Ok(Self { uring, enter_fd, enter_flags, sends, patience, brought, mark, reaped, counters })
+        Ok(Self {
+            uring,
+            enter_fd,
+            enter_flags,
+            sends,
+            patience,
+            brought,
+            mark,
+            reaped,
+            counters,
+            #[cfg(test)]
+            refuses: false,
+        })
     }
 
     /// Whether this is a forked child, to which the ring does not belong.
@@ -143,6 +158,10 @@ impl Ring {
     /// Queues `entry`; `false` when the queue is full.
     #[inline]
     pub(crate) fn try_push(&mut self, entry: &Sqe) -> bool {
+        #[cfg(test)]
+        if self.refuses {
+            return false;
+        }
         // SAFETY: `sqe` makes entries only over descriptors and memory whose owner keeps them
         // until the operation's last completion, see the head of this file.
         unsafe { self.uring.submission().push(entry.entry()) }.is_ok()
@@ -176,20 +195,21 @@ impl Ring {
         self.patience.serve(batch);
     }
 
-    /// Queues `entry`; when the queue is full, the kernel gets what is there first.
+    /// Queues `entry`; when the queue is full, the kernel gets what is there first. `false` when it takes
+    /// nothing at the moment, as where it has no memory.
     ///
     /// # Errors
     ///
     /// The ring is unusable; the entry was not queued.
-    pub(crate) fn push(&mut self, entry: &Sqe) -> io::Result<()> {
+    pub(crate) fn push(&mut self, entry: &Sqe) -> io::Result<bool> {
         for _ in 0..ROOM_ATTEMPTS {
             if self.try_push(entry) {
-                return Ok(());
+                return Ok(true);
             }
             self.enter(Sleep::No)?;
             self.reap();
         }
-        Err(io::Error::from_raw_os_error(libc::EBUSY))
+        Ok(false)
     }
 
     /// Shows `short` at most `max` completions, oldest first, until it has not dealt with one. Returns

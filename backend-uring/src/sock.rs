@@ -353,7 +353,7 @@ impl Sock {
                 Err(err) => err,
             };
             match SysError::new(Op::Send, &err).errno {
-                libc::EAGAIN => self.await_room(io),
+                libc::EAGAIN => return self.await_room(io),
                 libc::EINTR => {}
                 errno => self.packet_refused(errno, io, out),
             }
@@ -489,7 +489,7 @@ impl Sock {
             // Shutting the socket down, or a cancel before, completes what is there.
             // Of a broken one, whatever would wait for input that may never come.
             Input::Armed | Input::Polling if (!wanted || self.broken) && !self.stopped => {
-                self.cancel_input(io);
+                let _told = self.cancel_input(io);
             }
             Input::Resting if !wanted => self.wake_listener(io),
             Input::Starved if wanted && self.reads_away() => self.read_away(io),
@@ -559,21 +559,25 @@ impl Sock {
         }
     }
 
-    pub(crate) fn cancel_input(&mut self, io: &mut Io) {
+    /// Cancels whatever the kernel does for input; returns whether there was room to say so, or nothing to say.
+    pub(crate) fn cancel_input(&mut self, io: &mut Io) -> bool {
         let target = match self.input {
             Input::Armed => self.input_op(),
             Input::Polling | Input::Minding => OpKind::Readable,
             Input::Idle | Input::Watched | Input::Cancelling | Input::Starved | Input::Resting => {
-                return;
+                return true;
             }
         };
-        self.input = Input::Cancelling;
-        self.cancel(target, io);
+        let told = self.cancel(target, io);
+        if told {
+            self.input = Input::Cancelling;
+        }
+        told
     }
 
-    pub(crate) fn cancel(&mut self, target: OpKind, io: &mut Io) {
+    pub(crate) fn cancel(&mut self, target: OpKind, io: &mut Io) -> bool {
         let sqe = sqe::cancel(self.token(target), self.token(OpKind::Cancel));
-        self.submit(io, &sqe);
+        self.submit(io, &sqe)
     }
 
     pub(crate) fn on_readable(&mut self, completion: &Completion, io: &mut Io) {

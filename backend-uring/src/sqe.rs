@@ -22,6 +22,10 @@ impl Sqe {
     pub(crate) fn entry(&self) -> &squeue::Entry {
         &self.0
     }
+
+    pub(crate) fn token(&self) -> Token {
+        Token(self.0.get_user_data())
+    }
 }
 
 #[inline]

@@ -8,6 +8,7 @@ mod packets;
 mod pipes;
 mod quiet;
 mod reading;
+mod room;
 mod streams;
 
 use netproc_core::reactor::Descriptors as _;
