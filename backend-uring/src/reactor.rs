@@ -1,4 +1,5 @@
-//! The reactor: its table of sockets, the poll, accepting, and letting everything go.
+//! The reactor: its table of sockets and the poll. Accepting is in [`crate::listener`], letting everything go in
+//! [`crate::teardown`].
 //!
 //! Invariant: the ring is entered only by `poll`, `arm`, the constructor and the drop; other methods change
 //! what a socket wants and mark it, and at most register something once. In a forked child none of them

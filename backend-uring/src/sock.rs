@@ -2,9 +2,9 @@
 //!
 //! Invariant: methods of the owner only change wants; [`Sock::settle`] compares wants with what is in
 //! the kernel and submits the difference; completions change what is in the kernel and yield events.
-//! At most one operation of each kind is in flight, so bytes cannot overtake each other. How a socket
-//! ends is in [`crate::close`], connecting in [`crate::dial`]; accepting, which makes new sockets, in
-//! [`crate::reactor`].
+//! At most one operation of each kind is in flight, cancels aside, so bytes cannot overtake each other. How a
+//! socket ends is in [`crate::close`], connecting in [`crate::dial`]; accepting, which makes new sockets, in
+//! [`crate::listener`].
 
 use std::os::fd::{AsRawFd as _, RawFd};
 

@@ -1,8 +1,8 @@
 //! What a completion is for, in 64 bits: kind (8), generation (24), index (32).
 //!
-//! Invariant: at most one operation with a given token is in the kernel at a time, so a token
-//! names an operation for cancelling. The generation is a second line of defence: a socket's place
-//! is not reused while anything of it is in flight.
+//! Invariant: at most one operation with a given token is in the kernel at a time, so a token names an operation
+//! for cancelling; only of cancels, which nobody cancels, there may be several. The generation is a second line of
+//! defence: a socket's place is not reused while anything of it is in flight.
 
 use netproc_core::slots::Key;
 

@@ -1,9 +1,9 @@
 //! Interrupting a wait from another thread: an eventfd, written at most once per batch.
 //!
-//! Invariant: `notified` is set exactly while a write the reactor has not consumed is in the
-//! eventfd, so any number of wakes between two polls is one write. The kernel watches the eventfd by
-//! a multishot poll that the reactor re-arms before it sleeps. A foreign loop has an eventfd of its own,
-//! which the ring signals with every completion and a wake signals directly.
+//! Invariant: `notified` is set from before a write to the eventfd until after the reactor has read that, so any
+//! number of wakes between two polls is one write, and none is without one to come or to be read. The kernel
+//! watches the eventfd by a multishot poll that the reactor re-arms before it sleeps. A foreign loop has an eventfd
+//! of its own, which the ring signals with every completion and a wake signals directly.
 
 use std::{
     fmt, io,

@@ -72,3 +72,19 @@ fn more_pipes_than_slots_are_read_in_turn() {
         rig.assert_clean();
     }
 }
+
+#[test]
+fn a_write_into_a_pipe_counts_the_calls_about_the_signal() {
+    let mut rig = Rig::new(Config::default());
+    let (theirs, _ours) = std::io::pipe().unwrap();
+    let (_input, sink) = std::io::pipe().unwrap();
+    let id = rig.reactor.adopt_pipes(theirs.into(), Some(sink.into()), true).unwrap();
+    rig.settle();
+    let before = rig.reactor.counters();
+    rig.reactor.send(id, "some".into());
+    rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+    let after = rig.reactor.counters();
+    assert_eq!(after.sent - before.sent, 4);
+    // And the enter.
+    assert_eq!(after.syscalls - before.syscalls, 4);
+}
