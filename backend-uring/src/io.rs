@@ -78,6 +78,8 @@ pub(crate) struct Io {
     pub(crate) streams: BufferGroup,
     pub(crate) packets: Option<Packets>,
     pub(crate) pipes: Option<BufferGroup>,
+    /// Whether either of those is there, which is one look for each poll of who has streams only.
+    pub(crate) has_later: bool,
     /// What calls of our own read into.
     pub(crate) reading: SharedSlot,
     pub(crate) config: Config,
@@ -120,6 +122,7 @@ impl Io {
             streams,
             packets: None,
             pipes: None,
+            has_later: false,
             config,
             marked: Vec::new(),
             resting: Vec::new(),
@@ -248,6 +251,7 @@ impl Io {
         let group = group.map_err(|err| SysError::new(Op::Open, &err))?;
         let (narrow, wide) = (PacketHeader::narrow(), PacketHeader::wide());
         self.packets = Some(Packets { group, narrow, wide });
+        self.has_later = true;
         Ok(())
     }
 
@@ -267,6 +271,7 @@ impl Io {
         let pool = Pool::new(slots, self.config.slot_len).map_err(|_| no_memory)?;
         let group = BufferGroup::register(&self.ring, PIPE_GROUP, pool, false);
         self.pipes = Some(group.map_err(|err| SysError::new(Op::Open, &err))?);
+        self.has_later = true;
         Ok(())
     }
 

@@ -222,6 +222,13 @@ impl UringReactor {
     /// as well.
     fn feed(&mut self) {
         self.feed_group(Group::Streams);
+        if self.io.has_later {
+            self.feed_later();
+        }
+    }
+
+    #[inline(never)]
+    fn feed_later(&mut self) {
         if self.io.packets.is_some() {
             self.feed_group(Group::Packets);
         }
@@ -273,7 +280,7 @@ impl UringReactor {
 
     /// Whether there is something to do before the kernel says more.
     pub(crate) fn has_work(&mut self) -> bool {
-        let others = self.io.later_groups().any(|group| group.has_turns());
+        let others = self.io.has_later && self.io.later_groups().any(|group| group.has_turns());
         let held = !self.io.quiet.is_empty() && self.io.streams.is_short();
         let turns = self.io.streams.has_turns() || others || self.io.reads_in_turn();
         let turns = turns || self.io.asks_crowd();
