@@ -15,7 +15,10 @@ use netproc_core::{
     reactor::{SockId, SysError, Tick},
 };
 
-use crate::{doubts::Doubts, sock::Sock};
+use crate::{
+    doubts::Doubts,
+    sock::{Class, Sock},
+};
 
 /// Void deadlines that are kept besides two of each socket.
 const VOID_MAX: usize = 64;
@@ -73,8 +76,13 @@ impl Agenda {
 
     /// Has the socket closed and its end told.
     pub(crate) fn ended(&mut self, id: SockId, sock: &mut Sock) {
-        if !std::mem::replace(&mut sock.listed.ended, true) {
-            self.ended.push_back(id);
+        if std::mem::replace(&mut sock.listed.ended, true) {
+            return;
+        }
+        // Whoever ends a server may want its address at once, however many others end with it.
+        match sock.class {
+            Class::Listener(_) => self.ended.push_front(id),
+            _ => self.ended.push_back(id),
         }
     }
 

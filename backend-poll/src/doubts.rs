@@ -52,6 +52,9 @@ impl Hub {
                 return true;
             }
             sock.listed.doubted = false;
+            if sock.eof {
+                return false;
+            }
             sock.can_read = true;
             // If there was something, a short read proves nothing from there on.
             sock.drain = true;

@@ -237,7 +237,7 @@ conformance!(a_client_needs_a_service_that_can_be, |rig| {
     Ok(())
 });
 
-conformance!(options_of_who_is_looked_up_are_set_with_the_socket, |rig| {
+conformance!(on (poll epoll uring): options_of_who_is_looked_up_are_set_with_the_socket, |rig| {
     let server = rig.server().start()?;
     let port = server.contact().local().port().ok_or("a port")?;
     let client = rig.rt.client("client").host("localhost").family(Family::Ipv4).service(port);
@@ -245,5 +245,12 @@ conformance!(options_of_who_is_looked_up_are_set_with_the_socket, |rig| {
     assert_eq!(client.set_option(SockOption::KeepAlive(true)), Ok(()));
     rig.until_line(&client, "open (open)");
     assert_eq!(client.contact().get(":keepalive"), Some(Value::True));
+    let client = rig.rt.client("client").host("localhost").family(Family::Ipv4).service(port);
+    let client = client.nowait(true).sentinel(rig.log.sentinel()).start()?;
+    let nowhere = SockOption::BindToDevice(Some("nosuch0".into()));
+    assert_eq!(client.set_option(nowhere), Ok(()), "there is nothing to set it on yet");
+    rig.until("its end", || client.status() == Status::Failed);
+    let Exit::Failed(Failure::Sys(err)) = client.exit() else { return Err("no failure".into()) };
+    assert_eq!(err.op, Op::Option);
     Ok(())
 });

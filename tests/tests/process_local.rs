@@ -12,6 +12,7 @@ use std::{
         },
     },
     path::Path,
+    time::Duration,
 };
 
 use netproc::{
@@ -23,8 +24,8 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout},
     sys::{
         socket::{
-            AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect,
-            sendmsg, socket,
+            AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr,
+            connect, listen, sendmsg, socket,
         },
         stat::{Mode, umask},
     },
@@ -428,5 +429,20 @@ conformance!(alone on (poll epoll uring): a_peer_that_has_exited_is_still_known,
     rig.until("its word", || asked.get().is_some());
     let who = asked.get().ok_or("asked")??;
     assert_eq!(who, Credentials { pid: Some(caller.as_raw()), ..ourselves(rig) });
+    Ok(())
+});
+
+conformance!(on (poll epoll uring): a_start_that_is_given_up_leaves_no_file, |rig| {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name);
+    let full = UnixListener::bind(at("full"))?;
+    listen(&full, Backlog::new(0)?)?;
+    // The one place there is.
+    let _first = UnixStream::connect(at("full"))?;
+    let path = |name| Address::local(at(name).into_os_string().into_encoded_bytes());
+    let client = rig.rt.client("c").local(path("ours")?).remote(path("full")?);
+    let client = client.within(Duration::from_millis(50));
+    assert!(matches!(client.start(), Err(StartError::TimedOut { .. })));
+    assert!(!at("ours").exists());
     Ok(())
 });

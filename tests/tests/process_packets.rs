@@ -1,5 +1,7 @@
 //! Packets and records: each is one call of the filter, an empty one too.
 
+use std::{cell::RefCell, rc::Rc};
+
 use netproc::{Address, Event, Family, Kind, Limits, Process, SendError, ServerBuilder, Status};
 use netproc_tests::{conformance, contract::pattern, rig::Rig};
 
@@ -280,5 +282,22 @@ conformance!(there_is_no_room_while_as_many_packets_wait_as_may, |rig| {
     client.resume();
     rig.until("room", || drained() > before);
     assert!(child.send("z").is_ok());
+    Ok(())
+});
+
+conformance!(bytes_of_packets_stay_apart_whatever_the_coding, |rig| {
+    let got: Rc<RefCell<Vec<Vec<u8>>>> = Rc::default();
+    let seen = Rc::clone(&got);
+    let server = rig.rt.server("s").datagram().coding("utf-8");
+    let server = server.filter(move |_, input| seen.borrow_mut().push(input.to_vec())).start()?;
+    let (one, other) = (rig.client(&server).datagram(), rig.client(&server).datagram());
+    let (one, other) = (one.start()?, other.start()?);
+    let sent: [(&Process, &[u8]); 4] =
+        [(&one, b"\xe2"), (&other, b""), (&other, b"\x82\xac"), (&one, b"z")];
+    for (count, (client, bytes)) in sent.iter().enumerate() {
+        client.send(bytes.to_vec())?;
+        rig.until("it", || got.borrow().len() > count);
+    }
+    assert_eq!(*got.borrow(), sent.map(|(_, bytes)| bytes.to_vec()));
     Ok(())
 });

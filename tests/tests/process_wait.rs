@@ -553,5 +553,17 @@ conformance!(where_a_connection_comes_from_waits_for_who_asks, |rig| {
     assert!(matches!(event, Event::OpenFrom(_)), "{event:?}");
     let (next, event) = rig.rt.next_event(PATIENCE)?.ok_or("what it was sent")?;
     assert!(next == connection && matches!(event, Event::Input(_)), "{event:?}");
+    let mut from = Vec::new();
+    for _ in 0..5 {
+        let client = rig.rt.client("c").remote(server.contact().local().clone()).start()?;
+        from.push(client.contact().local().clone());
+        rig.rt.next_event_of(&client, Duration::ZERO)?;
+    }
+    assert!(rig.rt.next_event_of(&client, MOMENT)?.is_none());
+    for address in from {
+        let told = rig.rt.next_event(PATIENCE)?;
+        let came = matches!(&told, Some((_, Event::OpenFrom(Some(from)))) if *from == address);
+        assert!(came, "in their order: {told:?}");
+    }
     Ok(())
 });

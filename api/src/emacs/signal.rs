@@ -11,6 +11,7 @@ use netproc_core::{
     plist::{Plist, PlistError, Value},
     reactor::{Op, SysError},
 };
+use nix::errno::Errno;
 
 use super::tls;
 use crate::{
@@ -118,7 +119,7 @@ impl Signal {
         match err.op {
             Op::Bind => Self::file("Cannot bind server socket", err, Vec::new()),
             Op::Listen => Self::file("Cannot listen on server socket", err, Vec::new()),
-            Op::Option => Self::file("Cannot set network option", err, options(args)),
+            Op::Option => Self::file("Cannot set network option", err, options(args, err)),
             _ if server => Self::file("make server process failed", err, context),
             _ => Self::file("make client process failed", err, context),
         }
@@ -145,11 +146,15 @@ pub(super) fn with_causes(err: &dyn std::error::Error) -> String {
     text
 }
 
-/// The socket option among the arguments that the system has refused, as Emacs names it: one that it can
-/// refuse, if there is one.
-fn options(args: &Plist) -> Vec<Value> {
+/// The socket option among the arguments that the system has refused, as Emacs names it: the first that it refuses
+/// so, or all of them.
+fn options(args: &Plist, err: SysError) -> Vec<Value> {
     let of = |keyword: &str, value: &Value| [Value::symbol(keyword), value.clone()];
-    let refusable = [":bindtodevice", ":priority"];
+    let refusable: &[&str] = match Errno::from_raw(err.errno) {
+        Errno::ENODEV => &[":bindtodevice"],
+        Errno::EPERM => &[":bindtodevice", ":priority"],
+        _ => &[],
+    };
     if let Some((keyword, value)) = args.iter().find(|(keyword, _)| refusable.contains(keyword)) {
         return of(keyword, value).into();
     }

@@ -115,7 +115,7 @@ impl Runtime {
         let theirs = |p: &Inside| admit.is_none_or(|admit| admit(p, false));
         let kept = process.is_live() && !theirs(&shared.borrow());
         if kept {
-            self.engine_mut().tell_again(shared, event.clone());
+            self.engine_mut().tell_of_again(shared, event.clone());
         }
         kept
     }

@@ -100,6 +100,39 @@ on_each_mechanism! {
         assert!(told.is_empty(), "{told:?}");
     }
 
+    fn the_address_of_a_server_is_free_however_many_end_before_it(rig, {
+        let mut config = Config::default();
+        config.events_max = 2;
+        config
+    }) {
+        let (server, address) = rig.tcp_server();
+        let pairs = [(); 9].map(|()| rig.pair());
+        for (id, _) in &pairs {
+            rig.reactor.close(*id, CloseHow::Now);
+        }
+        rig.reactor.close(server, CloseHow::Now);
+        rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+        TcpListener::bind(address).unwrap();
+    }
+
+    fn a_reset_behind_the_peers_end_is_told_though_its_last_read_was_short(rig, Config::default()) {
+        let (id, mut peer) = rig.pair();
+        peer.write_all(b"x").unwrap();
+        assert_eq!(&rig.data(id)[..], b"x");
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert!(matches!(rig.next(), Event::Eof { .. }));
+        rig.reactor.send(id, b"unread".to_vec().into());
+        // Until the doubt about that read is over.
+        let until = rig.reactor.now().after(Duration::from_millis(50));
+        while rig.reactor.now() < until {
+            rig.reactor.poll(Wait::Until(until), &mut rig.queue).unwrap();
+        }
+        assert!(rig.queue.is_empty());
+        drop(peer);
+        let cause = rig.closed(id).0.map(|err| err.errno);
+        assert_eq!(cause, Some(libc::ECONNRESET));
+    }
+
     fn refusals_that_nobody_has_heard_of_are_few(rig, Config::default()) {
         let spec = OpenSpec { family: Family::Local, ..OpenSpec::default() };
         let ids = [(); 3].map(|()| rig.reactor.datagram(&spec, None).unwrap());

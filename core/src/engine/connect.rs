@@ -400,9 +400,22 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         self.notices.push_front(Delivery::Event { process: Rc::clone(process), event });
     }
 
-    /// Ends a blocking start that failed or was given up: the process leaves without an event.
+    /// Tells who has come, that it is there, once more: behind others of whom the same is to be told.
+    pub fn tell_of_again(&mut self, process: &Shared<H>, event: Event) {
+        let comes = |notice: &Delivery<H>| {
+            matches!(notice, Delivery::Event { event: Event::OpenFrom(_), .. })
+        };
+        let at = self.notices.iter().take_while(|notice| comes(notice)).count();
+        self.notices.insert(at, Delivery::Event { process: Rc::clone(process), event });
+    }
+
+    /// Ends a blocking start that failed or was given up: the process leaves without an event, and without the
+    /// file it may have been bound to, which nobody knows of who could tidy it.
     pub fn abandon(&mut self, process: &Shared<H>) {
         let p = process.borrow();
+        if let Some(file) = p.sock.and_then(|sock| self.reactor.bound_file(sock).ok()) {
+            file.remove();
+        }
         // The layer's last word goes out in the background.
         let how = match p.layer_failed {
             Some(_) => CloseHow::Flush { within: p.limits.flush_within },

@@ -198,12 +198,12 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let sock = p.sock;
         if let (None, Some(connecting)) = (sock, &mut p.connecting) {
             connecting.options.push(option.clone());
-            return Ok(());
-        }
-        drop(p);
-        let sock = sock.ok_or(SysError { op: Op::Option, errno: libc::EBADF })?;
-        if !self.set_option_of_attempts(process, option)? {
-            self.reactor.set_option(sock, option)?;
+        } else {
+            drop(p);
+            let sock = sock.ok_or(SysError { op: Op::Option, errno: libc::EBADF })?;
+            if !self.set_option_of_attempts(process, option)? {
+                self.reactor.set_option(sock, option)?;
+            }
         }
         if let SockOption::Linger(seconds) = option {
             process.borrow_mut().linger = *seconds;

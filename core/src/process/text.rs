@@ -7,6 +7,7 @@ use crate::{
     coding::{Coding, Decoder, Encoder, Text},
     event::Input,
     pool::Buf,
+    reactor::Kind,
 };
 
 /// Bytes kept that have completed no text. No character has so many; changes from one set of characters to the
@@ -40,11 +41,11 @@ impl TextState {
         *self = *Self::boxed(self.named);
     }
 
-    /// How many bytes have come of which nobody was given the text.
+    /// How many bytes have come of which nobody was given the text, or which nobody was given at all.
     pub(crate) fn incomplete_len(&self) -> u64 {
         let mut text = self.carried.clone();
         self.decoder.clone().finish(&mut text);
-        text.to_bytes().len() as u64
+        text.to_bytes().len().max(self.held.len()) as u64
     }
 
     pub(super) fn known(&self) -> Coding {
@@ -85,8 +86,8 @@ impl<H> Process<H> {
         }
     }
 
-    /// An input with what its coding makes of the bytes, if it has one; `None` when they complete no text: a
-    /// filter is never called for nothing.
+    /// An input with what its coding makes of the bytes, if it has one; `None` when those of a stream complete no
+    /// text: they come with the next.
     pub fn decode(&mut self, input: Input) -> Option<Input> {
         let Some(state) = self.coding.as_mut().filter(|_| input.text().is_none()) else {
             return Some(input);
@@ -94,7 +95,9 @@ impl<H> Process<H> {
         let text = state.decode(&input);
         // An empty packet is something.
         let told = !text.is_empty() || input.is_empty();
-        if !told && state.held.len() + input.len() <= HELD_MAX {
+        // Packets and records are whole, and each is its sender's.
+        let flows = self.kind == Kind::Stream;
+        if !told && flows && state.held.len() + input.len() <= HELD_MAX {
             state.held.extend_from_slice(&input);
             return None;
         }
@@ -114,9 +117,8 @@ impl<H> Process<H> {
     pub fn begin_text(&mut self) {
         if let Some(state) = &mut self.coding {
             let (carried, aside) = (state.leftovers(), state.aside);
-            let held = std::mem::take(&mut state.held);
             state.restart();
-            (state.carried, state.held, state.aside) = (carried, held, aside);
+            (state.carried, state.aside) = (carried, aside);
         }
     }
 }
