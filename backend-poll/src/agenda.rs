@@ -80,9 +80,10 @@ impl Agenda {
             return;
         }
         // Whoever ends a server may want its address at once, however many others end with it.
-        match sock.class {
-            Class::Listener(_) => self.ended.push_front(id),
-            _ => self.ended.push_back(id),
+        if matches!(sock.class, Class::Listener(_)) {
+            self.ended.push_front(id);
+        } else {
+            self.ended.push_back(id);
         }
     }
 
