@@ -32,12 +32,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     thread::spawn(move || {
         if let Ok(signal) = signals.wait() {
             println!("{signal}");
-            // Another one ends the program at once.
-            let _unblocked = signals.thread_unblock();
             // Gone if the run has ended by itself.
             let _gone = handle.shutdown();
         }
-        // Here the handle is dropped. The second run below would wait for what it may still post.
+        // The second run below would wait for what it may still post.
+        drop(handle);
+        // Another signal ends the program at once: who sends it does not want to wait for late readers.
+        if let Ok(signal) = signals.wait() {
+            std::process::exit(128 + signal as i32);
+        }
     });
 
     // How long a peer may take to read what is left; 30 seconds if nobody says.

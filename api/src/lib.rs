@@ -155,7 +155,7 @@ pub use crate::tls::{
     TlsVerification, TlsVersion,
 };
 
-/// The README's code is tested as far as it needs neither a network nor files.
+/// The README's code is tested as far as it needs nobody else and no files.
 #[doc = include_str!("../../README.md")]
 #[cfg(doctest)]
 struct Readme;

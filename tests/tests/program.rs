@@ -277,7 +277,10 @@ fn connect_to_nobody_ends_with_1() {
         let complaint = format!("netproc: cannot use {endpoint}: connecting: Connection refused");
         connect(backend, &endpoint).end().check(1, &complaint);
         let folder = tempfile::tempdir().unwrap();
-        connect(backend, &local("unix", &folder)).end().check(1, "No such file");
+        let endpoint = local("unix", &folder);
+        let path = endpoint.trim_start_matches("unix:");
+        let complaint = format!("netproc: cannot use {path}: connecting: No such file");
+        connect(backend, &endpoint).end().check(1, &complaint);
     }
 }
 
@@ -304,8 +307,12 @@ fn with_verbose_either_side_says_whom_it_has_and_listen_why_it_lost_them() {
         let args = ["listen", "--verbose", "--backend", backend, "127.0.0.1:0", "udp:127.0.0.1:0"];
         let mut server = Run::new(&args);
         let (stream, packets) = (server.line(), server.line());
-        for (endpoint, address) in [(&*stream, &*stream), (&packets, &packets["udp:".len()..])] {
-            let mut run = Run::new(&["connect", "-v", "-w", "0.3", "--backend", backend, endpoint]);
+        // Packets have no end of their own.
+        let silence: [&[&str]; 2] = [&[], &["-w", "0.3"]];
+        let peers = [(&*stream, &*stream), (&packets, &packets["udp:".len()..])];
+        for ((endpoint, address), silence) in peers.into_iter().zip(silence) {
+            let args = ["connect", "-v", "--backend", backend, endpoint];
+            let mut run = Run::new(&[&args, silence].concat());
             run.feed(b"hello".to_vec());
             run.end().check(0, &format!("{endpoint}: connected to {address}"));
         }
@@ -314,13 +321,18 @@ fn with_verbose_either_side_says_whom_it_has_and_listen_why_it_lost_them() {
             server.complains("connection broken by remote peer: ended by the peer"),
             "{server}"
         );
-        let mut peer = TcpStream::connect(stream).unwrap();
+        let mut peer = TcpStream::connect(&stream).unwrap();
         peer.write_all(b"hello").unwrap();
         peer.read_exact(&mut [0; 5]).unwrap();
         setsockopt(&peer, Linger, &linger { l_onoff: 1, l_linger: 0 }).unwrap();
         drop(peer);
         assert!(server.complains("broken by remote peer: "), "{server}");
         assert!(server.complains("reset by peer"), "{server}");
+        let mut last = TcpStream::connect(stream).unwrap();
+        last.write_all(b"hello").unwrap();
+        last.read_exact(&mut [0; 5]).unwrap();
+        server.signal(Signal::SIGTERM);
+        assert!(server.complains("ended by a signal, 0 bytes stayed unsent"), "{server}");
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "ENDPOINT")]
     endpoint: Endpoint,
     /// Never there. Without it the PORT of who writes HOST PORT would be told of, and nothing of how it is written.
-    #[arg(hide = true, value_parser = no_second)]
+    #[arg(hide = true, value_name = "ENDPOINT", value_parser = no_second)]
     _second: Option<String>,
 }
 

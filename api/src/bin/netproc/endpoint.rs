@@ -155,9 +155,13 @@ pub(crate) fn written(server: &Process) -> String {
     }
 }
 
-/// `127.0.0.1:80` or `[::1]:80`, the way other programs take it.
+/// `127.0.0.1:80` or `[::1]:80`, the way other programs take it; of a local socket its path or its name.
 pub(crate) fn socket_text(address: &Address) -> String {
-    address.socket_addr().map_or_else(|| address.to_string(), |address| address.to_string())
+    match address {
+        Address::Local(path) if !path.is_empty() => path.escape_ascii().to_string(),
+        Address::Abstract(name) => format!("abstract:{}", name.escape_ascii()),
+        other => other.socket_addr().map_or_else(|| other.to_string(), |socket| socket.to_string()),
+    }
 }
 
 impl FromStr for Endpoint {
@@ -171,7 +175,7 @@ impl FromStr for Endpoint {
         let (scheme, rest) = named.unwrap_or((Scheme::Tcp, text));
         let place = match scheme {
             Scheme::Tcp | Scheme::Udp => {
-                let (host, port) = split(rest)?;
+                let (host, port) = split(rest).map_err(|wrong| format!("{text:?}: {wrong}"))?;
                 Place::Host(host.into(), service(port).ok_or_else(|| no_port(text))?)
             }
             _ if rest.is_empty() => return Err(format!("{text:?} needs a path")),
@@ -188,7 +192,10 @@ impl FromStr for Endpoint {
 fn service(text: &str) -> Option<Service> {
     let is_name = text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.+".contains(letter));
-    if is_name { Some(text.into()) } else { text.parse().ok().map(Service::Port) }
+    // A sign is a slip, too, though the number behind it would do.
+    let is_number = text.bytes().all(|digit| digit.is_ascii_digit());
+    let port = || text.parse().ok().filter(|_| is_number).map(Service::Port);
+    if is_name { Some(text.into()) } else { port() }
 }
 
 fn no_port(text: &str) -> String {
@@ -196,9 +203,9 @@ fn no_port(text: &str) -> String {
 }
 
 /// Host and port of `HOST:PORT`, `[IPV6]:PORT` or `PORT`.
-fn split(text: &str) -> Result<(&str, &str), String> {
+fn split(text: &str) -> Result<(&str, &str), &'static str> {
     if let Some(rest) = text.strip_prefix('[') {
-        return rest.split_once("]:").ok_or_else(|| format!("{text:?}: [IPV6]:PORT expected"));
+        return rest.split_once("]:").ok_or("[IPV6]:PORT expected");
     }
     match text.rsplit_once(':') {
         None if text.starts_with(|first: char| first.is_ascii_digit() || first == '-')
@@ -207,17 +214,15 @@ fn split(text: &str) -> Result<(&str, &str), String> {
             Ok((LOCAL, text))
         }
         // As of those who are used to HOST PORT, or to options that take the next argument.
-        None => Err(format!(
-            "{text:?}: HOST:PORT expected, as one argument; the word of an option goes behind =, OPTION=WORD"
-        )),
+        None => Err(
+            "HOST:PORT expected, as one argument; the word of an option goes behind =, OPTION=WORD",
+        ),
         Some((host, _)) if host.contains(':') => {
-            Err(format!("{text:?}: write an IPv6 address in brackets, [::1]:PORT"))
+            Err("write an IPv6 address in brackets, [::1]:PORT")
         }
-        Some(("", _)) => Err(format!("{text:?}: the host is missing")),
+        Some(("", _)) => Err("the host is missing"),
         // The system's resolver takes it for this machine alone.
-        Some(("*", _)) => {
-            Err(format!("{text:?}: write 0.0.0.0:PORT or [::]:PORT for every address"))
-        }
+        Some(("*", _)) => Err("write 0.0.0.0:PORT or [::]:PORT for every address"),
         Some(split) => Ok(split),
     }
 }
@@ -284,6 +289,7 @@ mod tests {
             ("65536", port),
             ("-1", port),
             ("host:-1", port),
+            ("host:+80", port),
             ("x:80y", port),
             ("x:a b", port),
             ("unix:", "needs a path"),

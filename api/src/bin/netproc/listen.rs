@@ -47,7 +47,7 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 #[command(
     after_help = "SIGINT, SIGTERM and, on Linux and unless it is ignored as under nohup, SIGHUP end it: it \
     takes leave of everybody, within a second, and with --stdio has another for its output.\n\n\
-    Exit status: 0 a signal ended it, 1 it could not begin, 2 the arguments are wrong. With --stdio also 0 the \
+    Exit status: 0 a signal ended it, before characters were replaced, 1 it could not begin, 2 the arguments are wrong. With --stdio also 0 the \
     connection ended in order, 2 an error broke it, it was cut, bytes stayed unsent or characters were \
     replaced, 3 nothing moved for the time --wait gives."
 )]
@@ -146,7 +146,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         if let Some(talk) = &talk {
             talk.hurry();
         }
-        take_leave(&rt);
+        take_leave(&rt, arguments.verbose);
     }
     Ok(talk.map_or(ExitCode::SUCCESS, |talk| talk.tell()))
 }
@@ -278,7 +278,7 @@ impl Serving {
 }
 
 /// Ends every connection in order: what it has been sent goes out, behind TLS with the notice that nothing follows.
-fn take_leave(rt: &Runtime) {
+fn take_leave(rt: &Runtime, verbose: bool) {
     let deadline = Instant::now() + LEAVE_WITHIN;
     let (servers, mut clients): (Vec<_>, Vec<_>) =
         rt.process_list().into_iter().partition(|process| process.contact().role() == Role::Server);
@@ -288,6 +288,10 @@ fn take_leave(rt: &Runtime) {
     for client in &clients {
         // Whoever is gone or takes no more is left behind.
         let _ = client.flush(deadline.saturating_duration_since(Instant::now()));
+        if verbose {
+            let unsent = client.queued();
+            say_of(client, &format_args!("ended by a signal, {unsent} bytes stayed unsent"));
+        }
     }
 }
 

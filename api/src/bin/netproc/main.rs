@@ -30,7 +30,7 @@ struct Arguments {
 enum Command {
     /// Run echo servers and clients on every backend of this machine and check every byte.
     Demo(demo::Arguments),
-    /// Serve on the endpoints given until SIGINT, SIGTERM or SIGHUP.
+    /// Serve on the endpoints given until SIGINT or SIGTERM, on Linux SIGHUP as well.
     Listen(listen::Arguments),
     /// Connect standard input and output with an endpoint.
     Connect(connect::Arguments),
