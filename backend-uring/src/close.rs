@@ -77,7 +77,9 @@ impl Sock {
                 {
                     dialing.state = Dial::Ready;
                 }
-                self.forget_full();
+                if self.output == Output::Waiting {
+                    self.output = Output::Idle;
+                }
             }
         }
         io.mark(self);

@@ -31,8 +31,9 @@ use crate::{
 const STREAM_GROUP: u16 = 0;
 const PACKET_GROUP: u16 = 1;
 const PIPE_GROUP: u16 = 2;
-/// Slots of the pipes' group: children are few, and so much stays in cache.
-const PIPE_SLOTS: u16 = 16;
+/// Slots of the pipes' group at most: a line takes a whole one, as long as somebody keeps it. What none was read
+/// into takes no memory.
+const PIPE_SLOTS: u16 = 256;
 
 /// The groups of buffers, by who receives into them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -43,8 +43,6 @@ mod error;
 #[cfg(target_os = "linux")]
 mod foreign;
 #[cfg(target_os = "linux")]
-mod full;
-#[cfg(target_os = "linux")]
 mod io;
 #[cfg(target_os = "linux")]
 mod lending;

@@ -1,9 +1,10 @@
 //! Asks the kernel by doing: a [`Features`] value is the proof, so nobody guesses later on.
 //!
-//! Invariant: a second is the most the probe takes. An operation code says nothing about multishot,
-//! set-up may be allowed while entering is not, so all of it is tried: accept and receive, for two
-//! completions each, and the bytes compared. What can be done without is tried on a ring of its own, so that
-//! nothing a failed trial leaves in flight is taken for an answer of the next.
+//! Invariant: what has not answered within a second is taken for a refusal; ending a trial that hangs may take as
+//! long once more. An operation code says nothing about multishot, set-up may be allowed while entering is not, so
+//! all of it is tried: accept and receive, for two completions each, and the bytes compared. What can be done
+//! without is tried on a ring of its own, so that nothing a failed trial leaves in flight is taken for an answer of
+//! the next.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -363,7 +364,10 @@ mod tests {
         let (_near, far) = UnixStream::pair().unwrap();
         for incremental in [true, false] {
             let mut trial = Trial::new(&config, until).unwrap();
-            trial.lend(incremental).unwrap();
+            if trial.lend(incremental).is_err() {
+                assert!(incremental, "whole buffers are had since Linux 5.19");
+                continue;
+            }
             let token = Token::new(OpKind::Recv, NOBODY);
             trial.push(&sqe::recv(far.as_raw_fd(), GROUP, true, token)).unwrap();
             trial.ring.enter(Sleep::No).unwrap();

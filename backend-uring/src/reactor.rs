@@ -523,8 +523,6 @@ impl Reactor for UringReactor {
         if let (Some(old), Queue::Packets(packets)) = (old, &mut sock.queue) {
             packets.address(&old);
         }
-        // What has no destination of its own is for somebody else from now on.
-        sock.forget_full();
         self.io.mark(sock);
         Ok(())
     }

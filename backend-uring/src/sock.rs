@@ -6,10 +6,13 @@
 //! socket ends is in [`crate::close`], connecting in [`crate::dial`]; accepting, which makes new sockets, in
 //! [`crate::listener`].
 
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::{
+    os::fd::{AsRawFd as _, RawFd},
+    time::Duration,
+};
 
 use netproc_core::{
-    address::Address,
+    address::{Address, Family},
     outbox::{Queue, SEND_LEN_MAX},
     reactor::{Event, Kind, Op, Payload, Role, SockId, SysError, Tick},
     slots::Key,
@@ -20,13 +23,15 @@ use crate::{
     batch::Batch,
     cqe::Completion,
     dial::Dialing,
-    full::Full,
-    io::{Group, Io},
+    io::{Alarm, Group, Io},
     message::Message,
     pipes::Pipes,
     sqe::{self, Sqe},
     token::{OpKind, Token},
 };
+
+/// How long a local packet that found its receiver's queue full waits.
+const PACKET_RETRY: Duration = Duration::from_millis(20);
 
 /// Where a socket is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,8 +132,8 @@ pub(crate) struct Sock {
     pub(crate) sent: u64,
     /// Bytes queued that will never be sent, since it is broken.
     pub(crate) lost: u64,
-    /// Whose packets wait, because they had no room.
-    pub(crate) full: Option<Box<Full>>,
+    /// Packets put behind others since one has gone, because their destination had no room.
+    deferred: usize,
     pub(crate) cause: Option<SysError>,
     /// The last poll in which it had a turn at a slot.
     pub(crate) turn: u32,
@@ -187,7 +192,7 @@ impl Sock {
             drain: false,
             marked: false,
             watched: false,
-            full: None,
+            deferred: 0,
             turn: 0,
             in_flight: 0,
             sent: 0,
@@ -270,7 +275,6 @@ impl Sock {
         } else if self.udp {
             self.send_bursts(io, out);
         } else {
-            self.look_past_full();
             self.send_more(io, out);
         }
         self.half_close(io);
@@ -322,12 +326,10 @@ impl Sock {
     /// The same for a gathered send, for one that is only the beginning, and for packets.
     #[inline(never)]
     fn send_several(&mut self, io: &mut Io, out: &mut Batch<'_>) {
-        self.pass_full();
         while self.output == Output::Idle && !self.queue.is_empty() {
             let Some((sqe, len)) = self.next_send() else {
                 // Its destination fits no address structure, so no kernel can be asked.
                 self.packet_refused(libc::EINVAL, io, out);
-                self.pass_full();
                 continue;
             };
             if !self.submit(io, &sqe) {
@@ -409,6 +411,28 @@ impl Sock {
         }
     }
 
+    /// Waits for room: with the kernel where it can tell, else by time. A local packet socket always
+    /// has room itself; it is one peer's queue that is full, and packets for others go first. Of a peer
+    /// it is connected to the kernel tells, and of no other.
+    fn await_room(&mut self, io: &mut Io) {
+        if let Queue::Packets(packets) = &mut self.queue
+            && packets.destination().is_some_and(|to| to.family() == Family::Local)
+        {
+            self.deferred += packets.defer_front();
+            if self.deferred >= packets.len() {
+                // Everybody was asked.
+                self.deferred = 0;
+                self.output = Output::Waiting;
+                io.set_timer_in(self, Alarm::Retry, PACKET_RETRY);
+            }
+            return;
+        }
+        let sqe = sqe::poll_out(self.raw(), self.token(OpKind::Writable));
+        if self.submit(io, &sqe) {
+            self.output = Output::Polling;
+        }
+    }
+
     /// Takes what was sent out of the queue; returns whether nothing is left in it.
     pub(crate) fn took(&mut self, count: usize, asked: usize, io: &mut Io) -> bool {
         io.counters.sent += count as u64;
@@ -424,6 +448,7 @@ impl Sock {
     fn took_packet(&mut self, count: usize, io: &mut Io) -> bool {
         if let Queue::Packets(packets) = &mut self.queue {
             drop(packets.pop());
+            self.deferred = 0;
         }
         self.note_gone(count, io);
         self.queue.is_empty()

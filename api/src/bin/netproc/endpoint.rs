@@ -157,10 +157,14 @@ pub(crate) fn written(server: &Process) -> String {
 
 /// `127.0.0.1:80` or `[::1]:80`, the way other programs take it; of a local socket its path or its name.
 pub(crate) fn socket_text(address: &Address) -> String {
-    match address {
-        Address::Local(path) if !path.is_empty() => path.escape_ascii().to_string(),
-        Address::Abstract(name) => format!("abstract:{}", name.escape_ascii()),
-        other => other.socket_addr().map_or_else(|| other.to_string(), |socket| socket.to_string()),
+    if let Address::Local(path) = address
+        && !path.is_empty()
+    {
+        path.escape_ascii().to_string()
+    } else if let Address::Abstract(name) = address {
+        format!("abstract:{}", name.escape_ascii())
+    } else {
+        address.socket_addr().map_or_else(|| address.to_string(), |address| address.to_string())
     }
 }
 

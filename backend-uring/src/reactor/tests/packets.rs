@@ -2,10 +2,7 @@
 
 use std::{
     net::UdpSocket,
-    os::{
-        fd::{AsRawFd as _, OwnedFd},
-        unix::net::UnixDatagram,
-    },
+    os::fd::{AsRawFd as _, OwnedFd},
 };
 
 use nix::sys::socket::{
@@ -214,64 +211,6 @@ fn a_local_peer_that_does_not_read_delays_no_other() {
         }
     }
     assert_eq!(rig.reactor.queued(server), 0);
-}
-
-#[test]
-fn a_local_peer_that_does_not_read_delays_no_later_packet() {
-    let folder = tempfile::tempdir().unwrap();
-    let bind = |name: &str| {
-        let path = folder.path().join(name);
-        let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        (socket, Address::local(path.into_os_string().into_encoded_bytes()).unwrap())
-    };
-    let idle = [bind("idle"), bind("idle too")];
-    let (busy, at_busy) = bind("busy");
-    for mut rig in Rig::both(Config::default()) {
-        let family = netproc_core::address::Family::Local;
-        let spec = OpenSpec { kind: Kind::Datagram, family, ..OpenSpec::default() };
-        let server = rig.reactor.datagram(&spec, None).unwrap();
-        let mut sent = 0u16;
-        let mut flood = |rig: &mut Rig, count| {
-            for _ in 0..count {
-                for (_, at) in &idle {
-                    rig.reactor.send_to(server, sent.to_be_bytes().to_vec().into(), at);
-                }
-                sent += 1;
-            }
-            sent
-        };
-        flood(&mut rig, 600);
-        rig.settle();
-        for round in 0..50u8 {
-            // Behind what waits, and in front of more of the same.
-            rig.reactor.send_to(server, vec![round].into(), &at_busy);
-            flood(&mut rig, 1);
-            let mut room = [0; 2];
-            // One in which it goes out, if the full are not just asked again.
-            let mut polls = 0;
-            while busy.recv(&mut room).is_err() {
-                assert!(polls < 4, "{round} waits for who does not read");
-                rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
-                polls += 1;
-            }
-            assert_eq!(room[0], round);
-        }
-        let count = flood(&mut rig, 0);
-        for (socket, _) in &idle {
-            for n in 0..count {
-                let mut room = [0; 2];
-                while socket.recv(&mut room).is_err() {
-                    let soon = rig.reactor.now().after(Duration::from_millis(20));
-                    rig.reactor.poll(Wait::Until(soon), &mut rig.queue).unwrap();
-                }
-                assert_eq!(room, n.to_be_bytes(), "in order");
-            }
-        }
-        assert_eq!(rig.reactor.queued(server), 0);
-        rig.reactor.close(server, CloseHow::Now);
-        rig.assert_clean();
-    }
 }
 
 #[test]
