@@ -356,7 +356,8 @@ impl Runtime {
     }
 
     /// The most bytes of a stream that one call of a filter brings, at least 1. At first whatever one read
-    /// brings, [`Config::slot_len`]. Packets and records are never cut here.
+    /// brings, [`Config::slot_len`]. Packets and records are never cut here, and with a coding bytes that completed no
+    /// character come besides, with those that do.
     ///
     /// # Source
     ///
@@ -459,10 +460,10 @@ impl Runtime {
         self.inner.shutdown.set(true);
     }
 
-    /// Ends everything: all processes, without telling anybody, and all timers. Addresses are free when it returns. What
-    /// was sent is flushed in the background while the runtime is waited in: [`run`](Self::run) returns once it is. Closures are dropped, that of
-    /// [`on_callback_error`](Self::on_callback_error) too, and with them what they keep alive, this runtime
-    /// included if they keep it; a panic of what they keep is reported like one in a callback.
+    /// Ends everything: all processes, without telling anybody, and all timers. Addresses are free when it returns.
+    /// What was sent is flushed in the background while the runtime is waited in: [`run`](Self::run) returns once it
+    /// is. Closures are dropped, that of [`on_callback_error`](Self::on_callback_error) too, and with them what they
+    /// keep alive, this runtime included if they keep it; a panic of what they keep is reported like one in a callback.
     pub fn close(&self) {
         if let Some(seat) = self.seat() {
             seat.leave_all(true);

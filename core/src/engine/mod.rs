@@ -194,15 +194,12 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// What the system says; `EBADF` for a process without a socket. One that is looked up gets the option with its
     /// socket, and fails if the system refuses it then.
     pub fn set_option(&mut self, process: &Shared<H>, option: &SockOption) -> Result<(), SysError> {
-        let mut p = process.borrow_mut();
-        let sock = p.sock;
-        if let (None, Some(connecting)) = (sock, &mut p.connecting) {
-            connecting.options.push(option.clone());
-        } else {
-            drop(p);
-            let sock = sock.ok_or(SysError { op: Op::Option, errno: libc::EBADF })?;
-            if !self.set_option_of_attempts(process, option)? {
-                self.reactor.set_option(sock, option)?;
+        if !self.set_option_of_attempts(process, option)? {
+            let mut p = process.borrow_mut();
+            match (p.sock, &mut p.connecting) {
+                (Some(sock), _) => self.reactor.set_option(sock, option)?,
+                (None, Some(connecting)) => connecting.options.push(option.clone()),
+                (None, None) => return Err(SysError { op: Op::Option, errno: libc::EBADF }),
             }
         }
         if let SockOption::Linger(seconds) = option {
