@@ -211,7 +211,8 @@ impl RuntimeBuilder {
     /// # Errors
     ///
     /// [`Error::Config`] names a size out of range. [`Error::Backend`]: the backend asked for does not
-    /// work here, or the environment names one that does not exist. An automatic choice fails only where no mechanism works at all.
+    /// work here, or the environment names one that does not exist. An automatic choice fails only where no mechanism
+    /// works at all.
     ///
     /// # Examples
     ///

@@ -1,9 +1,10 @@
 //! Connections within the machine, and pipes, whose last read brought less than there was room for.
 //!
 //! Of a pipe in packet mode, which whoever writes into it may choose, a read brings one packet, however much is
-//! behind it, and of the rest no edge will tell. Of a connection a read ends behind bytes that descriptors came with, however much is behind them, and the edge that told
-//! of the rest may have been before it. Only `recvmsg(2)` would say so, which costs such a message an eighth
-//! more, and reading once more costs a call; so who has been silent for a while is read once more.
+//! behind it, and of the rest no edge will tell. Of a connection a read ends behind bytes that descriptors came
+//! with, however much is behind them, and the edge that told of the rest may have been before it. Only `recvmsg(2)`
+//! would say so, which costs such a message an eighth more, and reading once more costs a call; so who has been
+//! silent for a while is read once more.
 //!
 //! Invariant: a socket is listed at most once, and there is a time set exactly while anybody is listed. Who is
 //! read meanwhile stays, and is not read in vain.

@@ -2,7 +2,8 @@
 //!
 //! Invariant: `can_read` and `can_write` are optimistic and remembered: set by the kernel's word,
 //! cleared only by a call that found nothing to do (or less than it had room for, which is the same
-//! by one call earlier, but for those of `doubts.rs`). Who owns which list is `agenda.rs`'s affair; the flags here mirror it.
+//! by one call earlier, but for those of `doubts.rs`). Who owns which list is `agenda.rs`'s affair; the
+//! flags here mirror it.
 
 use std::os::fd::OwnedFd;
 
