@@ -158,7 +158,7 @@ impl Process {
     /// Sets the property `key` and returns the value before.
     ///
     /// A value lives as long as the process that has it. Two that have each other keep each other, and their runtime,
-    /// beyond their ends: keep a [`ProcessId`](crate::ProcessId) of the other, or take it out when one ends.
+    /// beyond their ends: keep a [`ProcessId`] of the other, or take it out when one ends.
     pub fn put(&self, key: &str, value: impl Into<Value>) -> Option<Value> {
         let value = value.into();
         let old = self.shared.borrow_mut().plist.put(key, value);
