@@ -246,7 +246,7 @@ pub enum Event {
     /// A connection kept half open: the peer will send no more.
     PeerFinished,
     /// A packet could not be sent, or a peer refused one; a child reads no more of what it is sent
-    /// (`EPIPE`). The process lives on.
+    /// (`EPIPE`). The process lives on, and hears of no other until it was told of this one.
     Trouble(SysError),
     /// A child has ended, or was deleted; all it wrote was delivered before. Of the pipe of a child's
     /// errors: everybody who could write to it has closed it.

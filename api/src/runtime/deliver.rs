@@ -564,9 +564,9 @@ impl Second {
 pub(super) fn default_report() -> Report {
     let second = Cell::new(Second::new(Instant::now()));
     Rc::new(move |err| {
-        let mut now = second.get();
-        let line = now.line(err, Instant::now());
-        second.set(now);
+        let mut current = second.get();
+        let line = current.line(err, Instant::now());
+        second.set(current);
         if let Some(line) = line {
             // Nobody reads standard error, then.
             let _ = writeln!(std::io::stderr(), "{line}");

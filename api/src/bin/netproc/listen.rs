@@ -47,9 +47,9 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 #[command(
     after_help = "SIGINT, SIGTERM and, on Linux and unless it is ignored as under nohup, SIGHUP end it: it \
     takes leave of everybody, within a second, and with --stdio has another for its output.\n\n\
-    Exit status: 0 a signal ended it, before characters were replaced, 1 it could not begin, 2 the arguments are wrong. With --stdio also 0 the \
+    Exit status: 0 a signal ended it, 1 it could not begin, 2 the arguments are wrong. With --stdio also 0 the \
     connection ended in order, 2 an error broke it, it was cut, bytes stayed unsent or characters were \
-    replaced, 3 nothing moved for the time --wait gives."
+    replaced, whatever ended it then, 3 nothing moved for the time --wait gives."
 )]
 pub(crate) struct Arguments {
     /// Send back whatever comes. That is what it does in any case; it may be left out.

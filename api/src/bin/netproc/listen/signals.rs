@@ -1,5 +1,5 @@
-//! SIGINT, SIGTERM and SIGHUP: they end the run, and once that is over the program, which may still wait for whoever reads
-//! standard output.
+//! SIGINT, SIGTERM and SIGHUP: they end the run, and once that is over the program, which may still wait for whoever
+//! reads standard output.
 //!
 //! Invariant: a signal is never taken without effect. The first signal and the end of the run meet at one flag: whoever
 //! comes there first has ended the run, and the other finds it ended.
