@@ -120,7 +120,7 @@ impl Common {
         let mut coding = self.coding.transpose()?;
         if self.unibyte {
             let coding = coding.get_or_insert_default();
-            coding.decode = coding.decode.map(CodingSystem::raw_text);
+            coding.decode = Some(coding.decode.unwrap_or_else(CodingSystem::undecided).raw_text());
         }
         if self.handlers.output.buffer.is_some() {
             self.handlers.use_defaults();

@@ -62,7 +62,7 @@ impl Wanted<'_> {
     }
 
     /// The host as Emacs names it in its errors.
-    fn host_text(&self) -> String {
+    pub(crate) fn host_text(&self) -> String {
         self.host.map_or_else(|| self.loopback().to_string(), Into::into)
     }
 
@@ -74,11 +74,11 @@ impl Wanted<'_> {
         }
     }
 
-    fn bad_host(&self, problem: HostProblem) -> StartError {
+    pub(crate) fn bad_host(&self, problem: HostProblem) -> StartError {
         StartError::Host { host: self.host_text(), service: self.service_text(), problem }
     }
 
-    fn bad_service(&self, problem: ServiceProblem) -> StartError {
+    pub(crate) fn bad_service(&self, problem: ServiceProblem) -> StartError {
         let host = Some(self.host_text());
         StartError::Service { host, service: self.service.to_string(), problem }
     }

@@ -217,7 +217,10 @@ impl Contact {
                 if self.local.is_some() {
                     list.push((":local", address(&self.local)));
                 }
-                if self.remote.is_some() {
+                // A peer that was asked for and is none is not shown, but a server of streams keeps what it was given.
+                let is_of_packets =
+                    self.asked.get(":type").and_then(Value::as_symbol) == Some("datagram");
+                if self.remote.is_some() || is_of_packets && self.asked.get(":remote").is_some() {
                     list.push((":remote", address(&self.remote)));
                 }
             }

@@ -1,10 +1,14 @@
 //! What Emacs 28.2 did when it was asked, where no scenario shows it: buffers of accepted connections, marks that stay,
 //! what one wait takes, which timers it holds, the errors of a child, and what is refused how.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
 
 use netproc::{
-    Error, Exit, Process, Reason, Status, Value,
+    CodingSystem, Error, Exit, Process, Reason, Status, Value,
     emacs::{Emacs, Function},
 };
 use netproc_tests::{
@@ -329,6 +333,29 @@ conformance!(arguments_are_looked_at_in_the_order_of_emacs, |rig| {
         ("start-process", "\"x\" 5 7", wrong("stringp, 5")),
         ("open-network-stream", &at, "!! error: Invalid connection type foo".into()),
         ("get-process", "\"\\351\"", "nil".into()),
+        ("process-status", "\"\\351\"", "nil".into()),
+        ("get-buffer-process", "\"\\351\"", "nil".into()),
+        ("signal-process", "\"\\351\" 0", "nil".into()),
+        ("network-interface-info", "\"\\351\"", "nil".into()),
+        ("network-lookup-address-info", "\"\\351\"", "nil".into()),
+        ("delete-process", "\"\\351\"", "!! error: Process \\351 does not exist".into()),
+        ("process-type", "\"\\351\"", "!! error: Process \\351 does not exist".into()),
+        ("process-send-string", "\"\\351\" \"x\"", "!! error: Process \\351 does not exist".into()),
+        (
+            "make-network-process",
+            ":name \"x\" :host \"\\351\" :service 1",
+            "!! error: \\351/1 Name or service not known".into(),
+        ),
+        (
+            "make-network-process",
+            ":name \"x\" :host \"127.0.0.1\" :service \"\\351\"",
+            "!! error: 127.0.0.1/\\351 Servname not supported for ai_socktype".into(),
+        ),
+        (
+            "make-network-process",
+            ":name \"x\" :server t :family 10 :service -1",
+            "!! error: ::1/-1 Servname not supported for ai_socktype".into(),
+        ),
         ("make-network-process", &coding, wrong("symbolp, (latin-1)")),
         (
             "make-network-process",
@@ -341,5 +368,118 @@ conformance!(arguments_are_looked_at_in_the_order_of_emacs, |rig| {
         assert_eq!(answer, expected, "{function} {args}");
         assert_eq!(rig.rt.process_list().len(), before, "{function} {args}");
     }
+    Ok(())
+});
+
+/// A server of the front whose only connection writes down what it is sent, and where.
+fn sink(rig: &Rig) -> Result<(Process, Heard), Box<dyn std::error::Error>> {
+    let heard = Heard::default();
+    let bytes = Rc::clone(&heard);
+    let server = rig.rt.server("sink").coding(CodingSystem::binary());
+    let server = server.filter(move |_, input| {
+        bytes.borrow_mut().extend_from_slice(&input);
+        Ok::<_, Error>(())
+    });
+    Ok((server.start()?, heard))
+}
+
+type Heard = Rc<RefCell<Vec<u8>>>;
+
+conformance!(what_waits_for_its_connection_is_encoded_when_it_stands, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    // The sentinel sets another coding, or is the first to send.
+    for (coding, says, expected) in
+        [("utf-8-unix", Value::Nil, &b"\xE9"[..]), ("utf-16", "B".into(), b"\xFE\xFF\0B\0\xE9")]
+    {
+        let (server, heard) = sink(rig)?;
+        let [front, said] = [emacs.clone(), emacs.clone()];
+        let sentinel = Function::new(move |args| {
+            if says.is_true() {
+                said.call("process-send-string", &[args[0].clone(), says.clone()])
+            } else {
+                let latin = Value::symbol("latin-1-unix");
+                front.call("set-process-coding-system", &[args[0].clone(), latin.clone(), latin])
+            }
+        });
+        let port = server.contact().local().port().ok_or("a port")?;
+        let args = format!(
+            "(:name \"x\" :host \"127.0.0.1\" :service {port} :nowait t :coding {coding} :sentinel)"
+        );
+        let mut args = args.parse::<Value>()?.items().ok_or("a list")?.to_vec();
+        args.push(sentinel.into());
+        let client = emacs.call("make-network-process", &args)?;
+        emacs.call("process-send-string", &[client.clone(), "\u{e9}".into()])?;
+        rig.until("all of it", || heard.borrow().len() >= expected.len());
+        assert_eq!(&*heard.borrow(), expected, "{coding}");
+        emacs.call("delete-process", &[client])?;
+        server.delete();
+    }
+    Ok(())
+});
+
+conformance!(an_integer_holds_the_timers_only_beside_a_process, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let ran = Rc::new(Cell::new(false));
+    let timer = Rc::clone(&ran);
+    rig.rt.run_after(Duration::from_nanos(1), move |_| timer.set(true));
+    call(&emacs, "accept-process-output", "(nil 0.2 nil 0)")?;
+    assert!(ran.get());
+    Ok(())
+});
+
+conformance!(bytes_alone_are_no_text_whatever_else_is_unsaid, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let (server, client, child) = rig.pair()?;
+    let port = server.contact().local().port().ok_or("a port")?;
+    let heard = Rc::new(RefCell::new(Value::Nil));
+    let seen = Rc::clone(&heard);
+    let filter = Function::new(move |args| {
+        seen.replace(args[1].clone());
+        Ok(Value::Nil)
+    });
+    let args = format!(
+        "(:name \"x\" :host \"127.0.0.1\" :service {port} :coding (nil . utf-8) \
+         :filter-multibyte nil :filter)"
+    );
+    let mut args = args.parse::<Value>()?.items().ok_or("a list")?.to_vec();
+    args.push(filter.into());
+    let before = rig.rt.process_list().len();
+    let x = emacs.call("make-network-process", &args)?;
+    rig.until("the accept", || rig.rt.process_list().len() == before + 2);
+    let other = rig
+        .rt
+        .process_list()
+        .into_iter()
+        .find(|it| it.name().starts_with(&format!("{} <", server.name())) && *it != child);
+    other.ok_or("it was accepted")?.send(&b"\xC3\xA9"[..])?;
+    rig.until("the bytes", || heard.borrow().is_true());
+    assert_eq!(heard.borrow().to_string(), "\"\\303\\251\"", "{x}");
+    drop(client);
+    Ok(())
+});
+
+conformance!(a_packet_server_shows_no_peer_that_it_has_not, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let args = "(:name \"s\" :server t :type datagram :host \"127.0.0.1\" :service t \
+                :remote [0 0 0 0 0 0 0 1 9])";
+    let server = call(&emacs, "make-network-process", args)?;
+    assert_eq!(said(&emacs, "process-datagram-address", std::slice::from_ref(&server)), "nil");
+    assert_eq!(said(&emacs, "process-contact", &[server, Value::symbol(":remote")]), "nil");
+    Ok(())
+});
+
+conformance!(a_connection_that_was_reset_is_told_as_the_system_tells_it, |rig| {
+    let emacs = Emacs::new(&rig.rt);
+    let (_server, client, child) = rig.pair()?;
+    let of = Value::object(client.clone());
+    emacs.call("set-process-filter", &[of.clone(), Value::True])?;
+    child.send("unread")?;
+    rig.settle();
+    child.set_option(netproc::SockOption::Linger(Some(0)))?;
+    child.delete();
+    rig.settle();
+    let answer = said(&emacs, "process-send-string", &[of, "lost".into()]);
+    let expected = "!! file-error: Writing to process: Connection reset by peer, #<process client>";
+    assert_eq!(answer, expected);
     Ok(())
 });

@@ -606,5 +606,11 @@ conformance!(on (poll epoll uring): a_device_that_there_is_not_is_refused, |rig|
     let data = Value::list(refused.expect_err("as before").data().iter().cloned());
     let expected = "(\"Cannot set network option\" \"No such device\" :bindtodevice \"nosuch0\")";
     assert_eq!(data.to_string(), expected);
+    // Not another of the same name that would do.
+    let args = "(:name \"x\" :server t :service t :bindtodevice nil :bindtodevice \"nosuch0\")";
+    let values: Value = args.parse()?;
+    let refused = emacs.call("make-network-process", values.items().unwrap_or_default());
+    let data = Value::list(refused.expect_err("as before").data().iter().cloned());
+    assert_eq!(data.to_string(), expected);
     Ok(())
 });

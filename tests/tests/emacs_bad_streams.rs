@@ -49,6 +49,11 @@ conformance!(rows_106_to_108_types_names_and_odd_lists, |rig| {
         ),
         call(
             107,
+            &format!("(\"x\" nil \"{}\" \"http\")", "\u{fc}".repeat(64)),
+            format!("!! error: {}/http Name or service not known", "\u{fc}".repeat(64)),
+        ),
+        call(
+            107,
             "(\"x\" nil \"127.0.0.1\")",
             "!! wrong-number-of-arguments: Wrong number of arguments: open-network-stream, 3"
                 .into(),

@@ -67,7 +67,10 @@ conformance!(no_byte_of_a_response_is_kept_back_by_a_decoder, |rig| {
         Ok(())
     })?;
     let ends = r#":end-of-command "^[0-9]+ .*\r\n" :capability-command "CAPA\n""#;
-    for (coding, line_end) in [("utf-8-dos", "\n"), ("utf-8-unix", "\r\n"), ("undecided", "\n")] {
+    // A dialogue is waited for, whatever `:nowait` says.
+    for (coding, line_end) in
+        [("utf-8-dos", "\n"), ("utf-8-unix :nowait t", "\r\n"), ("undecided", "\n")]
+    {
         let params = format!(":type plain :always-query-capabilities t {ends} :coding {coding}");
         let said = open(&rig.rt, port, &params, &[]);
         let shown = line_end.replace('\r', "\\r").replace('\n', "\\n");

@@ -49,6 +49,20 @@ conformance!(what_is_incomplete_comes_as_raw_bytes_before_the_end, |rig| {
     Ok(())
 });
 
+conformance!(bytes_are_no_text_even_if_the_coding_would_be_guessed, |rig| {
+    let texts = Texts::default();
+    let seen = Rc::clone(&texts);
+    let coding = Coding { decode: None, encode: None };
+    let server = rig.server().coding(coding).filter_multibyte(false).filter(move |_, input| {
+        seen.borrow_mut().push(format!("{:?}", input.text()));
+    });
+    let (_server, client, _child) = rig.pair_at(server)?;
+    client.send(b"\xC3\xA9\n")?;
+    rig.until("the bytes", || !texts.borrow().is_empty());
+    assert_eq!(texts.borrow().concat(), r#"Some("\xC3\xA9\n")"#);
+    Ok(())
+});
+
 conformance!(a_kept_cr_is_a_cr_at_the_end, |rig| {
     let (client, child, texts) = reader(rig, "latin-1-dos")?;
     client.send(b"caf\xe9\r")?;

@@ -34,7 +34,8 @@ pub(super) fn get_buffer_process(emacs: &Emacs, args: &[Value]) -> Answer {
     let buffer = match (args[0].downcast::<Buffer>(), args[0].as_str()) {
         (Some(buffer), _) => Some(buffer.clone()),
         (None, Some(name)) => emacs.rt.buffers().get(name),
-        (None, None) if !args[0].is_true() => None,
+        // No name has raw bytes.
+        (None, None) if !args[0].is_true() || args[0].is_string() => None,
         (None, None) => return Err(Signal::wrong_type("stringp", args[0].clone())),
     };
     let process = buffer.and_then(|buffer| emacs.rt.buffer_process(&buffer));
@@ -48,6 +49,7 @@ pub(super) fn process_status(emacs: &Emacs, args: &[Value]) -> Answer {
             Some(process) => process,
             None => return Ok(Value::Nil),
         },
+        None if args[0].is_string() => return Ok(Value::Nil),
         None => emacs.designated(&args[0])?,
     };
     Ok(Value::symbol(process.status().as_str()))

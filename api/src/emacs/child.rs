@@ -97,6 +97,7 @@ pub(super) fn signal_process(emacs: &Emacs, args: &[Value]) -> Answer {
             (None, Ok(number)) => numbered(number),
             (None, Err(_)) => return Ok(Value::Nil),
         },
+        (None, None) if args[0].is_string() => return Ok(Value::Nil),
         (None, None) => Some(emacs.designated(&args[0])?),
     };
     if let Some(process) = process.as_ref().filter(|it| it.process_type() != ProcessType::Real) {

@@ -202,8 +202,9 @@ struct Stream<'a> {
 
 impl Stream<'_> {
     fn open(&self, params: DialogueParams) -> Answer {
-        let nowait = self.asked.on(":nowait");
-        if nowait && matches!(self.way, StreamType::Plain | StreamType::Tls) {
+        let asks = self.way == StreamType::Plain && self.asked.on(":always-query-capabilities");
+        let may_talk = asks || !matches!(self.way, StreamType::Plain | StreamType::Tls);
+        if self.asked.on(":nowait") && !may_talk {
             return self.begin(params);
         }
         let within = self.rt.stream_defaults().within;

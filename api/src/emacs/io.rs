@@ -9,11 +9,14 @@ use netproc_core::{
     child::ProcessType,
     coding::TextRef,
     engine::{FinishError, SendError},
+    event::Reason,
     machine::Status,
     output::Marker,
     plist::Value,
     reactor::{Op, SysError, Tick},
 };
+
+use nix::libc::EPIPE;
 
 use super::{Answer, Emacs, Signal};
 use crate::{error::SendWaitError, process::Process};
@@ -54,6 +57,9 @@ fn send(process: &Process, string: &Value) -> Answer {
     if is_stopped_child(process) {
         return Err(Signal::not_running(process));
     }
+    // Before anything is encoded: what runs meanwhile may set another coding, or be the first to send.
+    let rt = process.runtime();
+    rt.wait_connecting(process, Tick(u64::MAX))?;
     let bytes = match string {
         Value::String(text) => process.encode(TextRef::from(&**text)),
         Value::Text(text) => process.encode(TextRef::from(&**text)),
@@ -62,8 +68,6 @@ fn send(process: &Process, string: &Value) -> Answer {
     };
     let sent = if bytes.is_empty() {
         // Nothing is sent, not even an empty packet, but whoever cannot send is told.
-        let rt = process.runtime();
-        rt.wait_connecting(process, Tick(u64::MAX))?;
         let may = rt.engine_mut().may_send(process.shared());
         if let Err(SendError::NotOpen(_)) = may {
             return Err(Signal::not_running(process));
@@ -102,6 +106,9 @@ fn failed(process: &Process, err: SendWaitError) -> Answer {
         SendWaitError::Deleted { .. } => {
             Signal::error(format!("Output file descriptor of {name} is closed"))
         }
+        SendWaitError::Broken { reason: Reason::Sys(err), .. } if err.errno != EPIPE => {
+            Signal::file("Writing to process", err, context)
+        }
         SendWaitError::Broken { .. } => {
             Signal::error(format!("process {name} no longer connected to pipe; closed it"))
         }
@@ -126,8 +133,8 @@ pub(super) fn accept_process_output(emacs: &Emacs, args: &[Value]) -> Answer {
     let process = if args[0].is_true() { Some(Emacs::process(&args[0])?) } else { None };
     let timeout = timeout(&args[1], &args[2])?;
     let only = args[3].is_true();
-    // An integer, zero as well, holds the timers.
-    let timers = args[3].as_integer().is_none();
+    // An integer, zero as well, holds the timers, but not while everybody is waited for.
+    let timers = process.is_none() || args[3].as_integer().is_none();
     let came = emacs.rt.accept_output_as(process.as_ref(), timeout, only, timers)?;
     Ok(came.into())
 }

@@ -27,7 +27,7 @@ use super::{Signal, callbacks, tls};
 use crate::{
     activation::Offer,
     builder::Service,
-    error::{ServiceProblem, StartError},
+    error::{HostProblem, ServiceProblem, StartError},
     handlers::{Handlers, Output},
     open::{self, Patience},
     output::{DEFAULT_FILTER, DEFAULT_SENTINEL},
@@ -248,7 +248,7 @@ impl Runtime {
             },
         };
         if matches!(args.get(":filter-multibyte"), Some(Value::Nil)) {
-            coding.decode = coding.decode.map(CodingSystem::raw_text);
+            coding.decode = Some(coding.decode.unwrap_or_else(CodingSystem::undecided).raw_text());
         }
         Ok(coding)
     }
@@ -306,9 +306,8 @@ fn addresses(
         None | Some(Value::Nil) => None,
         // This machine, as none is; the string of that spelling is a name like any other.
         Some(value) if value.as_symbol() == Some("local") => None,
-        Some(value) => {
-            Some(value.as_str().ok_or_else(|| wrong(args, ":host", "stringp"))?.to_owned())
-        }
+        Some(value) if value.is_string() => Some(super::bare(value)),
+        Some(_) => return Err(wrong(args, ":host", "stringp")),
     };
     if family == Some(Family::Local) {
         if args.get(":host").is_some_and(Value::is_true) {
@@ -322,11 +321,20 @@ fn addresses(
         }
         return Ok((asked, Place::Known(vec![Address::local(path)?])));
     }
-    let service = service(args, server, host.as_deref(), family, name)?;
     // As in Emacs, which leaves it to the C library what an address is.
     let short_hosts = true;
-    let wanted = Wanted { host: host.as_deref(), service: &service, family, kind, short_hosts };
-    Ok((asked, resolve(&wanted)?))
+    let nowhere =
+        Wanted { host: host.as_deref(), service: &Service::Any, family, kind, short_hosts };
+    let service = service(args, server, nowhere.host_text(), name)?;
+    let wanted = Wanted { service: &service, ..nowhere };
+    if args.get(":host").is_some_and(|host| host.is_string() && host.as_str().is_none()) {
+        return Err(wanted.bad_host(HostProblem::Bytes));
+    }
+    let place = resolve(&wanted)?;
+    if !server && place.has_no_port() {
+        return Err(wanted.bad_service(ServiceProblem::NeedsPort));
+    }
+    Ok((asked, place))
 }
 
 fn family(args: &Plist) -> Result<Option<Family>, StartError> {
@@ -343,18 +351,9 @@ fn family(args: &Plist) -> Result<Option<Family>, StartError> {
     }
 }
 
-fn service(
-    args: &Plist,
-    server: bool,
-    host: Option<&str>,
-    family: Option<Family>,
-    name: &str,
-) -> Result<Service, StartError> {
-    let refused = |service: String, problem| {
-        let loopback = if family == Some(Family::Ipv6) { "::1" } else { "127.0.0.1" };
-        let host = Some(host.unwrap_or(loopback).to_owned());
-        StartError::Service { host, service, problem }
-    };
+fn service(args: &Plist, server: bool, host: String, name: &str) -> Result<Service, StartError> {
+    let refused =
+        |service: String, problem| StartError::Service { host: Some(host), service, problem };
     match args.get(":service") {
         None | Some(Value::Nil) => Err(StartError::MissingService(name.into())),
         Some(Value::True) if server => Ok(Service::Any),
@@ -366,6 +365,7 @@ fn service(
         },
         Some(value) => match value.as_str() {
             Some(name) => Ok(Service::Name(name.into())),
+            None if value.is_string() => Err(refused(super::bare(value), ServiceProblem::Unknown)),
             None => Err(wrong(args, ":service", "stringp")),
         },
     }

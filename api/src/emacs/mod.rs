@@ -162,6 +162,15 @@ pub struct Emacs {
     rt: Runtime,
 }
 
+/// What a value is in the middle of a message: a string without its quotes, its raw bytes as `\351`.
+fn bare(value: &Value) -> String {
+    match (value.as_str(), value.is_string()) {
+        (Some(text), _) => text.to_owned(),
+        (None, true) => value.to_string().trim_matches('"').to_owned(),
+        (None, false) => value.to_string(),
+    }
+}
+
 impl Emacs {
     /// The front of `rt`. From now on one call of a filter brings at most 4096 bytes of a stream, as in
     /// Emacs; see [`Runtime::set_input_len_max`].
@@ -212,14 +221,16 @@ impl Emacs {
         if let Some(process) = value.downcast::<Process>() {
             return Ok(process.clone());
         }
+        let none = || Signal::error(format!("Process {} does not exist", bare(value)));
         let buffer = match (value.as_str(), value.downcast::<Buffer>()) {
             (Some(name), _) => {
                 if let Some(process) = self.rt.get_process(name) {
                     return Ok(process);
                 }
-                let none = || Signal::error(format!("Process {name} does not exist"));
                 self.rt.buffers().get(name).ok_or_else(none)?
             }
+            // No name has raw bytes.
+            (None, None) if value.is_string() => return Err(none()),
             (None, Some(buffer)) => buffer.clone(),
             (None, None) if !value.is_true() => self.rt.buffers().current(),
             (None, None) => return Err(Signal::wrong_type("processp", value.clone())),

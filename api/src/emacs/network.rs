@@ -121,8 +121,16 @@ pub(super) fn network_interface_list(_: &Emacs, args: &[Value]) -> Answer {
     Ok(Value::list(found.into_iter().map(entry)))
 }
 
+/// A name; `None` if there are raw bytes in it, which nothing is called by.
+fn name(value: &Value) -> Result<Option<&str>, Signal> {
+    match value.as_str() {
+        None if !value.is_string() => Err(Signal::wrong_type("stringp", value.clone())),
+        name => Ok(name),
+    }
+}
+
 pub(super) fn network_interface_info(_: &Emacs, args: &[Value]) -> Answer {
-    let name = args[0].as_str().ok_or_else(|| Signal::wrong_type("stringp", args[0].clone()))?;
+    let Some(name) = name(&args[0])? else { return Ok(Value::Nil) };
     let Some(found) = info(name).map_err(interface_error)? else { return Ok(Value::Nil) };
     let hardware = found.hardware.map(|hardware| {
         let bytes = hardware.bytes.iter().map(|&byte| Value::from(i64::from(byte)));
@@ -142,10 +150,11 @@ pub(super) fn network_interface_info(_: &Emacs, args: &[Value]) -> Answer {
 }
 
 pub(super) fn network_lookup_address_info(_: &Emacs, args: &[Value]) -> Answer {
-    let name = args[0].as_str().ok_or_else(|| Signal::wrong_type("stringp", args[0].clone()))?;
+    let name = name(&args[0])?;
     let family = family(&args[1], "Unsupported lookup type")?;
     let failed =
         |err: LookupError| Signal::error(err.emacs_message().unwrap_or_else(|| err.to_string()));
+    let Some(name) = name else { return Ok(Value::Nil) };
     let found = lookup(name, family).map_err(failed)?;
     Ok(Value::list(found.into_iter().map(Value::from)))
 }

@@ -10,8 +10,9 @@ use netproc_core::{
     options::SockOption,
     plist::{Plist, PlistError, Value},
     reactor::{Op, SysError},
+    socket::set_option,
 };
-use nix::errno::Errno;
+use socket2::{Domain, Socket, Type};
 
 use super::tls;
 use crate::{
@@ -146,20 +147,24 @@ pub(super) fn with_causes(err: &dyn std::error::Error) -> String {
     text
 }
 
-/// The socket option among the arguments that the system has refused, as Emacs names it: the first that it refuses
-/// so, or all of them.
+/// The socket option among the arguments that the system has refused, as Emacs names it, or all of them. They are
+/// tried again, since the system does not say which one it was.
 fn options(args: &Plist, err: SysError) -> Vec<Value> {
-    let of = |keyword: &str, value: &Value| [Value::symbol(keyword), value.clone()];
-    let refusable: &[&str] = match Errno::from_raw(err.errno) {
-        Errno::ENODEV => &[":bindtodevice"],
-        Errno::EPERM => &[":bindtodevice", ":priority"],
-        _ => &[],
+    let is_local = args.get(":family").and_then(Value::as_symbol) == Some("local");
+    let domain = if is_local { Domain::UNIX } else { Domain::IPV4 };
+    let scratch = Socket::new(domain, Type::DGRAM, None).ok();
+    let set = |option: &SockOption| scratch.as_ref().and_then(|to| set_option(to, option).err());
+    let is_it = |&(keyword, value): &(&str, &Value)| {
+        let refused =
+            SockOption::new(keyword, value).ok().flatten().and_then(|option| set(&option));
+        refused.is_some_and(|refused| refused.raw_os_error() == Some(err.errno))
     };
-    if let Some((keyword, value)) = args.iter().find(|(keyword, _)| refusable.contains(keyword)) {
-        return of(keyword, value).into();
+    let of = |(keyword, value): (&str, &Value)| [Value::symbol(keyword), value.clone()];
+    if let Some(found) = args.iter().find(is_it) {
+        return of(found).into();
     }
     let known = args.iter().filter(|(keyword, _)| SockOption::KEYWORDS.contains(keyword));
-    known.flat_map(|(keyword, value)| of(keyword, value)).collect()
+    known.flat_map(of).collect()
 }
 
 impl From<CodingError> for Signal {

@@ -45,7 +45,8 @@ impl Asked {
         let host = string(host)?;
         string(name)?;
         let ascii = punycode::to_ascii(host);
-        let too_long = || Signal::error(format!("{host}/{service} Name or service not known"));
+        let service_text = super::bare(service);
+        let too_long = || Signal::error(format!("{host}/{service_text} Name or service not known"));
         let host = ascii.ok_or_else(too_long)?;
         Ok(Self {
             name: name.clone(),
@@ -80,7 +81,7 @@ impl Asked {
     /// The service as text.
     #[cfg(feature = "starttls")]
     pub(super) fn service(&self) -> String {
-        self.service.as_str().map_or_else(|| self.service.to_string(), str::to_owned)
+        super::bare(&self.service)
     }
 
     /// What `make-network-process` is called with.

@@ -68,6 +68,7 @@ impl StartError {
                 HostProblem::Empty
                 | HostProblem::Nul
                 | HostProblem::Brackets
+                | HostProblem::Bytes
                 | HostProblem::Space
                 | HostProblem::TooLong
                 | HostProblem::ShortForm

@@ -32,6 +32,9 @@ pub enum HostProblem {
     /// A character that is not ASCII.
     #[error("not ASCII: encode it as punycode")]
     NotAscii,
+    /// Bytes that are no characters.
+    #[error("bytes that are no characters")]
+    Bytes,
     /// White space or a control character.
     #[error("no host name has a space")]
     Space,
