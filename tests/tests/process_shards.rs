@@ -158,6 +158,68 @@ sharded!(an_address_belongs_to_one_service, |_case, shards| {
     Ok(())
 });
 
+sharded!(streams_and_packets_may_have_one_port, |case, shards| {
+    if case.handed {
+        return Ok(());
+    }
+    for packets_first in [false, true] {
+        let shards = shards.clone().start(move |rt, _| -> Result<(), StartError> {
+            let server = |packets: bool, port: u16| {
+                let name = if packets { "dns-udp" } else { "dns" };
+                let server = rt.server(name).service(port).filter(|_, _| {});
+                if packets { server.datagram().start() } else { server.start() }
+            };
+            let first = server(packets_first, 0)?;
+            let second = server(!packets_first, first.contact().local().port().expect("of IP"))?;
+            assert_eq!(first.contact().local(), second.contact().local());
+            Ok(())
+        });
+        shards?.shutdown()?;
+    }
+    Ok(())
+});
+
+sharded!(an_address_of_a_service_for_all_is_taken_as_well, |case, shards| {
+    for packets in [false, true] {
+        if packets && case.handed {
+            continue;
+        }
+        for [first, second] in
+            [["0.0.0.0", "127.0.0.1"], ["127.0.0.1", "0.0.0.0"], ["::", "127.0.0.1"], ["::1", "::"]]
+        {
+            let refused = shards.clone().start(move |rt, _| -> Result<(), StartError> {
+                let server = |host| {
+                    let server = rt.server(host).host(host);
+                    if packets { server.datagram() } else { server }
+                };
+                let port = server(first).start()?.contact().local().port().expect("of IP");
+                match server(second).service(port).start() {
+                    Err(StartError::Sys { source, .. }) => {
+                        assert_eq!(source.errno, libc::EADDRINUSE);
+                        Ok(())
+                    }
+                    other => panic!("{second} beside {first}: {other:?}"),
+                }
+            });
+            refused?.shutdown()?;
+        }
+    }
+    Ok(())
+});
+
+sharded!(different_addresses_with_one_port_are_different_services, |_case, shards| {
+    let shards = shards.start(move |rt, _| -> Result<(), StartError> {
+        let port = rt.server("a").host("127.0.0.1").start()?.contact().local().port();
+        let port = port.expect("of IP");
+        for host in ["127.0.0.2", "::1"] {
+            rt.server("b").host(host).service(port).start()?;
+        }
+        Ok(())
+    })?;
+    shards.shutdown()?;
+    Ok(())
+});
+
 // Alone, as the copy that a child has of a deleted server would be given connections by the system.
 sharded!(alone: a_server_deleted_in_one_shard_leaves_the_service_to_the_other, |_case, shards| {
     let counts = Arc::new(Counts::default());

@@ -26,6 +26,9 @@ impl ServerBuilder {
     /// more the busier the others are. Where the system balances, all that it gives to that one wait.
     /// Deleted, it leaves the service to the others; the last one ends it.
     ///
+    /// An address is one service's of its kind, and so are those it covers: none can be at 127.0.0.1 and a port that
+    /// another has at 0.0.0.0. Streams and packets may have one port, as anywhere.
+    ///
     /// Packet servers are shared where the system balances only. Outside of shards nothing is shared.
     pub const fn shared(mut self, shared: bool) -> Self {
         self.shared = Some(shared);

@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     io,
+    net::SocketAddr,
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -16,7 +17,8 @@ use std::{
 use netproc_core::{
     address::{Address, Family},
     engine::Start,
-    reactor::{Kind, Op, SysError},
+    reactor::{Kind, Op, OpenSpec, SysError},
+    socket,
     table::ProcessId,
 };
 
@@ -159,14 +161,29 @@ pub(crate) struct Joining<'a> {
 }
 
 impl State {
-    /// Refuses an address that another service has: shared as it is, the system would not.
-    fn check_free(&self, local: &Address) -> Result<(), StartError> {
-        let taken = self.services.values().any(|entry| entry.local() == local);
-        if !taken || local.port() == Some(0) {
+    /// Refuses an address where another service is: shared as it is, the system would give one the clients of the
+    /// other.
+    fn check_free(&self, start: &Start<Handlers>, local: &Address) -> Result<(), StartError> {
+        let Some(wanted) = local.socket_addr().filter(|it| it.port() != 0) else { return Ok(()) };
+        let same_kind = self.services.iter().filter(|(key, _)| key.kind == start.kind);
+        let mut near = same_kind
+            .filter_map(|(_, entry)| entry.local().socket_addr())
+            .filter(|it| it.port() == wanted.port());
+        let may_cover = |it: SocketAddr| {
+            let any = it.ip().is_unspecified() || wanted.ip().is_unspecified();
+            any || it.ip() == wanted.ip()
+        };
+        if !near.any(may_cover) {
             return Ok(());
         }
-        let source = SysError { op: Op::Bind, errno: nix::errno::Errno::EADDRINUSE as i32 };
-        Err(StartError::Sys { address: Some(local.clone()), source })
+        // The system alone knows what `::` takes, and whether devices keep them apart: it is asked without sharing.
+        let spec = OpenSpec { reuse_port: false, ..start.spec(Some(local)) };
+        let bound = socket::open(&spec, None).and_then(|socket| {
+            let lingers = socket.set_reuse_address(start.kind != Kind::Datagram);
+            lingers.map_err(|err| SysError::new(Op::Option, &err))?;
+            socket::bind(&socket, &spec)
+        });
+        bound.map_err(open::sys(local))
     }
 }
 
@@ -224,7 +241,7 @@ impl Seat {
         let address = match state.services.get(&key) {
             Some(entry) => entry.local().clone(),
             None => {
-                state.check_free(local)?;
+                state.check_free(&start, local)?;
                 local.clone()
             }
         };
