@@ -40,8 +40,8 @@ impl ServerBuilder {
     /// socket is given once, to the first server that asks and fits; if none that is left fits, `start` fails with
     /// [`StartError::Adopt`]. Of the other methods `host`,
     /// `service`, `family`, `local`, `backlog`, `reuse_port` and those about a file then do nothing,
-    /// since whoever opened the socket has decided; options are set on it, and stay set when `start` fails
-    /// later than that. Which sockets there are says
+    /// since whoever opened the socket has decided; options are set on it, among [`Shards`](crate::Shards) those of
+    /// the server that takes it, and stay set when `start` fails later than that. Which sockets there are says
     /// [`external_sockets`](crate::external_sockets).
     ///
     /// # Examples

@@ -18,7 +18,7 @@ use netproc_core::{
     address::{Address, Family},
     engine::Start,
     reactor::{Kind, Op, OpenSpec, SysError},
-    socket,
+    socket::{self, AdoptError},
     table::ProcessId,
 };
 
@@ -317,7 +317,7 @@ impl Seat {
         }))
     }
 
-    /// Starts a server there.
+    /// Starts a server there; the first has its options set on the socket.
     pub(crate) fn start_external(
         &self,
         rt: &Runtime,
@@ -325,6 +325,10 @@ impl Seat {
         external: External<'_>,
     ) -> Result<Process, StartError> {
         let External { key, service, state, offer } = external;
+        if offer.is_some() {
+            let set = start.options.iter().try_for_each(|option| service.set_option(option));
+            set.map_err(|err| StartError::Adopt(AdoptError::Sys(err)))?;
+        }
         let process = self.start_handed(rt, state, key, |_| Ok((service, start)))?;
         if let Some(offer) = offer {
             offer.take();

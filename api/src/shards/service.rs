@@ -3,7 +3,8 @@
 //!
 //! Invariant: every connection goes to one shard, in rotation among those that keep up; while all have as
 //! many waiting as they may, the rest stay in the backlog. The listener is closed when the last shard has
-//! left, before whoever left goes on. The locks of this file are held for moves only, and never two of them.
+//! left, before whoever left goes on. The locks of this file are held for moves and options only, and never two
+//! of them.
 
 use std::{
     io,
@@ -18,6 +19,7 @@ use std::{
 
 use netproc_core::{
     address::Address,
+    options::SockOption,
     reactor::{Op, OpenSpec, SysError},
     socket::{self, BoundFile},
     table::ProcessId,
@@ -48,8 +50,8 @@ pub(super) struct Service {
 
 #[derive(Debug)]
 struct State {
-    /// Until the thread has it.
-    listener: Option<OwnedFd>,
+    /// Until it is closed; the thread has it as well.
+    listener: Option<Arc<socket2::Socket>>,
     acceptor: Option<Acceptor>,
     members: Vec<Member>,
     /// Where the rotation goes on.
@@ -102,7 +104,7 @@ impl Service {
     /// The same of a listener that is there.
     pub(super) fn over(listener: OwnedFd, local: Address, file: Option<BoundFile>) -> Arc<Self> {
         let state = State {
-            listener: Some(listener),
+            listener: Some(Arc::new(listener.into())),
             acceptor: None,
             members: Vec::new(),
             next: 0,
@@ -141,15 +143,26 @@ impl Service {
     /// Begins to accept, if it has not.
     pub(super) fn serve(self: &Arc<Self>) -> io::Result<()> {
         let mut state = self.lock();
-        let Some(listener) = state.listener.take() else { return Ok(()) };
+        let unserved = state.listener.as_ref().filter(|_| state.acceptor.is_none());
+        let Some(listener) = unserved.cloned() else { return Ok(()) };
         let (stop, stopped) = UnixStream::pair()?;
-        let listener = socket2::Socket::from(listener);
         listener.set_nonblocking(true)?;
         let service = Arc::clone(self);
         let thread = thread::Builder::new().name("netproc-accept".into());
         let thread = crate::thread::start(thread, move || service.accept(&listener, &stopped))?;
         state.acceptor = Some(Acceptor { thread, _stop: stop });
         Ok(())
+    }
+
+    /// Sets an option of the listener, which its later connections inherit, whichever shard gets them.
+    pub(super) fn set_option(&self, option: &SockOption) -> Result<(), SysError> {
+        // Under the lock, so that nobody who closes it meanwhile finds its address still in use.
+        let state = self.lock();
+        let Some(listener) = &state.listener else {
+            return Err(SysError { op: Op::Option, errno: Errno::EBADF as i32 });
+        };
+        let set = socket::set_option(listener, option);
+        set.map_err(|err| SysError::new(Op::Option, &err))
     }
 
     /// A shard's server is gone; returns whether it is over: it was the last, or no other will ever get anything.
