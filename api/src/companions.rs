@@ -34,7 +34,9 @@ pub enum SetOptionError {
 }
 
 impl Process {
-    /// Sets an option of its socket and shows it in the contact.
+    /// Sets an option of its socket and shows it in the contact. A server's later connections have it as well; where
+    /// they are handed over among [`Shards`](crate::Shards), those of all shards have, but for
+    /// [`Linger`](SockOption::Linger), which is each server's own.
     ///
     /// # Errors
     ///
@@ -63,7 +65,10 @@ impl Process {
             return Err(SetOptionError::NotRunning(status));
         }
         option.check()?;
-        let set = self.runtime().engine_mut().set_option(self.shared(), &option);
+        let rt = self.runtime();
+        let shared = rt.seat().and_then(|seat| seat.set_option(self.id(), &option));
+        shared.unwrap_or(Ok(())).map_err(SetOptionError::Sys)?;
+        let set = rt.engine_mut().set_option(self.shared(), &option);
         set.map_err(SetOptionError::Sys)?;
         let mut shared = self.shared().borrow_mut();
         let before = shared.contact_mut().set(option.keyword(), option.value());

@@ -17,6 +17,7 @@ use std::{
 use netproc_core::{
     address::{Address, Family},
     engine::Start,
+    options::SockOption,
     reactor::{Kind, Op, OpenSpec, SysError},
     socket::{self, AdoptError},
     table::ProcessId,
@@ -200,6 +201,21 @@ impl Seat {
     fn enter(&self, key: Key, process: &Process) {
         let (registry, shard, server) = (Arc::clone(self.registry()), self.shard(), process.id());
         self.memberships().borrow_mut().push(Membership { registry, key, shard, server });
+    }
+
+    /// Sets an option where connections are accepted for `server`; `None` if that is its own socket.
+    pub(crate) fn set_option(
+        &self,
+        server: ProcessId,
+        option: &SockOption,
+    ) -> Option<Result<(), SysError>> {
+        let memberships = self.memberships().borrow();
+        let membership = memberships.iter().find(|it| it.server() == server)?;
+        let state = self.registry().lock();
+        let Some(Entry::Handed(service)) = state.services.get(&membership.key) else { return None };
+        // The engine resets those of this shard by itself, and those of the others are not to be.
+        let resets = *option == SockOption::Linger(Some(0));
+        Some(if resets { Ok(()) } else { service.set_option(option) })
     }
 
     /// Starts a server at `local`, whose port the first of them may leave to the system.

@@ -34,6 +34,7 @@ pub use self::{
 use crate::{
     address::Address,
     event::{Event, Input, LogEntry},
+    machine::Phase,
     options::SockOption,
     pool::Buf,
     process::{Crowded, Process, Shared},
@@ -192,13 +193,16 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     /// # Errors
     ///
     /// What the system says; `EBADF` for a process without a socket. One that is looked up gets the option with its
-    /// socket, and fails if the system refuses it then.
+    /// socket, and fails if the system refuses it then; for a server that is handed its connections, whoever accepts
+    /// them sets it.
     pub fn set_option(&mut self, process: &Shared<H>, option: &SockOption) -> Result<(), SysError> {
         if !self.set_option_of_attempts(process, option)? {
             let mut p = process.borrow_mut();
+            let phase = p.phase;
             match (p.sock, &mut p.connecting) {
                 (Some(sock), _) => self.reactor.set_option(sock, option)?,
                 (None, Some(connecting)) => connecting.options.push(option.clone()),
+                (None, None) if phase == Phase::Listen => {}
                 (None, None) => return Err(SysError { op: Op::Option, errno: libc::EBADF }),
             }
         }
