@@ -10,7 +10,7 @@ use std::{
 };
 
 use netproc::{
-    Error, Limits, Runtime, Status,
+    Error, Event, Limits, Runtime, Status,
     stream::{DialogueParams, OpenStreamError, StreamType},
 };
 use netproc_tests::{
@@ -232,6 +232,27 @@ conformance!(on (epoll uring): a_stream_that_fails_leaves_it_readable_for_what_c
     assert!(matches!(refused, Err(OpenStreamError::Dialogue(_))), "{refused:?}");
     assert_eq!(rig.log.len_of(&child), 0, "nobody was served since");
     drive(&rig.rt, "what came meanwhile", || rig.log.len_of(&child) == 9)?;
+    Ok(())
+});
+
+conformance!(on (epoll uring): an_event_that_a_sender_has_put_back_makes_it_readable, |rig| {
+    calm(rig)?;
+    for flushes in [false, true] {
+        let refusing = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let client = rig.rt.client("client").remote(refusing).nowait(true).start()?;
+        if flushes {
+            client.send("x")?;
+            client.flush(PATIENCE).expect_err("it has failed");
+        } else {
+            client.send_wait("x", None).expect_err("it has failed");
+        }
+        assert!(readable(rig.rt.as_fd()?, Duration::ZERO)?, "its failure is to be told");
+        let told = rig.rt.next_event(Duration::ZERO)?;
+        let (process, event) = told.ok_or("it was put back")?;
+        assert!(process == client && matches!(event, Event::Failed(_)), "{event:?}");
+        client.delete();
+        calm(rig)?;
+    }
     Ok(())
 });
 

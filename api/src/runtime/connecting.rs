@@ -52,16 +52,17 @@ impl Runtime {
                 untaken.extend(left.filter(|(told, _)| told == process));
             }
             if !goes_on() || self.engine().now() >= deadline {
-                break depth.leave(goes_on());
+                break Ok(goes_on());
             }
             if let Err(err) = self.poll(self.wait_until(Some(deadline))) {
                 break Err(err);
             }
         };
-        // Whoever pulls its events is told all the same, although the wait needed them delivered.
+        // Whoever pulls its events is told all the same, although the wait needed them delivered; and a foreign loop
+        // hears that they are there.
         for (process, event) in untaken.into_iter().rev() {
             self.engine_mut().tell_again(process.shared(), event);
         }
-        waited
+        depth.leave(waited?)
     }
 }
