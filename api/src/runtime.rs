@@ -476,8 +476,8 @@ impl Runtime {
             let handlers = std::mem::take(&mut shared.borrow_mut().handlers);
             dropped.push((self.process(shared), handlers));
         }
-        let mut timers = self.inner.timers.take();
-        self.inner.handshakes.take();
+        let mut timers = self.inner.timers.borrow_mut().take_all();
+        self.inner.handshakes.borrow_mut().take_all();
         let defaults = self.inner.stream_defaults.take();
         self.nudge();
         for (process, handlers) in dropped {

@@ -74,6 +74,11 @@ impl<T> Timers<T> {
         (first.key().at <= now).then(|| first.remove_entry())
     }
 
+    /// Takes all of them out. What is set later has names of its own, so that an old one cancels none of it.
+    pub fn take_all(&mut self) -> Self {
+        Self { pending: std::mem::take(&mut self.pending), count: self.count }
+    }
+
     /// How many wait.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -103,5 +108,16 @@ mod tests {
         }
         assert_eq!(order, [3, 1, 4]);
         assert_eq!((timers.len(), timers.next_at()), (2, Some(Tick(5))));
+    }
+
+    #[test]
+    fn a_name_stays_that_of_one_timer_when_all_are_taken() {
+        let mut timers = Timers::new();
+        let old = timers.set(Tick(5), "old");
+        let mut taken = timers.take_all();
+        assert_eq!(timers.len(), 0);
+        let new = timers.set(Tick(5), "new");
+        assert_eq!((timers.cancel(old), timers.cancel(new)), (None, Some("new")));
+        assert_eq!(taken.cancel(old), Some("old"));
     }
 }

@@ -287,6 +287,16 @@ conformance!(a_timer_may_cancel_and_set_others, |rig| {
     Ok(())
 });
 
+conformance!(a_timer_from_before_a_close_cancels_none_of_those_behind_it, |rig| {
+    // So long that both are due at the end of all time.
+    let before = rig.rt.run_after(Duration::MAX, |_| unreachable!());
+    rig.rt.close();
+    let behind = rig.rt.run_after(Duration::MAX, |_| unreachable!());
+    assert!(!before.cancel(), "it went with the others");
+    assert!(behind.cancel(), "it is still there");
+    Ok(())
+});
+
 conformance!(a_timer_that_sets_itself_again_starves_nobody, |rig| {
     fn again(rt: &Runtime, count: &Rc<Cell<u64>>, on: &Rc<Cell<bool>>) {
         count.set(count.get() + 1);
