@@ -470,7 +470,10 @@ impl ServerBuilder {
         self
     }
 
-    /// `:reuseaddr`: bind although old connections linger. Default `true` over IP.
+    /// `:reuseaddr`: bind although old connections linger. Default `true` over IP, but for packets with `reuse_port`.
+    ///
+    /// On Linux the newest of the packet servers at an address that have it gets what comes, and the others hear
+    /// nothing, not even that; `false` for one of them makes a second one fail to start.
     pub fn reuseaddr(self, on: bool) -> Self {
         self.option(SockOption::ReuseAddr(on))
     }

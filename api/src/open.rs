@@ -37,7 +37,8 @@ pub(crate) fn prepare(start: &mut Start<Handlers>, local: &Address) -> Result<()
         return Err(StartError::Service { host, service, problem: ServiceProblem::NeedsPath });
     }
     let over_ip = matches!(local.family(), Family::Ipv4 | Family::Ipv6);
-    if over_ip && start.kind != Kind::Datagram {
+    // Packets that shards share would be anybody's with it, those of other users and other services included.
+    if over_ip && !(start.kind == Kind::Datagram && start.reuse_port) {
         // First, so that the caller's own word on it comes later and counts.
         start.options.insert(0, SockOption::ReuseAddr(true));
     }

@@ -171,10 +171,17 @@ pub fn open(spec: &OpenSpec<'_>, peer: Option<&Address>) -> Result<Socket, SysEr
     if spec.reuse_port {
         set_reuse_port(&socket).map_err(option)?;
     }
-    for wanted in spec.options {
+    for wanted in spec.options.iter().filter(|wanted| !waits_for_port(spec, wanted)) {
         set_option(&socket, wanted).map_err(option)?;
     }
     Ok(socket)
+}
+
+/// Whether an option is set behind [`bind`]: where it chooses a port, Linux gives a packet socket that may reuse
+/// addresses the port of another that may.
+fn waits_for_port(spec: &OpenSpec<'_>, option: &SockOption) -> bool {
+    let chooses = spec.kind == Kind::Datagram && spec.local.and_then(Address::port) == Some(0);
+    chooses && matches!(option, SockOption::ReuseAddr(_))
 }
 
 /// Binds `socket` to `spec.local`, if there is one.
@@ -213,6 +220,9 @@ pub fn listener(spec: &OpenSpec<'_>, backlog: u32) -> Result<Socket, SysError> {
 pub fn datagram(spec: &OpenSpec<'_>, to: Option<&Address>) -> Result<Socket, SysError> {
     let socket = open(spec, to)?;
     bind(&socket, spec)?;
+    for wanted in spec.options.iter().filter(|wanted| waits_for_port(spec, wanted)) {
+        set_option(&socket, wanted).map_err(|err| SysError::new(Op::Option, &err))?;
+    }
     if let Some(to) = to {
         connect_packets(&socket, to).inspect_err(|_| unbind(&socket))?;
     }
@@ -394,6 +404,26 @@ mod tests {
             let address: Address = text.parse().unwrap();
             let raw = to_sockaddr(&address).unwrap();
             assert_eq!(from_sockaddr(&raw), Some(address), "{text}");
+        }
+    }
+
+    #[test]
+    fn packet_sockets_that_may_reuse_addresses_get_ports_of_their_own() {
+        let options = [SockOption::ReuseAddr(true)];
+        let local = Address::from((std::net::Ipv4Addr::LOCALHOST.into(), 0));
+        let spec = OpenSpec {
+            kind: Kind::Datagram,
+            local: Some(&local),
+            options: &options,
+            ..OpenSpec::default()
+        };
+        let held: Vec<_> = (0..200).map(|_| datagram(&spec, None).unwrap()).collect();
+        assert!(held.iter().all(|socket| socket.reuse_address().unwrap()));
+        let ports: Vec<_> = held.iter().map(|socket| local_addr(socket).unwrap()).collect();
+        // So often that some would have the port of another if the system did not look.
+        for _ in 0..2_000 {
+            let port = local_addr(&datagram(&spec, None).unwrap()).unwrap();
+            assert!(!ports.contains(&port), "{port}");
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use netproc::{Address, Event, Family, Kind, Limits, Process, SendError, ServerBuilder, Status};
+use netproc::{
+    Address, Event, Family, Kind, Limits, Process, SendError, ServerBuilder, StartError, Status,
+};
 use netproc_tests::{conformance, contract::pattern, rig::Rig};
 
 /// A packet server that sends everything back, and a client of it.
@@ -177,6 +179,28 @@ conformance!(an_ignoring_packet_server_reads_nothing, |rig| {
     assert_eq!(rig.log.of(&server), [""; 0]);
     server.set_filter(rig.log.filter());
     rig.until_bytes(&server, b"x");
+    Ok(())
+});
+
+#[cfg(target_os = "linux")]
+conformance!(on (poll epoll uring): a_packet_server_may_have_the_address_of_another_unless_one_says_no, |rig| {
+    let first = rig.server().datagram().start()?;
+    let at = first.contact().local().clone();
+    let second = rig.server().datagram().local(at.clone()).start()?;
+    let client = rig.client(&first).datagram().start()?;
+    client.send("whose?")?;
+    rig.until_bytes(&second, b"whose?");
+    assert_eq!(rig.log.of(&first), [""; 0]);
+    let in_use = |server: ServerBuilder| match server.datagram().local(at.clone()).start() {
+        Err(StartError::Sys { source, .. }) => source.errno == libc::EADDRINUSE,
+        other => panic!("{other:?}"),
+    };
+    assert!(in_use(rig.server().reuseaddr(false)));
+    assert!(in_use(rig.server().reuse_port(true)), "it is no default of those");
+    first.delete();
+    second.delete();
+    let _own = rig.server().datagram().local(at.clone()).reuseaddr(false).start()?;
+    assert!(in_use(rig.server()));
     Ok(())
 });
 

@@ -205,6 +205,9 @@ fn listen_says_why_it_cannot() {
         let taken = Run::new(&["listen", "--echo", "--backend", backend, &endpoint]).end();
         taken.check(1, "Address already in use");
         taken.check(1, &endpoint);
+        let (_busy, lines) = listen(backend, &["udp:127.0.0.1:0"]);
+        let taken = Run::new(&["listen", "--echo", "--backend", backend, &lines[0]]).end();
+        taken.check(1, "Address already in use");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("unix");
         File::create(&path).unwrap();

@@ -29,7 +29,8 @@ impl ServerBuilder {
     /// An address is one service's of its kind, and so are those it covers: none can be at 127.0.0.1 and a port that
     /// another has at 0.0.0.0. Streams and packets may have one port, as anywhere.
     ///
-    /// Packet servers are shared where the system balances only. Outside of shards nothing is shared.
+    /// Packet servers are shared where the system balances only. One that is not belongs in one shard, or the next
+    /// shard's may take its packets ([`reuseaddr`](Self::reuseaddr)). Outside of shards nothing is shared.
     pub const fn shared(mut self, shared: bool) -> Self {
         self.shared = Some(shared);
         self

@@ -108,7 +108,11 @@ impl Endpoint {
     pub(crate) fn server(&self, rt: &Runtime, name: &str) -> ServerBuilder {
         let server = rt.server(name).kind(self.kind());
         match &self.place {
-            Place::Host(host, port) => server.host(host.as_str()).service(port.clone()),
+            Place::Host(host, port) => {
+                let server = server.host(host.as_str()).service(port.clone());
+                // Nobody's packets are to be taken from him in silence.
+                if self.is_datagram() { server.reuseaddr(false) } else { server }
+            }
             Place::Path(path) => {
                 let server = server.family(Family::Local).service(self.service(path));
                 // As one that was killed has left it.
