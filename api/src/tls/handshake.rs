@@ -4,11 +4,15 @@
 //! bound. The library sees no byte behind the record that ends the handshake: from there on its keys
 //! are ours (`keys`), and so are the records (`records`).
 
+use std::sync::Arc;
+
 use rustls::{
-    CipherSuite, Error, HandshakeKind, InvalidMessage, NamedGroup, PeerMisbehaved, ProtocolVersion,
+    AlertDescription, CipherSuite, Error, HandshakeKind, InvalidMessage, NamedGroup,
+    PeerMisbehaved, ProtocolVersion,
     client::UnbufferedClientConnection,
     pki_types::CertificateDer,
-    server::UnbufferedServerConnection,
+    server::{UnbufferedServerConnection, danger::ClientCertVerifier},
+    time_provider::TimeProvider,
     unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus},
 };
 
@@ -25,17 +29,35 @@ const HEAD_LEN: usize = 5;
 /// allows itself where it keeps them.
 const HELD_LEN_MAX: usize = 0xffff;
 
+/// A fatal alert in clear, but for its description.
+const ALERT: [u8; 6] = [21, 3, 3, 0, 2, 2];
+
 /// The library's connection, client or server.
 pub(super) enum Link {
     Client(UnbufferedClientConnection),
-    Server(UnbufferedServerConnection),
+    /// With who looks at the certificate of a client that was shown in an earlier session.
+    Server(UnbufferedServerConnection, Option<Recheck>),
+}
+
+/// What judges the certificates in tickets: the library takes them as they were when the ticket was made.
+pub(super) struct Recheck {
+    pub(super) verifier: Arc<dyn ClientCertVerifier>,
+    pub(super) clock: Arc<dyn TimeProvider>,
+}
+
+impl Recheck {
+    fn check(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
+        let Some((first, others)) = chain.split_first() else { return Ok(()) };
+        let now = self.clock.current_time().ok_or(Error::FailedToGetCurrentTime)?;
+        self.verifier.verify_client_cert(first, others, now).map(drop)
+    }
 }
 
 impl Link {
     fn common(&self) -> &rustls::CommonState {
         match self {
             Self::Client(link) => link,
-            Self::Server(link) => link,
+            Self::Server(link, _) => link,
         }
     }
 }
@@ -139,7 +161,7 @@ impl Handshake {
                 Link::Client(link) => {
                     taken(link.process_tls_records(&mut self.held), &mut self.output)
                 }
-                Link::Server(link) => {
+                Link::Server(link, _) => {
                     drop(server::take_asked_for());
                     let taken = taken(link.process_tls_records(&mut self.held), &mut self.output);
                     if let Some(name) = server::take_asked_for() {
@@ -151,8 +173,12 @@ impl Handshake {
             self.held.drain(..discard);
             self.record = self.record.saturating_sub(discard);
             match step {
-                Ok(Step::Again) => {}
-                Ok(Step::Blocked) => return Ok(()),
+                Ok(step) => {
+                    self.recheck()?;
+                    if matches!(step, Step::Blocked) {
+                        return Ok(());
+                    }
+                }
                 Err(err) => {
                     self.take_alert();
                     return Err(err);
@@ -161,13 +187,35 @@ impl Handshake {
         }
     }
 
+    /// Looks at the certificate in the ticket of a client as soon as the library has taken it, before the
+    /// client hears of that: a handshake that ends makes new tickets with the same certificate.
+    fn recheck(&mut self) -> Result<(), Error> {
+        let Link::Server(link, recheck) = &mut self.link else { return Ok(()) };
+        if recheck.is_none() || link.handshake_kind() != Some(HandshakeKind::Resumed) {
+            return Ok(());
+        }
+        let chain = link.peer_certificates().unwrap_or_default();
+        let checked = recheck.take().map_or(Ok(()), |recheck| recheck.check(chain));
+        checked.inspect_err(|error| {
+            let alert = if let Error::InvalidCertificate(error) = error {
+                error.clone().into()
+            } else {
+                AlertDescription::InternalError
+            };
+            // The library's answer to the hello has not gone, so the client still hears what is in clear.
+            self.output.clear();
+            self.output.extend(ALERT);
+            self.output.push(alert.into());
+        })
+    }
+
     /// After a failure: what the library wants the peer to know. It must not look at the input again,
     /// and does not as long as it has something to say.
     fn take_alert(&mut self) {
         while self.link.common().wants_write() {
             let (_, step) = match &mut self.link {
                 Link::Client(link) => taken(link.process_tls_records(&mut []), &mut self.output),
-                Link::Server(link) => taken(link.process_tls_records(&mut []), &mut self.output),
+                Link::Server(link, _) => taken(link.process_tls_records(&mut []), &mut self.output),
             };
             if !matches!(step, Ok(Step::Again)) {
                 break;
@@ -197,7 +245,7 @@ impl Handshake {
                 let (secrets, keys) = link.dangerous_into_kernel_connection()?;
                 (secrets, Keys::Client(keys))
             }
-            Link::Server(link) => {
+            Link::Server(link, _) => {
                 let (secrets, keys) = link.dangerous_into_kernel_connection()?;
                 (secrets, Keys::Server(keys))
             }

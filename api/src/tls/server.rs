@@ -15,7 +15,7 @@ use rustls::{
     pki_types::ServerName,
     server::{
         ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets,
-        ResolvesServerCert, UnbufferedServerConnection,
+        ResolvesServerCert, UnbufferedServerConnection, danger::ClientCertVerifier,
     },
     sign::CertifiedKey,
 };
@@ -25,7 +25,7 @@ use super::{
     client::parse_name,
     error::{ServerNameProblem, TlsError},
     failure::{self, HandshakeFailure},
-    handshake::Link,
+    handshake::{Link, Recheck},
     identity::TlsIdentity,
     info::TlsVersion,
     provider,
@@ -60,6 +60,7 @@ use super::{
 #[derive(Clone)]
 pub struct TlsServer {
     config: Arc<ServerConfig>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 impl TlsServer {
@@ -79,7 +80,11 @@ impl Layers for TlsServer {
     fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
         let link = UnbufferedServerConnection::new(Arc::clone(&self.config))
             .map_err(|err| SharedError::new(HandshakeFailure::new(err, false)))?;
-        Ok(Box::new(Session::begin(Link::Server(link), Judgement::Strict, None)?))
+        let recheck = self.verifier.as_ref().map(|verifier| Recheck {
+            verifier: Arc::clone(verifier),
+            clock: Arc::clone(&self.config.time_provider),
+        });
+        Ok(Box::new(Session::begin(Link::Server(link, recheck), Judgement::Strict, None)?))
     }
 }
 
@@ -141,8 +146,8 @@ impl TlsServerBuilder {
             some, but none of them, is refused. Default: none, and what clients offer is passed over.",
         tickets: "Whether clients get tickets with which to take a session up again. Default: true. The \
             keys of the tickets change by themselves and are never stored.",
-        clock: "The clock by which certificates of clients, and tickets, expire. Default: the system's. \
-            A time before 1970 fails every handshake that needs one."
+        clock: "The clock by which certificates of clients expire, those of sessions taken up again as well. \
+            Default: the system's. A time before 1970 fails every handshake that needs one."
     }
 
     /// Makes the server. Never blocks.
@@ -167,14 +172,14 @@ impl TlsServerBuilder {
             ServerConfig::builder_with_details(provider().into(), Arc::clone(&self.common.clock))
                 .with_protocol_versions(&versions)
                 .map_err(|err| TlsError::crypto(&err))?;
-        let builder = match &self.clients {
-            Clients::Ignored => builder.with_no_client_auth(),
-            Clients::Asked(trust) => {
-                builder.with_client_cert_verifier(trust.client_verifier(false)?)
-            }
-            Clients::Demanded(trust) => {
-                builder.with_client_cert_verifier(trust.client_verifier(true)?)
-            }
+        let verifier = match &self.clients {
+            Clients::Ignored => None,
+            Clients::Asked(trust) => Some(trust.client_verifier(false)?),
+            Clients::Demanded(trust) => Some(trust.client_verifier(true)?),
+        };
+        let builder = match &verifier {
+            None => builder.with_no_client_auth(),
+            Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
         };
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = alpn;
@@ -188,7 +193,7 @@ impl TlsServerBuilder {
         if self.common.key_log {
             config.key_log = Arc::new(KeyLogFile::new());
         }
-        Ok(TlsServer { config: Arc::new(config) })
+        Ok(TlsServer { config: Arc::new(config), verifier })
     }
 }
 

@@ -1,7 +1,13 @@
 //! Every kind of wrong certificate, the names and clocks they are checked against, and the two
 //! constructors that let them through.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use rcgen::{
     CertificateRevocationListParams, ExtendedKeyUsagePurpose, GeneralSubtree, KeyIdMethod,
@@ -9,7 +15,7 @@ use rcgen::{
 };
 
 use super::*;
-use crate::tls::{CertificateProblem, TlsVerification};
+use crate::tls::{CertificateProblem, TlsAlert, TlsVerification};
 
 /// A server's certificate that is wrong, and how.
 struct Case {
@@ -333,4 +339,40 @@ fn a_client_whose_certificate_was_revoked_is_refused() {
     let mut pair = Pair::new(&client.build().unwrap(), &server.build().unwrap());
     pair.settle();
     assert_eq!(pair.server.failure, Some(HandshakeFailure::Certificate(problem)));
+}
+
+#[test]
+fn a_session_taken_up_again_ends_with_the_certificate_of_its_client() {
+    let root = Authority::new("root");
+    let identity = root.identity_of(&changed(|it| {
+        it.not_before = date_time_ymd(2020, 1, 1);
+        it.not_after = date_time_ymd(2030, 1, 1);
+    }));
+    let year: u64 = 365 * 24 * 60 * 60;
+    for version in BOTH {
+        let years = Arc::new(AtomicU64::new(55));
+        let now = Arc::clone(&years);
+        let clock = move || {
+            SystemTime::UNIX_EPOCH + Duration::from_secs(now.load(Ordering::Relaxed) * year)
+        };
+        let server = TlsServer::builder(root.identity(&["a.example"])).demand_clients(root.trust());
+        let server = server.clock(clock).build().unwrap();
+        let client = TlsClient::builder("a.example").trust(root.trust()).identity(identity.clone());
+        let client = client.versions(version, version).build().unwrap();
+        Pair::established(&client, &server);
+        let again = Pair::established(&client, &server);
+        assert!(again.server.info().is_resumed(), "{version}");
+
+        years.store(75, Ordering::Relaxed);
+        let mut late = Pair::new(&client, &server);
+        late.settle();
+        let expired = HandshakeFailure::Certificate(CertificateProblem::Expired);
+        assert_eq!(late.server.failure, Some(expired), "{version}");
+        assert_eq!(
+            late.client.failure,
+            Some(HandshakeFailure::Alert(TlsAlert::new(45))),
+            "{version}"
+        );
+        assert!(!late.client.layer.is_established() && !late.server.layer.is_established());
+    }
 }
