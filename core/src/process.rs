@@ -419,12 +419,18 @@ impl<H> Process<H> {
     pub(crate) fn end_in_store(&self) -> Option<(Reason, u64)> {
         self.inbox.iter().find_map(|event| {
             let reactor::Event::Closed { cause, unsent, .. } = event else { return None };
-            Some((self.end_reason(*cause), *unsent))
+            let unsent = self.without_notice(*unsent);
+            Some((self.end_reason(*cause, unsent), unsent))
         })
     }
 
+    /// How many of the last bytes that the reactor was given, `unsent`, the process has sent.
+    pub(crate) fn without_notice(&self, unsent: u64) -> u64 {
+        unsent.saturating_sub(self.layer.as_ref().map_or(0, |state| state.notice_len))
+    }
+
     /// Why it ends, where the system says this of its socket: its layer, if it has one, may know better.
-    pub(crate) fn end_reason(&self, cause: Option<SysError>) -> Reason {
+    pub(crate) fn end_reason(&self, cause: Option<SysError>, unsent: u64) -> Reason {
         let layer = self.layer.as_deref();
         if self.layer_failed.is_some() {
             return Reason::Corrupt;
@@ -433,7 +439,8 @@ impl<H> Process<H> {
             return Reason::Truncated;
         }
         // A peer that closes behind its notice answers ours with a reset.
-        let cause = cause.filter(|_| !layer.is_some_and(|state| state.settled));
+        let settled = unsent == 0 && layer.is_some_and(|state| state.settled);
+        let cause = cause.filter(|_| !settled);
         cause.map_or(Reason::End, Reason::Sys)
     }
 
@@ -633,6 +640,8 @@ pub(crate) struct LayerState {
     /// It was, with nothing of the process left to send: only the layer's own notice goes out behind
     /// it, and whether the peer still takes that is of no interest.
     pub(crate) settled: bool,
+    /// How long that notice is, once it is queued: the last bytes, and none of the process.
+    pub(crate) notice_len: u64,
     /// The wire ended without a closing notice.
     pub(crate) truncated: bool,
 }
@@ -642,7 +651,7 @@ impl LayerState {
         let established = layer.is_established();
         let waiting = Outbox::default();
         let (finished, settled, truncated) = (false, false, false);
-        Self { layer, waiting, established, finished, settled, truncated }
+        Self { layer, waiting, established, finished, settled, notice_len: 0, truncated }
     }
 }
 

@@ -21,6 +21,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         unsent: u64,
     ) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
+        let unsent = p.without_notice(unsent);
         let unsent = unsent.saturating_add(p.early_len()).saturating_add(p.layer_waiting());
         p.unsent = unsent;
         let sock = p.sock.take();
@@ -42,7 +43,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             return self.handle_connect_failed(process, failure);
         }
         let p = process.borrow();
-        let reason = p.end_reason(cause);
+        let reason = p.end_reason(cause, unsent);
         let (exit, event) = if p.process_type == ProcessType::Pipe {
             let exit = ChildExit::Code(0);
             (Exit::Child(exit), Event::Ended { exit, unsent })
@@ -96,7 +97,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         p.inbox_len = 0;
         let sock = p.sock.take();
         if let Some(sock) = sock {
-            let queued = self.reactor.queued(sock).saturating_add(p.layer_waiting());
+            let queued = p.without_notice(self.reactor.queued(sock));
+            let queued = queued.saturating_add(p.layer_waiting());
             p.unsent = queued.saturating_add(early);
             if !matches!(how, Some(CloseHow::Now | CloseHow::Reset)) && p.linger != Some(0) {
                 self.say_goodbye(&mut p, sock);

@@ -82,11 +82,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             && p.apply(machine::Event::PeerFinished)
             && let Some(sock) = p.sock
         {
-            let settled = !half_open && Self::waiting(&self.reactor, &p) == 0;
-            if let Some(state) = &mut p.layer {
-                state.settled = state.finished && settled;
-            }
             self.say_goodbye(&mut p, sock);
+            self.settle(&mut p);
             self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
         }
         half_open

@@ -457,7 +457,21 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             && state.established
         {
             state.layer.finish();
+            let before = self.reactor.queued(sock);
             self.put_wire(p, sock);
+            let len = self.reactor.queued(sock).saturating_sub(before);
+            if let Some(state) = &mut p.layer {
+                state.notice_len += len;
+            }
+        }
+    }
+
+    /// Neither side sends any more: whether all that the process has sent is on its way, so that a reset takes nothing
+    /// but our notice.
+    pub(super) fn settle(&self, p: &mut Process<H>) {
+        let waits = p.without_notice(Self::waiting(&self.reactor, p)) > 0;
+        if let Some(state) = &mut p.layer {
+            state.settled = state.finished && !waits;
         }
     }
 }

@@ -409,6 +409,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         let p = process.borrow();
         let failure = || {
             let (err, unsent) = self.reactor.send_failure(p.sock?)?;
+            let unsent = p.without_notice(unsent);
             Some((if p.child_has_ended() { Reason::End } else { Reason::Sys(err) }, unsent))
         };
         let (reason, unsent) = p.end_in_store().or_else(failure)?;
@@ -457,6 +458,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
                 self.finish_sending(&mut p, sock);
                 if p.peer_finished && p.apply(machine::Event::PeerFinished) {
                     // A half-open connection whose second half ends now.
+                    self.settle(&mut p);
                     self.reactor.close(sock, CloseHow::Flush { within: p.limits.flush_within });
                 }
                 Ok(())
