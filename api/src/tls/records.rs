@@ -35,6 +35,9 @@ const EMPTY_MAX: u8 = 32;
 const WARNINGS_MAX: u8 = 4;
 const KEY_UPDATES_MAX: u8 = 32;
 
+/// Tickets of a connection that are looked at: each costs us far more than it does the server.
+const TICKETS_MAX: u8 = 32;
+
 /// Kinds of messages that come behind a handshake.
 const HELLO_REQUEST: u8 = 0;
 const CLIENT_HELLO: u8 = 1;
@@ -70,6 +73,7 @@ struct Patience {
     empty: u8,
     warnings: u8,
     key_updates: u8,
+    tickets: u8,
     renegotiations: u8,
 }
 
@@ -135,6 +139,7 @@ impl Records {
                 empty: EMPTY_MAX,
                 warnings: WARNINGS_MAX,
                 key_updates: KEY_UPDATES_MAX,
+                tickets: TICKETS_MAX,
                 renegotiations: 1,
             },
             owes_key_update: false,
@@ -373,6 +378,9 @@ impl Records {
     ) -> Result<(), Breach> {
         match (kind, self.is_1_3(), self.keys.is_client()) {
             (NEW_SESSION_TICKET, true, true) => {
+                // One more is no breach; it is as good as lost.
+                let Some(left) = self.patience.tickets.checked_sub(1) else { return Ok(()) };
+                self.patience.tickets = left;
                 let kept = self.keys.keep_ticket(message);
                 kept.map_err(|error| (AlertDescription::DecodeError, error).into())
             }

@@ -40,6 +40,16 @@ fn outcome(
     (victim.plain.clone(), victim.failure.clone(), forger.failure.clone())
 }
 
+/// A ticket that is well made.
+const TICKET: &[u8] = &[4, 0, 0, 14, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 1, 7, 0, 0];
+
+/// So many, and then a bad one.
+fn tickets(count: usize) -> Records {
+    let mut records = vec![(HANDSHAKE, TICKET); count];
+    records.push((HANDSHAKE, &[4, 0, 0, 1, 0]));
+    records
+}
+
 type Records = Vec<(ContentType, &'static [u8])>;
 
 /// Data in front of what is forged, and behind it.
@@ -65,6 +75,7 @@ fn a_breach_ends_it_with_an_alert_behind_what_was_good() {
         ("an update of the old", OLD, true, updates, 10),
         ("a ticket for a server", NEW, false, vec![(HANDSHAKE, &[4, 0, 0, 1, 0])], 10),
         ("a ticket of nothing", NEW, true, vec![(HANDSHAKE, &[4, 0, 0, 1, 0])], 50),
+        ("a bad ticket, the 32nd", NEW, true, tickets(29), 50),
         ("a ticket of the old", OLD, true, vec![(HANDSHAKE, &[4, 0, 0, 1, 0])], 10),
         ("a late certificate", NEW, true, vec![(HANDSHAKE, &[11, 0, 0, 0])], 10),
         ("a late request", NEW, true, vec![(HANDSHAKE, &[13, 0, 0, 0])], 10),
@@ -105,6 +116,8 @@ fn what_is_odd_but_allowed_ends_nothing() {
     let cases: Vec<(&str, TlsVersion, bool, Records)> = vec![
         ("nothing, 32 times", NEW, true, vec![(DATA, b""); 32]),
         ("nothing, 32 times, old", OLD, false, vec![(DATA, b""); 32]),
+        // With the two of the handshake there were 32, and no more are looked at.
+        ("a bad ticket, the 33rd", NEW, true, tickets(30)),
         ("four warnings", OLD, false, vec![(ALERT, &[1, 41]); 4]),
         ("a good-bye of a user", NEW, true, vec![(ALERT, &[1, 90]); 4]),
         ("one wish to begin anew", OLD, true, vec![(HANDSHAKE, &[0, 0, 0, 0])]),
