@@ -13,7 +13,7 @@ const VERSIONS: [&str; 2] = ["VERS-TLS1.2", "VERS-TLS1.3"];
 const SETS: [&str; 5] = ["NORMAL", "PERFORMANCE", "LEGACY", "PFS", "SECURE128"];
 
 /// Options that ask for nothing that is not done anyway, or would only allow more.
-const OPTIONS: [&str; 15] = [
+const OPTIONS: [&str; 14] = [
     "%COMPAT",
     "%DISABLE_SAFE_RENEGOTIATION",
     "%DUMBFW",
@@ -24,7 +24,6 @@ const OPTIONS: [&str; 15] = [
     "%PROFILE_LEGACY",
     "%PROFILE_LOW",
     "%PROFILE_MEDIUM",
-    "%SAFE_RENEGOTIATION",
     "%SSL3_RECORD_VERSION",
     "%UNSAFE_RENEGOTIATION",
     "%VERIFY_ALLOW_SIGN_RSA_MD5",
@@ -149,6 +148,8 @@ mod tests {
             ("NORMAL:-GROUP-X25519", None),
             ("NORMAL:%PROFILE_HIGH", None),
             ("NORMAL:%NO_EXTENSIONS", None),
+            // Not every server that is spoken with has it.
+            ("NORMAL:%SAFE_RENEGOTIATION", None),
             ("NORMAL:AES-256-GCM", None),
             ("SECURE256", None),
             ("SUITEB192", None),
