@@ -35,7 +35,8 @@ pub(super) fn find(
         let bytes = match files::read(&home.join(file)) {
             Ok(bytes) => bytes,
             Err(TlsError::File { problem: TlsFileProblem::Read(err), .. })
-                if err.kind() == io::ErrorKind::NotFound =>
+                // The second where the home is no folder, as /dev/null is that of many a service.
+                if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
             {
                 continue;
             }

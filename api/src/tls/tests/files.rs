@@ -251,6 +251,8 @@ fn authinfo_goes_before_netrc_and_its_bad_files_are_named() {
     folder.assert_names(&error, "missing.pem", "Read(");
     fs::remove_file(folder.path(".authinfo")).unwrap();
     fs::create_dir(folder.path(".authinfo")).unwrap();
-    let error = TlsIdentity::from_authinfo_below(folder.folder.path(), "mail.example", "imap");
+    let below = |home| TlsIdentity::from_authinfo_below(home, "mail.example", "imap");
+    assert!(matches!(below(Path::new("/dev/null")), Ok(None)), "who has no home has no file");
+    let error = below(folder.folder.path());
     assert!(matches!(error, Err(TlsError::File { problem: TlsFileProblem::Read(_), .. })));
 }
