@@ -67,8 +67,8 @@ fn entries(text: &str) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut lines = text.lines();
     let mut keyword: Option<String> = None;
-    while let Some(line) = lines.next() {
-        for word in words(line) {
+    while let Some(mut line) = lines.next() {
+        while let Some(word) = next_word(&mut line, keyword.is_none()) {
             let entry: Option<&mut Entry> = entries.last_mut();
             match (keyword.take().as_deref(), entry) {
                 (None, _) if word == "default" => entries.push(Entry::default()),
@@ -90,21 +90,18 @@ fn entries(text: &str) -> Vec<Entry> {
     entries
 }
 
-/// The words of a line: parted by white space, except within quotes; none in a comment.
-fn words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut rest = line.trim_start();
-    while let Some(first) = rest.chars().next() {
-        let (word, after) = match first {
-            '#' => break,
-            '"' | '\'' => {
-                let rest = &rest[1..];
-                rest.split_once(first).unwrap_or((rest, ""))
-            }
-            _ => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
-        };
-        words.push(word.to_owned());
-        rest = after.trim_start();
-    }
-    words
+/// Takes the next word off a line: up to white space, or within quotes. None is in a comment, which begins only where
+/// `may_be_comment`: a password may look like one.
+fn next_word(line: &mut &str, may_be_comment: bool) -> Option<String> {
+    let rest = line.trim_start();
+    let (word, after) = match rest.chars().next()? {
+        '#' if may_be_comment => return None,
+        quote @ ('"' | '\'') => {
+            let rest = &rest[1..];
+            rest.split_once(quote).unwrap_or((rest, ""))
+        }
+        _ => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
+    };
+    *line = after;
+    Some(word.to_owned())
 }

@@ -217,7 +217,7 @@ fn an_identity_is_found_in_authinfo_and_netrc() {
         folder.path("key.pem").display(),
         folder.path("certificate.pem").display()
     );
-    let cases: [(String, bool); 14] = [
+    let cases: [(String, bool); 17] = [
         (format!("machine mail.example {files}"), true),
         (format!("machine Mail.Example port imap login me password x {files}"), true),
         (format!("machine mail.example port smtp {files}"), false),
@@ -229,6 +229,9 @@ fn an_identity_is_found_in_authinfo_and_netrc() {
         (format!("machine mail.example login a password b\nmachine mail.example {files}"), true),
         (format!("machine mail.example\n  port imap\n  {files}\n"), true),
         (format!("# once: machine mail.example {files}"), false),
+        (format!("machine mail.example {files} # machine"), true),
+        (format!("machine mail.example password #x {files}"), true),
+        (format!("machine a.example password #\nmachine mail.example {files}"), true),
         (format!("macdef init\nmachine mail.example {files}\n\n"), false),
         (format!("macdef init\ncd /\n\nmachine mail.example {files}\n"), true),
         (format!("machine other.example password machine {files}"), false),
