@@ -18,6 +18,9 @@ pub(super) const FILE_LEN_MAX: usize = 4 << 20;
 /// The DER of a sequence begins with this.
 const DER_SEQUENCE: u8 = 0x30;
 
+/// How the first and the last line of every private key end.
+const KEY: &[u8] = b"PRIVATE KEY-----";
+
 /// Reads a whole file. Blocks, as files do.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let problem = |problem| TlsError::file(Some(path), problem);
@@ -45,7 +48,10 @@ pub(super) fn key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, TlsFileProblem
     check_is_pem(bytes)?;
     let encrypted: [&[u8]; 2] =
         [b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"];
-    if encrypted.iter().any(|mark| contains(bytes, mark)) {
+    // Those behind the first key, whose beginning and end have these words, are not asked for.
+    let mut marks = bytes.windows(KEY.len()).enumerate().filter(|(_, window)| *window == KEY);
+    let first = marks.nth(1).map_or(bytes, |(end, _)| &bytes[..end]);
+    if encrypted.iter().any(|mark| contains(first, mark)) {
         return Err(TlsFileProblem::EncryptedKey);
     }
     // Of the library's error only this much is used: its text may quote the file.

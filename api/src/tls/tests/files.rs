@@ -26,7 +26,9 @@ impl Folder {
         let half = &key_pem[..key_pem.len() / 2];
         let no_key = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
         let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        let files: [(&str, Vec<u8>); 16] = [
+        let files: [(&str, Vec<u8>); 18] = [
+            ("plain-first.pem", format!("{key_pem}{encrypted}{traditional}").into()),
+            ("plain-last.pem", format!("{encrypted}{key_pem}").into()),
             ("root.pem", root.pem().into()),
             ("certificate.pem", certificate.clone().into()),
             ("key.pem", key_pem.clone().into()),
@@ -78,7 +80,12 @@ impl Folder {
 #[test]
 fn an_identity_is_read_from_its_files() {
     let folder = Folder::new();
-    for (certificate, key) in [("certificate.pem", "key.pem"), ("both.pem", "both.pem")] {
+    let cases = [
+        ("certificate.pem", "key.pem"),
+        ("both.pem", "both.pem"),
+        ("certificate.pem", "plain-first.pem"),
+    ];
+    for (certificate, key) in cases {
         let identity = folder.identity(certificate, key).unwrap();
         assert_eq!(identity.chain().count(), 1, "{certificate}");
         assert_eq!(format!("{identity:?}"), "TlsIdentity { certificates: 1, .. }");
@@ -124,6 +131,7 @@ fn a_bad_file_of_a_key_is_named_and_never_shown() {
         ("certificate.pem", "NoKey"),
         ("encrypted.pem", "EncryptedKey"),
         ("traditional.pem", "EncryptedKey"),
+        ("plain-last.pem", "EncryptedKey"),
         ("half.pem", "Damaged"),
         ("no-base64.pem", "Damaged"),
         ("no-key.pem", "BadKey"),
