@@ -4,7 +4,7 @@
 //! bound. The library sees no byte behind the record that ends the handshake: from there on its keys
 //! are ours (`keys`), and so are the records (`records`).
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use rustls::{
     AlertDescription, CipherSuite, Error, HandshakeKind, InvalidMessage, NamedGroup,
@@ -63,7 +63,6 @@ impl Link {
 }
 
 /// What was agreed upon, as the library has it.
-#[derive(Debug)]
 pub(super) struct Agreed {
     pub(super) version: ProtocolVersion,
     pub(super) suite: CipherSuite,
@@ -73,6 +72,21 @@ pub(super) struct Agreed {
     pub(super) alpn: Option<Vec<u8>>,
     /// The name that a client has asked a server for.
     pub(super) asked_for: Option<String>,
+}
+
+impl fmt::Debug for Agreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agreed")
+            .field("version", &self.version)
+            .field("suite", &self.suite)
+            .field("group", &self.group)
+            // Some have a hundred kilobytes.
+            .field("chain", &self.chain.len())
+            .field("is_resumed", &self.is_resumed)
+            .field("alpn", &self.alpn)
+            .field("asked_for", &self.asked_for)
+            .finish()
+    }
 }
 
 /// A handshake under way.
