@@ -29,6 +29,10 @@ const HEAD_LEN: usize = 5;
 /// allows itself where it keeps them.
 const HELD_LEN_MAX: usize = 0xffff;
 
+/// The most records that this comes in: of early data that it does not take, the library tries each one held again
+/// whenever another has come.
+const HELD_RECORDS_MAX: u16 = 256;
+
 /// A fatal alert in clear, but for its description.
 const ALERT: [u8; 6] = [21, 3, 3, 0, 2, 2];
 
@@ -96,6 +100,8 @@ pub(super) struct Handshake {
     held: Vec<u8>,
     /// Where in it the record under way begins.
     record: usize,
+    /// How many there are before that, at most.
+    records: u16,
     output: Vec<u8>,
     asked_for: Option<String>,
 }
@@ -104,7 +110,7 @@ impl Handshake {
     /// Begins it: a client has something to say first.
     pub(super) fn begin(link: Link) -> Result<Self, Error> {
         let (held, output) = (Vec::new(), Vec::new());
-        let mut handshake = Self { link, held, record: 0, output, asked_for: None };
+        let mut handshake = Self { link, held, record: 0, records: 0, output, asked_for: None };
         if let Link::Client(_) = &handshake.link {
             handshake.go_on()?;
         }
@@ -135,13 +141,14 @@ impl Handshake {
     pub(super) fn receive(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let mut rest = bytes;
         while !rest.is_empty() && !self.is_done() {
-            if self.record > HELD_LEN_MAX {
+            if self.record > HELD_LEN_MAX || self.records > HELD_RECORDS_MAX {
                 return Err(InvalidMessage::HandshakePayloadTooLarge.into());
             }
             let is_whole = self.take(&mut rest);
             self.go_on()?;
             if is_whole {
                 self.record = self.held.len();
+                self.records = if self.record > 0 { self.records + 1 } else { 0 };
             }
         }
         Ok(bytes.len() - rest.len())
@@ -186,6 +193,9 @@ impl Handshake {
             };
             self.held.drain(..discard);
             self.record = self.record.saturating_sub(discard);
+            if discard > 0 {
+                self.records = 0;
+            }
             match step {
                 Ok(step) => {
                     self.recheck()?;

@@ -37,6 +37,10 @@ use super::{
 ///
 /// Cheap to clone; clones share the keys of the session tickets.
 ///
+/// No data is taken before a handshake is done, and no ticket allows a client to send any. One that does so all the same,
+/// with a ticket of another server, is connected if that is not more than a few kilobytes in one record, and refused
+/// otherwise.
+///
 /// # Examples
 ///
 /// ```

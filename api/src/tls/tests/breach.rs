@@ -247,3 +247,34 @@ fn what_is_held_of_a_peer_that_never_ends_is_bounded() {
         assert!(sent < 100_000);
     }
 }
+
+/// The hello of a client that says that data follows at once, which no ticket of ours allows.
+fn hello_with_early_data() -> Vec<u8> {
+    let root = Authority::new("root");
+    let mut hello = End::new(&root.client("a.example")).wire();
+    // Behind its head and that of its record: version, random, and then three lists before the extensions.
+    let mut at = 5 + 4 + 2 + 32;
+    at += 1 + usize::from(hello[at]);
+    at += 2 + usize::from(u16::from_be_bytes([hello[at], hello[at + 1]]));
+    at += 1 + usize::from(hello[at]);
+    for len_at in [3, 7, at] {
+        let len = u16::from_be_bytes([hello[len_at], hello[len_at + 1]]) + 4;
+        hello[len_at..len_at + 2].copy_from_slice(&len.to_be_bytes());
+    }
+    hello.extend([0, 42, 0, 0]);
+    hello
+}
+
+#[test]
+fn what_comes_before_a_handshake_is_done_is_tried_a_bounded_number_of_times() {
+    let root = Authority::new("root");
+    for (len, count) in [(0, 257), (17, 31)] {
+        let mut server = End::new(&root.server("a.example"));
+        server.receive(&hello_with_early_data());
+        let record = [&[23, 3, 3, 0, len][..], &vec![7; usize::from(len)]].concat();
+        server.receive(&record.repeat(count));
+        assert_eq!(server.failure, None, "{count} times {len} bytes are passed over");
+        server.receive(&record.repeat(13_000));
+        assert!(server.failure.is_some(), "{len}");
+    }
+}
