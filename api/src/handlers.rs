@@ -137,6 +137,8 @@ pub(crate) struct Handlers {
     pub(crate) announcing: bool,
     /// Its child was told that the buffer is gone.
     pub(crate) hung_up: bool,
+    /// It is the connection of a stream that is being opened.
+    pub(crate) being_opened: bool,
 }
 
 /// The callbacks of a server that are not for its connections.

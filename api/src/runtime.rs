@@ -12,6 +12,7 @@ mod deliver;
 mod depth;
 mod foreign;
 mod names;
+mod opening;
 mod send;
 mod sharing;
 mod timer;
@@ -84,6 +85,8 @@ struct Inner {
     /// Waits running now, the outer ones included.
     depth: Cell<u32>,
     depth_max: u32,
+    /// Streams that are being opened.
+    openings: Cell<u32>,
     /// Connections of a server that does not say; `None` is no limit.
     connections_max: Option<usize>,
     /// Inputs delivered so far.
@@ -273,6 +276,7 @@ impl Runtime {
             leaving: Cell::new(false),
             depth: Cell::new(0),
             depth_max,
+            openings: Cell::new(0),
             connections_max,
             inputs: Cell::new(0),
             batch: RefCell::default(),
@@ -500,8 +504,9 @@ impl Runtime {
     /// [`Error::Reactor`] when the reactor is unusable, [`Error::TooDeep`] inside callbacks.
     pub fn run(&self) -> Result<()> {
         let depth = Depth::enter(self)?;
+        let admit = self.but_openings();
         while !self.is_shut_down() {
-            self.deliver_all(None);
+            self.deliver_all(admit);
             if self.drop_returned() {
                 continue;
             }
@@ -553,10 +558,11 @@ impl Runtime {
     /// ```
     pub fn turn(&self, timeout: Duration) -> Result<bool> {
         let depth = Depth::enter(self)?;
-        let before = self.deliver_all(None);
+        let admit = self.but_openings();
+        let before = self.deliver_all(admit);
         let deadline = if before { Some(Tick::default()) } else { Some(self.deadline(timeout)) };
         self.poll(self.wait_until(deadline))?;
-        let after = self.deliver_all(None);
+        let after = self.deliver_all(admit);
         depth.leave(before || after)
     }
 
@@ -571,7 +577,7 @@ impl Runtime {
     pub fn next_event(&self, timeout: Duration) -> Result<Option<(Process, Event)>> {
         let depth = Depth::enter(self)?;
         let deadline = self.deadline(timeout);
-        depth.leave(self.pull(None, deadline, |_| true, || false)?)
+        depth.leave(self.pull(self.but_openings(), deadline, |_| true, || false)?)
     }
 
     /// The same for one process; `None` at once when it has ended. Callbacks of others run meanwhile;

@@ -218,7 +218,8 @@ impl StreamBuilder {
         self
     }
 
-    /// Connects, or starts the shell, and holds the dialogue, serving everybody else meanwhile.
+    /// Connects, or starts the shell, and holds the dialogue, serving everybody else meanwhile. What comes to the
+    /// stream by then is the dialogue's, in whatever way a callback waits.
     ///
     /// # Errors
     ///
@@ -251,7 +252,8 @@ impl Opener for StreamBuilder {
             let shell = self.rt.spawn_process(&self.name, shell::SHELL);
             return Ok(shell.args(["-c", &command]).start()?);
         }
-        let mut client = self.rt.client(&self.name).host(&*self.host).service(self.service.clone());
+        let client = self.rt.client(&self.name).host(&*self.host).service(self.service.clone());
+        let mut client = client.being_opened();
         if let Some(header) = &self.header {
             client = client.proxy_header(header.clone());
         }
@@ -261,7 +263,8 @@ impl Opener for StreamBuilder {
 
 /// Who opens a stream: makes its connections, and may listen in.
 pub(crate) trait Opener {
-    /// A connection in clear, without a filter and without a sentinel.
+    /// A connection in clear, without a filter and without a sentinel; while it is connected to it is marked as
+    /// being opened already.
     fn connect(&self, within: Duration) -> Result<Process, OpenStreamError>;
 
     /// Sends a command of the dialogue.
@@ -320,13 +323,17 @@ impl<'a> Opening<'a> {
     pub(crate) fn open(mut self) -> Result<(Process, DialogueOutcome), OpenStreamError> {
         // Only now: somebody may have been asked whether to begin, and have taken their time.
         self.deadline = self.now().after(self.within);
+        let _counted = self.rt.begin_opening();
         let process = self.connect()?;
         let step = self.step_deadline();
         let mut under_way = UnderWay { opening: self, process, step, is_open: false };
         let outcome = under_way.hold()?;
         under_way.is_open = true;
         let process = under_way.process.clone();
-        process.shared().borrow_mut().set_text_aside(false);
+        let mut p = process.shared().borrow_mut();
+        p.set_text_aside(false);
+        p.handlers.being_opened = false;
+        drop(p);
         Ok((process, outcome))
     }
 
@@ -334,7 +341,11 @@ impl<'a> Opening<'a> {
     /// may end with those.
     fn connect(&self) -> Result<Process, OpenStreamError> {
         let process = self.opener.connect(self.step_deadline().since(self.now()))?;
-        process.shared().borrow_mut().set_text_aside(true);
+        let mut p = process.shared().borrow_mut();
+        p.set_text_aside(true);
+        // A child was not connected to.
+        p.handlers.being_opened = true;
+        drop(p);
         Ok(process)
     }
 

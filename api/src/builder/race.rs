@@ -10,6 +10,13 @@ use netproc_core::address::Address;
 use super::ClientBuilder;
 
 impl ClientBuilder {
+    /// What comes to it is a dialogue's, from the moment it is connected.
+    #[cfg(feature = "starttls")]
+    pub(crate) const fn being_opened(mut self) -> Self {
+        self.common.handlers.being_opened = true;
+        self
+    }
+
     /// Connect to whichever of these addresses takes the connection first, tried as those of a
     /// [`host`](Self::host) are: for programs with a resolver of their own. Packets go to the first.
     /// Host, service and family are not looked at then, nor is an earlier [`remote`](Self::remote).

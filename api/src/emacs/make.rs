@@ -153,9 +153,7 @@ impl Runtime {
             None => self.tls_argument(args, kind, backlog.is_some())?,
         };
         let (mut handlers, deaf) = handlers(args, buffer)?;
-        if !way.is_pulled {
-            handlers.use_defaults();
-        }
+        complete(&mut handlers, way.is_pulled);
         if deaf {
             handlers.show_filter(Value::True);
         }
@@ -428,6 +426,14 @@ fn options(args: &Plist) -> Result<Vec<SockOption>, StartError> {
         options.extend(SockOption::new(keyword, value)?);
     }
     Ok(options)
+}
+
+/// Fills in the callbacks that were not given, unless what comes is a dialogue's first.
+fn complete(handlers: &mut Handlers, is_pulled: bool) {
+    handlers.being_opened = is_pulled;
+    if !is_pulled {
+        handlers.use_defaults();
+    }
 }
 
 /// The callbacks, and whether input is turned off.

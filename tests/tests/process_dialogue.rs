@@ -1,0 +1,82 @@
+//! Streams that are opened while callbacks do as they please.
+//!
+//! What is said in a dialogue is tested in memory, in core/src/dialogue/tests, and over TLS in `process_tls.rs`. Emacs
+//! Lisp manual 28.2, "Network".
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use netproc::{
+    Process, Runtime, TlsClient, TlsIdentity, TlsServer, TlsTrust,
+    stream::{Protocol, StreamKind, StreamType},
+};
+use netproc_tests::conformance;
+
+/// Long enough for every dialogue here, and soon over where one has lost what was said.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// A way for a callback to wait.
+type Wait = fn(&Runtime) -> netproc::Result<()>;
+
+/// Those that drop what nobody takes, or hand it out.
+const WAITS: [(&str, Wait); 3] = [
+    ("turn", |rt| rt.turn(Duration::ZERO).map(drop)),
+    ("run", |rt| {
+        rt.run_after(Duration::ZERO, Runtime::shutdown);
+        rt.run()
+    }),
+    ("next_event", |rt| match rt.next_event(Duration::ZERO)? {
+        Some((process, event)) => panic!("{event:?} of {process:?} is not for everybody"),
+        None => Ok(()),
+    }),
+];
+
+/// Waits in this way every millisecond, until `over`.
+fn wait_again_and_again(rt: &Runtime, wait: Wait, over: Rc<Cell<bool>>) {
+    rt.run_after(Duration::from_millis(1), move |rt| {
+        if !over.get() {
+            wait(rt).expect("it is not nested deep");
+            wait_again_and_again(rt, wait, over);
+        }
+    });
+}
+
+conformance!(
+    what_comes_to_a_stream_being_opened_is_its_dialogue_s_however_a_callback_waits,
+    |rig| {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        let identity = TlsIdentity::from_pem(pair.cert.pem(), pair.signing_key.serialize_pem())?;
+        let (tls, trust) =
+            (TlsServer::builder(identity).build()?, TlsTrust::from_pem(pair.cert.pem())?);
+        let server = rig.rt.server("mail").on_accept(|_, it| it.send("220 hello\r\n"));
+        let server =
+            server.sentinel(|_, _| {}).filter(move |it: &Process, input| -> netproc::Result<()> {
+                if input.starts_with(b"STARTTLS") {
+                    it.send("220 go\r\n")?;
+                    it.upgrade(tls.clone()).expect("nothing came behind it");
+                } else {
+                    it.send("250 STARTTLS\r\n")?;
+                }
+                Ok(())
+            });
+        let server = server.start()?;
+        let port = server.contact().local().port().ok_or("a port")?;
+        for (name, wait) in WAITS {
+            let over = Rc::new(Cell::new(false));
+            wait_again_and_again(&rig.rt, wait, Rc::clone(&over));
+            let opened = rig.rt.open_stream("s", "127.0.0.1", port);
+            let opened = opened.dialogue(Protocol::Smtp.params(StreamType::StartTls, "localhost"));
+            let opened =
+                opened.layers(TlsClient::builder("localhost").trust(trust.clone()).build()?);
+            let opened = opened.within(WITHIN).start();
+            over.set(true);
+            let opened = opened.map_err(|err| format!("{name}: {err:?}"))?;
+            assert_eq!(opened.kind, StreamKind::Tls, "{name}");
+            assert_eq!(opened.greeting.as_deref(), Some(&b"220 hello\r\n"[..]), "{name}");
+            // From now on it is a process like any other.
+            opened.process.send("x")?;
+            assert_eq!(rig.next().0, opened.process, "{name}");
+            opened.process.delete();
+        }
+        Ok(())
+    }
+);
