@@ -38,16 +38,23 @@ pub(super) fn ldap_frame(bytes: &[u8]) -> Frame {
     }
 }
 
-/// Whether a message says that TLS may start: result 0 to request 1.
+/// The extended response to request 1 that a message is.
+fn ldap_response(message: &[u8]) -> Option<&[u8]> {
+    let (content, _) = element(message, SEQUENCE)?;
+    let (number, content) = element(content, INTEGER)?;
+    let (response, _) = element(content, EXTENDED_RESPONSE)?;
+    (number == [1]).then_some(response)
+}
+
+/// Whether a message answers the request, with whatever result.
+pub(super) fn ldap_answers(message: &[u8]) -> bool {
+    ldap_response(message).is_some()
+}
+
+/// Whether a message says that TLS may start: result 0.
 pub(super) fn ldap_success(message: &[u8]) -> bool {
-    let result = || {
-        let (content, _) = element(message, SEQUENCE)?;
-        let (number, content) = element(content, INTEGER)?;
-        let (response, _) = element(content, EXTENDED_RESPONSE)?;
-        let (code, _) = element(response, ENUMERATED)?;
-        Some((number, code))
-    };
-    result() == Some((&[1], &[0]))
+    let code = || Some(element(ldap_response(message)?, ENUMERATED)?.0);
+    code() == Some(&[0])
 }
 
 enum Length {

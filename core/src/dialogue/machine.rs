@@ -338,8 +338,13 @@ impl Dialogue {
                 }
             }
             Stage::Capabilities => {
+                let is_farewell = (self.params.is_farewell)(&bytes);
                 self.capabilities = Some(bytes);
-                self.decide();
+                if is_farewell {
+                    self.fail(Reason::Closed(stage));
+                } else {
+                    self.decide();
+                }
             }
             Stage::Answer => {
                 let success = self.params.success.as_ref().is_some_and(|is| is.passes(&bytes));

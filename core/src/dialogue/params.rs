@@ -189,6 +189,8 @@ pub struct DialogueParams {
     pub(super) is_silent: bool,
     /// Whether the server hangs up behind this refusal to start TLS.
     pub(super) is_last_word: fn(&[u8]) -> bool,
+    /// Whether these capabilities are none, but the server's leave.
+    pub(super) is_farewell: fn(&[u8]) -> bool,
     pub(super) after_tls: AfterTls,
     pub(super) tls_available: bool,
     pub(super) limits: DialogueLimits,
@@ -211,6 +213,7 @@ impl DialogueParams {
             nogreeting: false,
             is_silent: false,
             is_last_word: |_| false,
+            is_farewell: |_| false,
             after_tls: AfterTls::Ask,
             tls_available: true,
             limits: DialogueLimits::default(),
@@ -382,6 +385,7 @@ impl DialogueParams {
             nogreeting: self.nogreeting,
             is_silent: self.is_silent,
             is_last_word: self.is_last_word,
+            is_farewell: self.is_farewell,
             after_tls: self.after_tls,
             tls_available: self.tls_available,
             limits: self.limits,
@@ -431,6 +435,8 @@ pub(super) struct Checked {
     pub(super) is_silent: bool,
     /// Whether the server hangs up behind this refusal to start TLS.
     pub(super) is_last_word: fn(&[u8]) -> bool,
+    /// Whether these capabilities are none, but the server's leave.
+    pub(super) is_farewell: fn(&[u8]) -> bool,
     pub(super) after_tls: AfterTls,
     pub(super) tls_available: bool,
     pub(super) limits: DialogueLimits,

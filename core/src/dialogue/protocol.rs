@@ -185,7 +185,8 @@ fn ldap(params: DialogueParams) -> DialogueParams {
         .end_of_command(End::function(binary::ldap_frame))
         .starttls_command(binary::LDAP_REQUEST)
         .success(Check::function(binary::ldap_success));
-    DialogueParams { is_silent: true, ..params }
+    // RFC 4511, 4.4.1: anything else says that the server is about to hang up, or that it does not understand.
+    DialogueParams { is_silent: true, is_last_word: |it| !binary::ldap_answers(it), ..params }
 }
 
 fn xmpp(params: DialogueParams, host: &str) -> DialogueParams {
@@ -216,7 +217,14 @@ fn xmpp(params: DialogueParams, host: &str) -> DialogueParams {
     let command = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
     let params = offered(params, offer, command);
     // RFC 6120, 5.4.2.2: behind a failure the stream is closed.
-    DialogueParams { is_silent: true, is_last_word: |_| true, ..params }
+    DialogueParams { is_silent: true, is_last_word: |_| true, is_farewell: ends_stream, ..params }
+}
+
+/// Whether what XMPP's server says ends with the end of its stream: RFC 6120, 4.9.1.1, it has found an error, or is
+/// going away.
+fn ends_stream(told: &[u8]) -> bool {
+    let tag = told.iter().rposition(|&byte| byte == b'<').map(|at| &told[at..]);
+    tag.is_some_and(|tag| tag.starts_with(b"</stream:stream"))
 }
 
 fn ftp(params: DialogueParams) -> DialogueParams {

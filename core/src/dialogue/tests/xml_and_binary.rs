@@ -12,6 +12,9 @@ const OFFER: Line = S("<stream:stream from='im.example.com' id='a' version='1.0'
      <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>");
 const START: Line = C("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
 const LDAP_ASKS: Line = Sends(b"\x30\x1D\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037");
+/// The notice of disconnection: message 0, result 52, and its name.
+const LDAP_LEAVES: Line =
+    Bytes(b"\x30\x24\x02\x01\0\x78\x1F\x0A\x01\x34\x04\0\x04\0\x8A\x161.3.6.1.4.1.1466.20036");
 const POSTGRESQL_ASKS: Line = Sends(b"\0\0\0\x08\x04\xD2\x16\x2F");
 
 fn starttls(protocol: Protocol) -> DialogueParams {
@@ -100,7 +103,22 @@ const XMPP: &[Conversation] = &[
         "xmpp: the stream ends",
         || Xmpp.params(Network, "im.example.com"),
         &[HEADER, S("<stream:stream></stream:stream>")],
-        "plain [nil] [<stream:stream></stream:stream>] error server does not support TLS",
+        "failed: connection closed by the server while waiting for the capabilities",
+    ),
+    one(
+        "RFC 6120, 4.9.3.22: the server goes away",
+        || Xmpp.params(Network, "im.example.com"),
+        &[
+            HEADER,
+            S("<stream:stream><stream:error><system-shutdown/></stream:error></stream:stream >"),
+        ],
+        "failed: connection closed by the server while waiting for the capabilities",
+    ),
+    one(
+        "xmpp: the stream ends inside",
+        || Xmpp.params(Secure, "im.example.com"),
+        &[Tls, HEADER, S("<stream:stream></stream:stream>")],
+        "failed: connection closed by the server while waiting for the capabilities",
     ),
     one(
         "xmpp: TLS first",
@@ -141,6 +159,18 @@ const LDAP: &[Conversation] = &[
         || Ldap.params(Network, "h"),
         &[LDAP_ASKS, Bytes(b"\x30\x0C\x02\x01\x01\x78\x07\x0A\x01\x02\x04\0\x04\0")],
         r"plain [nil] [nil] error server refused to start TLS: 0\x0c\x02\x01\x01x\x07\n\x01\x02\x04\x00\x04\x00",
+    ),
+    one(
+        "RFC 4511, 4.4.1",
+        || starttls(Ldap),
+        &[LDAP_ASKS, LDAP_LEAVES],
+        r"failed: server refused to start TLS: 0$\x02\x01\x00x\x1f\n\x014\x04\x00\x04\x00\x8a\x161.3.6.1.4.1.1466.20036",
+    ),
+    one(
+        "RFC 4511, 4.4.1, and TLS only wished for",
+        || Ldap.params(Network, "h"),
+        &[LDAP_ASKS, LDAP_LEAVES, Reconnect],
+        r"plain [nil] [nil] error server refused to start TLS: 0$\x02\x01\x00x\x1f\n\x014\x04\x00\x04\x00\x8a\x161.3.6.1.4.1.1466.20036",
     ),
     one(
         "ldap: the answer to another request",
