@@ -7,7 +7,7 @@
 use super::text::Text;
 
 /// The longest incomplete sequence: a designation of ISO 2022 lacks its last byte after three, a
-/// character of GB18030 likewise; a shifted character of UTF-7 is kept in the machine itself.
+/// character of GB18030 likewise; half a pair of UTF-7 is kept in the machine itself.
 const PENDING_MAX: usize = 3;
 
 /// What stands at the start of the bytes given to a machine.

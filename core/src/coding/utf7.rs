@@ -1,7 +1,9 @@
 //! UTF-7 (RFC 2152) and its variant in the names of IMAP mailboxes (RFC 3501).
 //!
-//! Invariant: what is written ends unshifted, so that every send can be read alone. DIFFERENCE: Emacs
-//! reads every chunk alone, and so leaves a shifted run spread over two as it came.
+//! Invariant: what is written ends unshifted, so that every send can be read alone; no letter of a shifted run is
+//! lost but for the bits that fill up its end: half a pair of surrogates is U+FFFD, letters that make no unit are raw
+//! bytes. DIFFERENCE: Emacs reads every chunk alone, and so leaves a shifted run spread over two as it came; of half a
+//! pair it makes characters of its bytes, of such letters other characters or an error.
 
 use super::{
     encoder::Writer,
@@ -57,7 +59,7 @@ pub(super) struct Reader {
 /// What was read of a shifted run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Shifted {
-    /// Bits that are no whole unit yet, and how many.
+    /// Bits that are no whole unit yet, and how many: 0, 2 or 4.
     bits: u32,
     count: u32,
     /// The first half of a pair of surrogates.
@@ -69,25 +71,37 @@ impl Reader {
         Self { variant, shifted: None }
     }
 
-    /// Takes one letter of a shifted run.
-    fn letter(&mut self, mut run: Shifted, value: u32) -> Step {
-        run.bits = run.bits << 6 | value;
-        run.count += 6;
-        let mut step = Step::Skip(1);
-        if run.count >= 16 {
-            run.count -= 16;
-            let unit = u16::try_from(run.bits >> run.count).unwrap_or(0xFFFD);
-            run.bits &= (1 << run.count) - 1;
-            match run.high.take() {
-                None if (0xD800..0xDC00).contains(&unit) => run.high = Some(unit),
-                high => {
-                    let units = high.into_iter().chain([unit]);
-                    let decoded = char::decode_utf16(units).next();
-                    let character = decoded.and_then(Result::ok).unwrap_or('\u{FFFD}');
-                    step = Step::Char(character, 1);
-                }
-            }
+    /// Judges what stands in a shifted run: the letters of its next unit, letters that make none, or its end.
+    fn shifted(&mut self, run: Shifted, bytes: &[u8]) -> Step {
+        let missing = (16 - run.count).div_ceil(6);
+        let values = bytes.iter().map_while(|&byte| self.variant.sextet(byte));
+        let values = values.take(missing as usize);
+        let (bits, len) = values.fold((run.bits, 0), |(bits, len), it| (bits << 6 | it, len + 1));
+        let is_whole = len == missing as usize;
+        if !is_whole && len == bytes.len() {
+            return Step::Incomplete;
         }
+        let count = run.count + 6 * missing - 16;
+        let next = Shifted { bits: bits & ((1 << count) - 1), count, high: None };
+        let unit = is_whole.then(|| u16::try_from(bits >> count).unwrap_or(0xFFFD));
+        let character = unit.and_then(|unit| {
+            let units = run.high.into_iter().chain([unit]);
+            char::decode_utf16(units).next()?.ok()
+        });
+        let (run, step) = match (character, run.high, unit) {
+            (Some(character), _, _) => (next, Step::Char(character, len)),
+            // It has no other half: what stands here is judged anew.
+            (None, Some(_), _) => (Shifted { high: None, ..run }, Step::Char('\u{FFFD}', 0)),
+            (None, None, Some(high @ 0xD800..0xDC00)) => {
+                (Shifted { high: Some(high), ..next }, Step::Skip(len))
+            }
+            (None, None, Some(_)) => (next, Step::Char('\u{FFFD}', len)),
+            (None, None, None) if len > 0 => (run, Step::Raw(len)),
+            (None, None, None) => {
+                self.shifted = None;
+                return Step::Skip(usize::from(bytes[0] == b'-'));
+            }
+        };
         self.shifted = Some(run);
         step
     }
@@ -116,15 +130,17 @@ impl Machine for Reader {
                 }
             };
         };
-        if let Some(value) = self.variant.sextet(bytes[0]) {
-            return self.letter(run, value);
+        self.shifted(run, bytes)
+    }
+
+    fn cut_short(&mut self, bytes: &[u8], out: &mut Text) -> usize {
+        if self.shifted.is_none() {
+            out.push_bytes(&bytes[..1]);
+            return 1;
         }
-        self.shifted = None;
-        let dash = usize::from(bytes[0] == b'-');
-        match run.high {
-            Some(_) => Step::Char('\u{FFFD}', dash),
-            None => Step::Skip(dash),
-        }
+        self.end(out);
+        bytes.iter().for_each(|&byte| out.push_raw(byte));
+        bytes.len()
     }
 
     fn end(&mut self, out: &mut Text) {

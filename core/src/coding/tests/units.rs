@@ -401,6 +401,42 @@ fn halves_of_utf_16_stay_raw() {
 }
 
 #[test]
+fn shifted_runs_lose_nothing_of_what_is_wrong_in_them() {
+    for (bytes, text) in [
+        // Half a pair is one character, and what follows it is judged anew.
+        ("+2AAAQQ-x", r#""\u{FFFD}Ax""#),
+        ("+2ADYPd4A-", r#""\u{FFFD}\u{1F600}""#),
+        ("+2ADYAABh-", r#""\u{FFFD}\u{FFFD}a""#),
+        ("+2AAAQQBC-", r#""\u{FFFD}AB""#),
+        ("+3AAAYQ-", r#""\u{FFFD}a""#),
+        ("+2AA-", r#""\u{FFFD}""#),
+        ("+2AA", r#""\u{FFFD}""#),
+        ("+2AAB-x", r#""\u{FFFD}\x42x""#),
+        ("+2AAB", r#""\u{FFFD}\x42""#),
+        // Letters that make no unit are bytes.
+        ("+A-", r#""\x41""#),
+        ("+AB!", r#""\x41\x42!""#),
+        ("a+AO", r#""a\x41\x4F""#),
+        ("+AGEA!b", r#""a\x41!b""#),
+        ("+AGEAYgA", r#""ab\x41""#),
+        ("+", r#""+""#),
+        // As in Emacs the bits that fill up a run may be anything.
+        ("+AGF-", r#""a""#),
+    ] {
+        for (name, bytes) in [("utf-7", bytes.to_owned()), ("utf-7-imap", bytes.replace('+', "&"))]
+        {
+            let whole = format!("{:?}", decode(unix(name), [bytes.as_bytes()]));
+            assert_eq!(whole.replace('&', "+"), text, "{name} {bytes}");
+            for cut in 1..bytes.len() {
+                let (first, second) = bytes.as_bytes().split_at(cut);
+                let cut_up = decode(unix(name), [first, second]);
+                assert_eq!(format!("{cut_up:?}"), whole, "{name} {bytes} at {cut}");
+            }
+        }
+    }
+}
+
+#[test]
 fn shifted_runs_may_be_cut() {
     for (name, bytes, text) in [
         ("utf-7", "a+AOk-b+-+2D3eAA-x+MEIx y", "aéb+😀xあ"),
