@@ -118,7 +118,7 @@ impl Runtime {
     ///     .start()?;
     /// let port = server.contact().local().port().expect("a port");
     /// let opened = rt.open_stream("s", "127.0.0.1", port)
-    ///     .dialogue(Protocol::Smtp.params(StreamType::Network, "me.example"))
+    ///     .dialogue(Protocol::Smtp.params(StreamType::Network, "127.0.0.1"))
     ///     .start()?;
     /// assert_eq!(opened.kind, StreamKind::Plain);
     /// assert_eq!(opened.greeting.as_deref(), Some(&b"220 hello\r\n"[..]));
