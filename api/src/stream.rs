@@ -14,9 +14,11 @@ pub use netproc_core::dialogue::{
     server::{ClearText, ServerDialogue, ServerProtocol, ServerReason, ServerStep},
 };
 use netproc_core::{
+    coding::{Coding, CodingError, Text},
     engine::{SendError, UpgradeError},
     event::{Event, Input},
     layer::Layers,
+    pool::Buf,
     process::Exit,
     proxy::ProxyOut,
     reactor::{CloseHow, Reactor as _, Tick},
@@ -81,8 +83,11 @@ pub struct Opened {
     /// Why it is not, if it was to be if possible.
     pub error: Option<Unencrypted>,
     /// What came behind the dialogue already: the first bytes of the process's input. What came in clear
-    /// is here only if the stream is.
+    /// is here only if the stream is. Of a stream with a coding those that complete no character yet may come with the
+    /// next input instead.
     pub leftover: Vec<u8>,
+    /// What the coding of the stream made of that, if it has one: the beginning of its text.
+    pub leftover_text: Option<Text>,
 }
 
 /// Opens a stream. Made by [`Runtime::open_stream`].
@@ -95,6 +100,7 @@ pub struct StreamBuilder {
     service: Service,
     params: DialogueParams,
     layers: Option<Rc<dyn Layers>>,
+    coding: Option<Result<Coding, CodingError>>,
     shell_command: Option<String>,
     header: Option<ProxyOut>,
     within: Duration,
@@ -143,6 +149,7 @@ impl Runtime {
             service: service.into(),
             params: DialogueParams::new(StreamType::Plain),
             layers: None,
+            coding: None,
             shell_command: None,
             header: None,
             within: WITHIN,
@@ -161,6 +168,38 @@ impl StreamBuilder {
     /// What encrypts: a `TlsClient`, for example. Without one nothing can be encrypted.
     pub fn layers(mut self, layers: impl Layers + 'static) -> Self {
         self.layers = Some(Rc::new(layers));
+        self
+    }
+
+    /// `:coding`: how the bytes of the stream are text, as [`ClientBuilder::coding`](crate::ClientBuilder::coding).
+    /// Default: bytes are bytes.
+    ///
+    /// The dialogue goes by bytes whatever it is, and the text begins behind it, with [`Opened::leftover_text`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use netproc::{Runtime, stream::{DialogueParams, StreamType}};
+    ///
+    /// let rt = Runtime::new()?;
+    /// let server = rt.server("s").on_accept(|_, it| it.send(&b"hello\r\n\xFF\xFEa\0"[..])).start()?;
+    /// let port = server.contact().local().port().expect("a port");
+    /// let hello = DialogueParams::new(StreamType::Network).end_of_command("\r\n");
+    /// let opened = rt.open_stream("s", "127.0.0.1", port).dialogue(hello).coding("utf-16").start()?;
+    /// assert_eq!(opened.leftover_text, Some("a".into()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Emacs Lisp manual 28.2, "Network" (`open-network-stream`). Differs: there the dialogue is text of the
+    /// process as well.
+    pub fn coding<C>(mut self, coding: C) -> Self
+    where
+        C: TryInto<Coding>,
+        C::Error: Into<CodingError>,
+    {
+        self.coding = Some(coding.try_into().map_err(Into::into));
         self
     }
 
@@ -235,13 +274,30 @@ impl StreamBuilder {
         let opening = Opening::new(&self.rt, &self, self.params.clone(), self.within)?;
         let opening = opening.layers(self.layers.clone()).step_within(self.step_within);
         let (process, outcome) = opening.open()?;
-        let DialogueOutcome { greeting, capabilities, kind, error, leftover, .. } = outcome;
-        Ok(Opened { process, greeting, capabilities, kind, error, leftover })
+        let DialogueOutcome { greeting, capabilities, kind, error, mut leftover, .. } = outcome;
+        let leftover_text = self.coding.is_some().then(|| decode(&process, &mut leftover));
+        Ok(Opened { process, greeting, capabilities, kind, error, leftover, leftover_text })
     }
+}
+
+/// The text that the first bytes of a stream complete; its decoder goes on behind them. Where they complete none they
+/// are taken away, for they come with the next input.
+fn decode(process: &Process, leftover: &mut Vec<u8>) -> Text {
+    if leftover.is_empty() {
+        return Text::new();
+    }
+    let input = Input::new(Buf::copied(leftover), 0);
+    let decoded = process.shared().borrow_mut().decode(input);
+    let text = decoded.as_ref().and_then(Input::text).cloned();
+    text.unwrap_or_else(|| {
+        leftover.clear();
+        Text::new()
+    })
 }
 
 impl Opener for StreamBuilder {
     fn connect(&self, within: Duration) -> Result<Process, OpenStreamError> {
+        let coding = self.coding.clone().transpose().map_err(StartError::from)?;
         if self.params.kind() == StreamType::Shell {
             if self.header.is_some() {
                 let why = "a program on pipes gets no PROXY header";
@@ -249,11 +305,17 @@ impl Opener for StreamBuilder {
             }
             let template = self.shell_command.as_deref().ok_or(ShellCommandError::Missing)?;
             let command = shell::command(template, &self.host, &self.service)?;
-            let shell = self.rt.spawn_process(&self.name, shell::SHELL);
+            let mut shell = self.rt.spawn_process(&self.name, shell::SHELL);
+            if let Some(coding) = coding {
+                shell = shell.coding(coding);
+            }
             return Ok(shell.args(["-c", &command]).start()?);
         }
         let client = self.rt.client(&self.name).host(&*self.host).service(self.service.clone());
         let mut client = client.being_opened();
+        if let Some(coding) = coding {
+            client = client.coding(coding);
+        }
         if let Some(header) = &self.header {
             client = client.proxy_header(header.clone());
         }
@@ -272,9 +334,9 @@ pub(crate) trait Opener {
         process.send(command)
     }
 
-    /// Hears of an input that the dialogue has taken, decoded if the process has a coding; nothing of it is
-    /// text that was smuggled in.
-    fn heard(&self, _process: &Process, _input: &Input) {}
+    /// Hears of an input that the dialogue has taken; nothing of it is text that was smuggled in. If it is text of the
+    /// process, it is to be decoded here.
+    fn heard(&self, _process: &Process, _input: Input) {}
 
     /// Whether a stream that may be plain may still become one after this failure of a handshake.
     fn may_fall_back(&self, _failure: &SharedError) -> bool {
@@ -416,16 +478,9 @@ impl UnderWay<'_> {
                 }
             }
             if let Some(input) = input.take() {
-                self.hear(input);
+                self.opening.opener.heard(&self.process, input);
             }
             input = self.listen()?;
-        }
-    }
-
-    fn hear(&self, input: Input) {
-        let decoded = self.process.shared().borrow_mut().decode(input);
-        if let Some(input) = decoded {
-            self.opening.opener.heard(&self.process, &input);
         }
     }
 
@@ -438,7 +493,7 @@ impl UnderWay<'_> {
         if let Some(input) = input.take()
             && !smuggled
         {
-            self.hear(input);
+            self.opening.opener.heard(&self.process, input);
         }
     }
 

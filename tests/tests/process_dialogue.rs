@@ -6,8 +6,8 @@
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use netproc::{
-    Process, Runtime, TlsClient, TlsIdentity, TlsServer, TlsTrust,
-    stream::{Protocol, StreamKind, StreamType},
+    Event, Process, Runtime, StartError, Text, TlsClient, TlsIdentity, TlsServer, TlsTrust,
+    stream::{DialogueParams, OpenStreamError, Protocol, StreamKind, StreamType},
 };
 use netproc_tests::conformance;
 
@@ -80,3 +80,56 @@ conformance!(
         Ok(())
     }
 );
+
+conformance!(one_decoder_has_what_comes_behind_a_dialogue_and_after_it, |rig| {
+    let server = rig.rt.server("mail").on_accept(|_, it| it.send("220 hello\r\n"));
+    let server = server.sentinel(|_, _| {}).filter(|it: &Process, input| match &input[..] {
+        b"EHLO me.example\r\n" => it.send(&b"250 well\r\n\xFF\xFEa\0b"[..]),
+        b"more" => it.send(&b"\0c\0"[..]),
+        _ => it.send(&b"250 badly\r\n"[..]),
+    });
+    let server = server.start()?;
+    let port = server.contact().local().port().ok_or("a port")?;
+    let params = Protocol::Smtp.params(StreamType::Network, "localhost");
+    let opened = rig.rt.open_stream("s", "127.0.0.1", port).coding("utf-16");
+    let opened = opened.dialogue(params.capability_command("EHLO me.example\r\n")).start()?;
+    assert_eq!(opened.leftover_text, Some("a".into()));
+    assert_eq!(opened.leftover, b"\xFF\xFEa\0b");
+    opened.process.send("more")?;
+    let mut text = Text::new();
+    while text.char_count() < 2 {
+        let (process, event) = rig.next();
+        let Event::Input(input) = event else {
+            return Err(format!("{process:?}: {event:?}").into());
+        };
+        text.push_text(input.text().ok_or("it has a coding")?);
+    }
+    assert_eq!(text, "bc");
+    Ok(())
+});
+
+conformance!(bytes_behind_a_dialogue_that_are_no_character_yet_come_with_the_next, |rig| {
+    let server = rig
+        .rt
+        .server("mail")
+        .on_accept(|_, it| it.send("hello\n\u{20AC}".as_bytes()[..7].to_vec()));
+    let server = server.sentinel(|_, _| {}).filter(|it: &Process, _| it.send(&b"\x82\xAC"[..]));
+    let server = server.start()?;
+    let port = server.contact().local().port().ok_or("a port")?;
+    let params = DialogueParams::new(StreamType::Network).end_of_command("\n");
+    let opened = rig.rt.open_stream("s", "127.0.0.1", port).coding("utf-8-unix");
+    let opened = opened.dialogue(params).start()?;
+    assert_eq!((opened.leftover_text, &opened.leftover[..]), (Some(Text::new()), &b""[..]));
+    opened.process.send("more")?;
+    let (process, Event::Input(input)) = rig.next() else { return Err("no input".into()) };
+    assert_eq!(process, opened.process);
+    assert_eq!((&input[..], input.text()), ("\u{20AC}".as_bytes(), Some(&"\u{20AC}".into())));
+    Ok(())
+});
+
+conformance!(a_coding_that_is_none_is_refused_before_anybody_is_connected_to, |rig| {
+    let opened = rig.rt.open_stream("s", "127.0.0.1", 1).coding("no-such").start();
+    let refused = matches!(&opened, Err(OpenStreamError::Start(StartError::Coding(_))));
+    assert!(refused, "{opened:?}");
+    Ok(())
+});

@@ -4,13 +4,18 @@
 #![cfg(target_os = "linux")]
 
 use std::{
+    error::Error,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        mpsc::{Sender, channel},
+    },
     thread,
     time::Instant,
 };
 
+use netproc::{Handle, Process, Runtime, SendError, TlsIdentity, TlsServer};
 use netproc_tests::{
     pki::Pki,
     program::{Left, PROGRAM, Run, accept, backends, listener, local, pattern},
@@ -423,6 +428,51 @@ fn a_coding_keeps_no_byte_of_what_is_said_before_tls() {
         left.check_well();
         assert_eq!(left.output, b"h\0i\0", "{backend}");
     }
+}
+
+/// A mail server whose words inside TLS have UTF-16 behind them, and which says the rest when it hears anything.
+fn mail(identity: TlsIdentity, told: &Sender<(u16, Handle)>) -> Result<(), Box<dyn Error>> {
+    let tls = TlsServer::builder(identity).build()?;
+    let rt = Runtime::new()?;
+    let server = rt.server("mail").on_accept(|_, it| it.send("220 hello\r\n"));
+    let server = server.sentinel(|_, _| {}).filter(move |it: &Process, input| {
+        match &input[..] {
+            b"STARTTLS\r\n" => {
+                it.send("220 go\r\n")?;
+                it.upgrade(tls.clone()).expect("nothing came behind it");
+            }
+            b"EHLO localhost\r\n" if it.tls_info().is_none() => drop(it.send("250 STARTTLS\r\n")?),
+            b"EHLO localhost\r\n" => drop(it.send(&b"250 well\r\n\xFF\xFEa\0b"[..])?),
+            _ => {
+                it.send(&b"\0c\0"[..])?;
+                it.send_eof().expect("it is open");
+            }
+        }
+        Ok::<_, SendError>(())
+    });
+    let server = server.start()?;
+    told.send((server.contact().local().port().ok_or("a port")?, rt.handle()))?;
+    Ok(rt.run()?)
+}
+
+#[test]
+fn a_coding_is_one_text_behind_the_dialogue() {
+    let files = ["server.pem", "server.key"].map(|it| PKI.path(it));
+    let identity = TlsIdentity::from_files(&files[0], &files[1]).unwrap();
+    let (told, server) = channel();
+    let serving = thread::spawn(move || mail(identity, &told).map_err(|err| err.to_string()));
+    let (port, handle) = server.recv().unwrap();
+    for backend in backends() {
+        let how = ["--starttls", "smtp", "--coding", "utf-16"];
+        let mut run = connect(backend, &format!("127.0.0.1:{port}"), &how);
+        run.feed("x".into());
+        let left = run.end();
+        left.check_well();
+        assert_eq!(left.text(), "abc", "{backend}");
+    }
+    handle.shutdown().unwrap();
+    drop(handle);
+    serving.join().unwrap().unwrap();
 }
 
 #[test]

@@ -436,8 +436,11 @@ impl Opener for Stream<'_> {
         process.send(encoded)
     }
 
-    fn heard(&self, process: &Process, input: &Input) {
-        self.rt.filter_by_default(process, input.clone());
+    fn heard(&self, process: &Process, input: Input) {
+        let decoded = process.shared().borrow_mut().decode(input);
+        if let Some(input) = decoded {
+            self.rt.filter_by_default(process, input);
+        }
     }
 
     /// Whoever shows a certificate that proves nothing is not spoken to in clear either.

@@ -20,7 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netproc::{Coding, Event, Input, Kind, LineEnd, Process, Reason, SysError, Text};
+use netproc::{
+    Coding, Event, Input, Kind, LineEnd, Process, Reason, SysError, Text, stream::Opened,
+};
 use nix::errno::Errno;
 
 use self::{
@@ -254,18 +256,12 @@ impl Talk {
         output.write(process, bytes);
     }
 
-    /// The same for what came right behind a dialogue; a character that it cuts stays cut.
-    pub(crate) fn hear_early(&self, process: &Process, output: &File, bytes: &[u8]) {
-        let Some(coding) = process.coding() else { return self.write(process, output, bytes) };
-        let (mut decoder, mut text) = (coding.decoder(), Text::new());
-        decoder.decode(bytes, &mut text);
-        decoder.finish(&mut text);
-        self.write(process, output, &utf8(&text));
-    }
-
-    fn write(&self, process: &Process, output: &File, bytes: &[u8]) {
+    /// The same for what came right behind a dialogue.
+    pub(crate) fn hear_early(&self, opened: &Opened, output: &File) {
+        let text = opened.leftover_text.as_ref().map(utf8);
+        let bytes = text.as_deref().unwrap_or(&opened.leftover);
         if let Err(err) = stdio::write_all(output, bytes) {
-            self.end(process, End::of_output(&err));
+            self.end(&opened.process, End::of_output(&err));
         }
     }
 }

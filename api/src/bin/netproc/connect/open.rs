@@ -54,10 +54,7 @@ pub(super) fn open(
                 say_told(&arguments.endpoint, "greeting", opened.greeting.as_deref());
                 say_told(&arguments.endpoint, "capabilities", opened.capabilities.as_deref());
             }
-            if let Some(coding) = arguments.coding() {
-                opened.process.set_coding(coding)?;
-            }
-            talk.hear_early(&opened.process, &output, &opened.leftover);
+            talk.hear_early(&opened, &output);
             opened.process
         }
     };
@@ -129,6 +126,9 @@ fn dialogue(
     let mut stream = stream.dialogue(params).layers(tls).within(DIALOGUE_WITHIN);
     if let Some(header) = header {
         stream = stream.proxy_header(header);
+    }
+    if let Some(coding) = arguments.coding() {
+        stream = stream.coding(coding);
     }
     if let Some(wait) = arguments.wait {
         stream = stream.within(wait.max(DIALOGUE_WITHIN)).step_within(wait);
