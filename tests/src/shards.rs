@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, SocketAddrV4, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,6 +17,7 @@ use std::{
 };
 
 use netproc::{Config, Event, Process, Runtime, Shards, ShardsBuilder, ShardsError};
+use nix::sys::socket::{self, SockaddrIn};
 
 use crate::{
     child,
@@ -259,6 +260,29 @@ pub fn until(what: &str, done: impl Fn() -> bool) {
 #[track_caller]
 pub fn until_refused(address: SocketAddr) {
     until("nobody listens any more", || connect(address).is_err());
+}
+
+/// Ends whatever listens there as somebody else would who has a duplicate of it.
+///
+/// # Errors
+///
+/// What the system says.
+///
+/// # Panics
+///
+/// Panics when nobody listens there.
+pub fn shut_down(address: SocketAddr) -> Outcome {
+    let SocketAddr::V4(address) = address else { return Err("not of IPv4".into()) };
+    let is_there = |number: &i32| {
+        socket::getsockname::<SockaddrIn>(*number)
+            .is_ok_and(|own| SocketAddrV4::from(own) == address)
+    };
+    // What was accepted has the same address.
+    let listens = |number: &i32| socket::getpeername::<SockaddrIn>(*number).is_err();
+    let listeners: Vec<_> = (3..1000).filter(is_there).filter(listens).collect();
+    assert!(!listeners.is_empty(), "{address}");
+    listeners.into_iter().try_for_each(|it| socket::shutdown(it, socket::Shutdown::Both))?;
+    Ok(())
 }
 
 /// Asks a shard something.

@@ -5,7 +5,7 @@ use std::{
     any::Any,
     fmt,
     io::{self, ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, SocketAddrV4, TcpListener, UdpSocket},
+    net::{TcpListener, UdpSocket},
     os::fd::{AsRawFd as _, IntoRawFd as _},
     path::PathBuf,
     sync::{
@@ -25,11 +25,14 @@ use netproc_tests::{
     contract::{assert_bytes, pattern},
     rig::{Outcome, PATIENCE},
     sharded,
-    shards::{Counts, ask, assert_echoes, connect, echo, serving, shard_of, until, until_refused},
+    shards::{
+        Counts, ask, assert_echoes, connect, echo, serving, shard_of, shut_down, until,
+        until_refused,
+    },
 };
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
-    sys::socket::{self, SockaddrIn},
+    sys::socket,
 };
 
 /// How many clients keep the shards busy.
@@ -385,19 +388,6 @@ fn a_socket_handed_over_stays_for_the_next_start_when_one_fails_late() -> Outcom
         shards.shutdown()?;
         Ok(())
     })
-}
-
-/// Ends whatever listens there as somebody else would who has a duplicate of it.
-fn shut_down(address: SocketAddr) -> Outcome {
-    let SocketAddr::V4(address) = address else { return Err("not of IPv4".into()) };
-    let is_there = |number: &i32| {
-        socket::getsockname::<SockaddrIn>(*number)
-            .is_ok_and(|own| SocketAddrV4::from(own) == address)
-    };
-    let listeners: Vec<_> = (3..1000).filter(is_there).collect();
-    assert!(!listeners.is_empty(), "{address}");
-    listeners.into_iter().try_for_each(|it| socket::shutdown(it, socket::Shutdown::Both))?;
-    Ok(())
 }
 
 /// A server that is started anew when it breaks, and tells what came of that.
