@@ -521,7 +521,8 @@ impl Runtime {
 
     /// Whether [`run`](Self::run) is to return: the innermost, or among shards that are to end every one.
     fn is_shut_down(&self) -> bool {
-        self.inner.shutdown.take() || self.seat().is_some_and(Seat::is_stopping)
+        let nested = self.inner.depth.get() > 1;
+        self.inner.shutdown.take() || self.seat().is_some_and(|seat| seat.is_at_end(nested))
     }
 
     /// Whether anything can still happen. A socket still flushing after its process has ended counts.

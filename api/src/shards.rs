@@ -275,8 +275,8 @@ impl Shards {
         self.wait()
     }
 
-    /// Ends them: each stops serving when its callbacks have had what has come so far, deletes its processes
-    /// without telling anybody, and sends what was queued, for as long as
+    /// Ends them: each stops serving when its callbacks have had what has come so far, what was posted before
+    /// included, deletes its processes without telling anybody, and sends what was queued, for as long as
     /// [`flush_within`](ShardsBuilder::flush_within) says. A callback that waits holds its shard up until that
     /// wait is over. Whoever waits in a backlog then is reset. Returns when all threads are gone and every
     /// descriptor is closed.

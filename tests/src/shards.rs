@@ -285,6 +285,25 @@ pub fn shut_down(address: SocketAddr) -> Outcome {
     Ok(())
 }
 
+/// Holds a shard up until what this returns is dropped.
+///
+/// # Panics
+///
+/// Panics when it does not begin.
+#[must_use]
+pub fn held(shards: &Shards, shard: usize) -> mpsc::Sender<()> {
+    let (go_on, wait) = mpsc::channel();
+    let (hold, begun) = mpsc::channel();
+    let handle = shards.handle(shard).expect("there are two");
+    let job = move |_: &Runtime| {
+        hold.send(()).expect("the test waits");
+        assert!(wait.recv_timeout(PATIENCE).is_err(), "nothing is sent");
+    };
+    handle.post(job).expect("it runs");
+    begun.recv_timeout(PATIENCE).expect("it begins");
+    go_on
+}
+
 /// Asks a shard something.
 ///
 /// # Panics

@@ -26,7 +26,7 @@ use netproc_tests::{
     rig::{Outcome, PATIENCE},
     sharded,
     shards::{
-        Counts, ask, assert_echoes, connect, echo, serving, shard_of, shut_down, until,
+        Counts, ask, assert_echoes, connect, echo, held, serving, shard_of, shut_down, until,
         until_refused,
     },
 };
@@ -257,6 +257,52 @@ sharded!(what_was_sent_goes_out_before_the_end, |_case, shards| {
     stream.read_to_end(&mut got)?;
     assert_bytes(&got, &bytes, "all of it");
     shards.join()?;
+    Ok(())
+});
+
+sharded!(what_came_before_a_shutdown_is_served, |_case, shards| {
+    let (born, births) = mpsc::channel();
+    let (shards, address) = serving(shards, move |rt| {
+        let born = born.clone();
+        let server = rt.server("echo").filter(Process::send).on_accept(move |_, connection| {
+            let told = (connection.runtime().shard(), connection.id());
+            born.send(told).expect("the test listens");
+        });
+        Ok(server.start()?)
+    })?;
+    let mut stream = connect(address)?;
+    let (shard, id) = births.recv_timeout(PATIENCE)?;
+    let shard = shard.ok_or("one of two")?;
+    let go_on = held(&shards, shard);
+    stream.write_all(b"read, ")?;
+    shards.handle(shard).ok_or("two")?.send(id, "posted, ")?;
+    let other = shards.handle(1 - shard).ok_or("two")?.clone();
+    let ending = thread::spawn(move || shards.shutdown());
+    until("the other has ended", || other.post(|_| {}).is_err());
+    drop(go_on);
+    let mut got = String::new();
+    stream.read_to_string(&mut got)?;
+    assert!(got.contains("read, ") && got.contains("posted, "), "{got:?}");
+    ending.join().map_err(|_| "it panicked")??;
+    Ok(())
+});
+
+sharded!(a_run_that_begins_inside_of_a_callback_when_shards_are_to_end_returns, |_case, shards| {
+    let counts = Arc::new(Counts::default());
+    let (shards, _) = serving(shards, move |rt| echo(rt, &counts))?;
+    let (go_on, wait) = mpsc::channel::<()>();
+    let (done, ran) = mpsc::channel();
+    shards.handle(0).ok_or("two")?.post(move |rt| {
+        let _over = wait.recv_timeout(PATIENCE);
+        // What ends the shards was posted behind this, which runs already.
+        done.send(rt.run().is_ok()).expect("the test listens");
+    })?;
+    let other = shards.handle(1).ok_or("two")?.clone();
+    let ending = thread::spawn(move || shards.shutdown());
+    until("the other has ended", || other.post(|_| {}).is_err());
+    drop(go_on);
+    assert!(ran.recv_timeout(PATIENCE)?);
+    ending.join().map_err(|_| "it panicked")??;
     Ok(())
 });
 

@@ -70,7 +70,7 @@ impl Entry {
 #[derive(Debug)]
 pub(super) struct Registry {
     hand_over: bool,
-    /// All shards are to end: for good, whichever wait of a shard sees it first.
+    /// All shards are to end; each hears of it behind what it was posted before.
     stopping: AtomicBool,
     state: Mutex<State>,
 }
@@ -114,7 +114,7 @@ impl Registry {
         let handles = std::mem::take(&mut self.lock().handles);
         for handle in handles {
             // Who is gone has ended.
-            let _gone = handle.shutdown();
+            let _gone = handle.post(Runtime::end_shard);
         }
     }
 }

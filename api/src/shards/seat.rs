@@ -40,6 +40,8 @@ pub(crate) struct Seat {
     registry: Arc<Registry>,
     /// Servers started now are shared unless they say otherwise.
     setting_up: Cell<bool>,
+    /// Its turn to end has come: for good, whichever wait sees it first.
+    at_end: Cell<bool>,
     memberships: RefCell<Vec<Membership>>,
     handed: RefCell<VecDeque<Handed>>,
 }
@@ -51,6 +53,7 @@ impl Seat {
             shard,
             registry,
             setting_up,
+            at_end: Cell::default(),
             memberships: RefCell::default(),
             handed: RefCell::default(),
         }
@@ -73,9 +76,10 @@ impl Seat {
         shared.unwrap_or_else(|| self.setting_up.get())
     }
 
-    /// Whether all shards are to end.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.registry.is_stopping()
+    /// Whether a wait that goes on for ever is to return since all shards are to end. What came before they were told
+    /// to is served first; a `nested` one leaves that to those around it, since it may never hear of it.
+    pub(crate) fn is_at_end(&self, nested: bool) -> bool {
+        self.at_end.get() || nested && self.registry.is_stopping()
     }
 
     /// Whether connections wait here.
@@ -107,6 +111,13 @@ impl Runtime {
     pub(super) fn end_set_up(&self) {
         if let Some(seat) = self.seat() {
             seat.setting_up.set(false);
+        }
+    }
+
+    /// All that was posted before the shards were to end has run.
+    pub(super) fn end_shard(&self) {
+        if let Some(seat) = self.seat() {
+            seat.at_end.set(true);
         }
     }
 
