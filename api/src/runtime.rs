@@ -663,8 +663,7 @@ impl Runtime {
     }
 
     fn poll(&self, wait: Wait) -> Result<()> {
-        let taken = self.seat().is_some_and(Seat::has_handed) && self.take_handed();
-        let now = self.drop_returned() || taken || wait == Wait::Until(Tick::default());
+        let now = self.drop_returned() || wait == Wait::Until(Tick::default());
         let wait = if now { Wait::No } else { wait };
         let polled = self.engine_mut().poll(wait).map_err(Error::Reactor);
         // What is set from here on is due in the future: nothing else looks at the time.

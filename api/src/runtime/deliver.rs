@@ -90,7 +90,9 @@ impl Runtime {
         if shakes {
             self.limit_handshakes();
         }
-        Some(match delivery? {
+        // Only now: whatever else was to happen may have ended who would take them.
+        let Some(delivery) = delivery else { return self.take_handed().then_some(None) };
+        Some(match delivery {
             Delivery::Input { process, input } => self.filter(self.process(process), input),
             Delivery::Event { process, event } => self.sentinel(self.process(process), event),
             Delivery::Accepted { server, process, from } => {

@@ -82,11 +82,6 @@ impl Seat {
         self.at_end.get() || nested && self.registry.is_stopping()
     }
 
-    /// Whether connections wait here.
-    pub(crate) fn has_handed(&self) -> bool {
-        !self.handed.borrow().is_empty()
-    }
-
     /// The server is gone, `deleted` or by itself: its service goes on without this shard, or ends.
     pub(crate) fn leave(&self, server: ProcessId, deleted: bool) {
         let mut memberships = self.memberships.borrow_mut();
@@ -121,11 +116,12 @@ impl Runtime {
         }
     }
 
-    /// Takes a connection in that another thread has accepted.
+    /// Takes a connection in that another thread has accepted. Its server gets it behind everything that has happened
+    /// already: what was posted next may delete that server.
     pub(crate) fn take_in(&self, handed: Handed) {
-        let Some(seat) = self.seat() else { return };
-        seat.handed.borrow_mut().push_back(handed);
-        self.take_handed();
+        if let Some(seat) = self.seat() {
+            seat.handed.borrow_mut().push_back(handed);
+        }
     }
 
     /// Gives the connections that wait here to their servers, as far as those take any; returns whether one
