@@ -1,7 +1,8 @@
 //! A runtime's place among shards: what it shares, and the connections handed to it.
 //!
 //! Invariant: a connection handed over waits here until its server takes connections, one after the other, so
-//! that a server that is stopped or full has no more than a few; if its server is gone, another shard's gets it.
+//! that a server that is stopped or full has no more than a few; if its server is gone, another shard's gets it. The
+//! end of a listener waits behind those it has accepted.
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,10 +27,30 @@ pub(crate) struct Handed {
     pub(super) ticket: Ticket,
 }
 
-impl Handed {
-    /// Its server is gone: another shard's gets it, if there is one.
+/// What waits here for a server.
+#[derive(Debug)]
+enum Waiting {
+    Connection(Handed),
+    /// Nobody accepts for it any more: it ends behind the connections that wait.
+    End {
+        server: ProcessId,
+        err: SysError,
+    },
+}
+
+impl Waiting {
+    const fn server(&self) -> ProcessId {
+        match self {
+            Self::Connection(handed) => handed.ticket.server(),
+            Self::End { server, .. } => *server,
+        }
+    }
+
+    /// Its server is gone: another shard's gets a connection, if there is one.
     fn pass_on(self) {
-        self.ticket.pass_on(self.fd);
+        if let Self::Connection(Handed { fd, ticket }) = self {
+            ticket.pass_on(fd);
+        }
     }
 }
 
@@ -43,7 +64,7 @@ pub(crate) struct Seat {
     /// Its turn to end has come: for good, whichever wait sees it first.
     at_end: Cell<bool>,
     memberships: RefCell<Vec<Membership>>,
-    handed: RefCell<VecDeque<Handed>>,
+    handed: RefCell<VecDeque<Waiting>>,
 }
 
 impl Seat {
@@ -82,6 +103,11 @@ impl Seat {
         self.at_end.get() || nested && self.registry.is_stopping()
     }
 
+    /// Whether something waits here for this server.
+    fn has_waiting(&self, server: ProcessId) -> bool {
+        self.handed.borrow().iter().any(|waiting| waiting.server() == server)
+    }
+
     /// The server is gone, `deleted` or by itself: its service goes on without this shard, or ends.
     pub(crate) fn leave(&self, server: ProcessId, deleted: bool) {
         let mut memberships = self.memberships.borrow_mut();
@@ -98,7 +124,7 @@ impl Seat {
         let memberships = self.memberships.take();
         memberships.into_iter().for_each(|membership| membership.leave(deleted));
         // Who waits here is another shard's from now on.
-        self.handed.take().into_iter().for_each(Handed::pass_on);
+        self.handed.take().into_iter().for_each(Waiting::pass_on);
     }
 }
 
@@ -120,31 +146,38 @@ impl Runtime {
     /// already: what was posted next may delete that server.
     pub(crate) fn take_in(&self, handed: Handed) {
         if let Some(seat) = self.seat() {
-            seat.handed.borrow_mut().push_back(handed);
+            seat.handed.borrow_mut().push_back(Waiting::Connection(handed));
         }
     }
 
-    /// Gives the connections that wait here to their servers, as far as those take any; returns whether one
-    /// did.
+    /// Gives what waits here to its servers, as far as they take any; returns whether one did.
     pub(crate) fn take_handed(&self) -> bool {
         let Some(seat) = self.seat() else { return false };
         let mut taken = false;
         let count = seat.handed.borrow().len();
         for _ in 0..count {
-            let Some(handed) = seat.handed.borrow_mut().pop_front() else { break };
-            match self.process_by_id(handed.ticket.server()) {
-                None => {
-                    seat.leave(handed.ticket.server(), false);
-                    handed.pass_on();
-                }
-                Some(server) if server.shared().borrow().takes_connections() => {
+            let Some(waiting) = seat.handed.borrow_mut().pop_front() else { break };
+            let id = waiting.server();
+            let Some(server) = self.process_by_id(id) else {
+                seat.leave(id, false);
+                waiting.pass_on();
+                continue;
+            };
+            match waiting {
+                Waiting::Connection(handed) if server.shared().borrow().takes_connections() => {
                     taken = true;
                     let adopted = self.engine_mut().adopt_connection(server.shared(), handed.fd);
                     if let Err(AdoptError::Sys(err)) = adopted {
                         self.engine_mut().accept_failed(server.shared(), err, None);
                     }
                 }
-                Some(_) => seat.handed.borrow_mut().push_back(handed),
+                Waiting::End { err, .. } if !seat.has_waiting(id) => {
+                    taken = true;
+                    self.engine_mut().accepts_no_more(server.shared(), err);
+                }
+                waiting @ (Waiting::Connection(_) | Waiting::End { .. }) => {
+                    seat.handed.borrow_mut().push_back(waiting);
+                }
             }
         }
         taken
@@ -154,11 +187,8 @@ impl Runtime {
     pub(super) fn accept_failed_for(&self, server: ProcessId, err: SysError, ended: bool) {
         if let Some(seat) = self.seat().filter(|_| ended) {
             seat.leave(server, false);
-        }
-        let Some(server) = self.process_by_id(server) else { return };
-        if ended {
-            self.engine_mut().accepts_no_more(server.shared(), err);
-        } else {
+            seat.handed.borrow_mut().push_back(Waiting::End { server, err });
+        } else if let Some(server) = self.process_by_id(server) {
             self.engine_mut().accept_failed(server.shared(), err, Some(super::service::REST));
         }
     }

@@ -17,6 +17,7 @@ use crate::{
     machine::Phase,
     process::{Process, Shared},
     reactor::{self, Descriptors, FileSpec, Kind, Op, SockId, SysError},
+    slots::Key,
     socket::{self, AdoptError},
 };
 
@@ -100,10 +101,12 @@ impl<R: Descriptors, H: Clone> Engine<R, H> {
         self.notices.extend(entry);
     }
 
-    /// Whoever accepted for `server` never will again: it ends as one whose socket is gone.
+    /// Whoever accepted for `server` never will again: it ends as one whose socket is gone, behind the connections it
+    /// has been given, and only when it is not stopped.
     pub fn accepts_no_more(&mut self, server: &Shared<H>, err: SysError) {
-        let told = self.handle_closed(server, Some(err), 0);
-        self.notices.extend(told);
+        // No reactor has a listener for it; whose end it is, is known.
+        let id = SockId(Key::new(0, 0));
+        self.store(server, reactor::Event::Closed { id, cause: Some(err), unsent: 0 });
     }
 
     fn not_adopted(&self, err: SysError) -> AdoptError {
