@@ -14,7 +14,7 @@ use std::{
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use netproc::{
@@ -314,7 +314,12 @@ sharded!(a_peer_that_never_reads_does_not_hold_the_end_up, |_case, shards| {
     })?;
     let stream = connect(address)?;
     until("it is served", || shards.stats(PATIENCE).is_ok_and(|stats| stats.sent > 0));
+    let begin = Instant::now();
     shards.shutdown()?;
+    assert!(
+        begin.elapsed() < Duration::from_secs(3),
+        "it goes by the five seconds there are at first"
+    );
     drop(stream);
     Ok(())
 });
