@@ -100,6 +100,8 @@ struct Inner {
     shutdown: Cell<bool>,
     /// A wait too deep for posted calls has heard of some.
     jobs_left: Cell<bool>,
+    /// Others wait behind the posted call that runs, and no wake tells a wait in it of them.
+    jobs_behind: Cell<bool>,
     /// A timer may be due: time was looked at, and not yet what it brought.
     timers_due: Cell<bool>,
     /// A wait under way holds the timers.
@@ -284,6 +286,7 @@ impl Runtime {
             untold: RefCell::default(),
             shutdown: Cell::new(false),
             jobs_left: Cell::new(false),
+            jobs_behind: Cell::new(false),
             timers_due: Cell::new(false),
             timers_held: Cell::new(false),
             coding_defaults: RefCell::default(),

@@ -3,12 +3,13 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    sync::mpsc,
     thread,
     time::Duration,
 };
 
 use netproc::{CallbackKind, Gone, Handle, PostedSendError, ProcessId, Runtime, SendError, Status};
-use netproc_tests::conformance;
+use netproc_tests::{conformance, rig::PATIENCE};
 
 /// Has `job` done by another thread, which is over when this returns.
 fn elsewhere(handle: &Handle, job: impl FnOnce(&Handle) -> Result<(), Gone> + Send) {
@@ -106,6 +107,22 @@ conformance!(without_its_runtime_a_handle_says_so, |rig| {
     drop((rt, server));
     let asked = [handle.send(id, "x"), handle.stop(id), handle.resume(id), handle.delete(id)];
     assert!(asked.iter().all(Result::is_err), "{asked:?}");
+    Ok(())
+});
+
+conformance!(a_call_that_waits_serves_those_that_were_posted_behind_it, |rig| {
+    let handle = rig.rt.handle();
+    let (order, heard) = mpsc::channel();
+    let behind = order.clone();
+    handle.post(move |rt| {
+        assert!(rt.turn(PATIENCE).expect("it is not too deep"), "nothing came");
+        order.send("waited").expect("the test listens");
+    })?;
+    handle.post(move |_| behind.send("behind").expect("the test listens"))?;
+    let mut got = Vec::new();
+    rig.rt.turn(PATIENCE)?;
+    got.extend(heard.try_iter());
+    assert_eq!(got, ["behind", "waited"]);
     Ok(())
 });
 

@@ -237,8 +237,9 @@ impl Runtime {
             return;
         }
         // Those there now, not those they post: who posts itself again lets others go on.
-        for _ in 0..self.inner.mailbox.len() {
+        for left in (0..self.inner.mailbox.len()).rev() {
             let Some(job) = self.inner.mailbox.pop() else { break };
+            self.inner.jobs_behind.set(left > 0);
             self.report(contained(CallbackKind::Posted, None, || job(self)));
         }
         if self.inner.mailbox.len() > 0 {

@@ -22,6 +22,9 @@ impl<'a> Depth<'a> {
             return Err(Error::TooDeep(depth));
         }
         rt.inner.depth.set(depth + 1);
+        if rt.inner.jobs_behind.take() {
+            rt.inner.waker.wake();
+        }
         Ok(Self { rt, held_around: rt.inner.timers_held.replace(false) })
     }
 
