@@ -141,17 +141,21 @@ impl Measured {
         self.rows.iter().find(|row| row.server == server)
     }
 
-    /// The median of a server's CPU per message.
+    /// The median of a server's CPU per message; none of one that failed, however far it came.
     pub(crate) fn cpu_of(&self, server: Kind) -> Option<f64> {
-        Some(Spread::of(self.rounds(self.row(server)?).iter().map(Window::cpu))?.median)
+        let row = self.row(server).filter(|row| row.failed.is_none())?;
+        Some(Spread::of(self.rounds(row).iter().map(Window::cpu))?.median)
     }
 
-    /// One figure each, for every server that ran.
+    /// The figures of every server, with none where it did not run to the end.
     pub(crate) fn figures(&self) -> Vec<Figures> {
         self.rows.iter().map(|row| self.figures_of(row)).collect()
     }
 
     pub(crate) fn figures_of(&self, row: &Row) -> Figures {
+        // Medians of what came before a failure would pass for those of all rounds.
+        let nothing = Row::new(row.server);
+        let row = if row.failed.is_some() { &nothing } else { row };
         let size = as_f64(self.cell.shape.size);
         let rounds = self.rounds(row);
         let spread = |figure: &dyn Fn(&Window) -> f64| Spread::of(rounds.iter().map(figure));
@@ -212,6 +216,21 @@ mod tests {
             rate.min < rate.median && rate.median < rate.max,
             "its CPU says more than the clock"
         );
+    }
+
+    #[test]
+    fn who_failed_has_no_figures_however_far_it_came() {
+        let mut cell = measured(&[(Kind::NetprocUring, &[1000, 1000]), (Kind::RawUring, &[1000])]);
+        cell.rows[0].failed = Some("wrong bytes".into());
+        cell.rows[0].instructions = Some(600.0);
+        let figures = cell.figures();
+        assert_eq!(
+            (cell.cpu_of(Kind::NetprocUring), cell.cpu_of(Kind::RawUring)),
+            (None, Some(1.0))
+        );
+        assert!(figures[0].messages_per_second.is_none() && figures[0].cpu_by_raw.is_none());
+        assert_eq!(figures[0].instructions_per_message, None);
+        assert!(figures[1].messages_per_second.is_some());
     }
 
     #[test]

@@ -67,11 +67,12 @@ fn run(options: &ReportOptions) -> io::Result<bool> {
     let table = report.table();
     let mut stdout = io::stdout();
     writeln!(stdout, "{table}")?;
-    if options.readme {
-        page::update(Path::new(README), &table)?;
-    }
     for path in [page::json_path(&folder), page::html_path(&folder)] {
         writeln!(stdout, "{}", path.display())?;
+    }
+    if options.readme {
+        report.published()?;
+        page::update(Path::new(README), &table)?;
     }
     let mut promises = report.cells.iter().filter(|it| it.cell.name == cell::MAIN);
     let kept = !options.common.check || promises.all(Measured::keeps_promises);

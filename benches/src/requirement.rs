@@ -434,8 +434,12 @@ mod tests {
 
     #[test]
     fn a_server_that_failed_meets_nothing_and_one_not_asked_for_misses_nothing() {
-        let failed = [measured(&[(Kind::NetprocUring, &[]), (Kind::RawUring, &[1000])])];
-        assert_eq!(outcomes(&failed, &[])[0], Outcome::Missed(1));
+        for rounds in [&[][..], &[1000]] {
+            let costs = [(Kind::NetprocUring, rounds), (Kind::RawUring, &[1000])];
+            let mut failed = [measured(&costs)];
+            failed[0].rows[0].failed = Some("wrong bytes".into());
+            assert_eq!(outcomes(&failed, &[])[0], Outcome::Missed(1), "{rounds:?}");
+        }
         let alone = [measured(&[(Kind::NetprocUring, &[1000])])];
         assert_eq!(outcomes(&alone, &[])[0], Outcome::NotMeasured);
     }

@@ -80,6 +80,14 @@ impl Report {
         self.cells.iter().find(|it| it.cell.name == name)
     }
 
+    /// Refuses what is not to be published: figures of a run in which something failed.
+    pub(crate) fn published(&self) -> io::Result<()> {
+        if self.is_whole() {
+            return Ok(());
+        }
+        Err(io::Error::other("something failed in this run, so its tables are not for the README"))
+    }
+
     /// Whether everything ran that was to.
     pub(crate) fn is_whole(&self) -> bool {
         let mut rows = self.cells.iter().flat_map(|cell| &cell.rows);
@@ -153,10 +161,8 @@ mod tests {
     use super::*;
     use crate::verdict::tests::measured;
 
-    #[test]
-    fn what_was_measured_is_kept_and_the_page_fetches_nothing() {
-        let cell = measured(&[(Kind::NetprocUring, &[3000, 3200]), (Kind::RawUring, &[2000])]);
-        let report = Report {
+    fn report(cell: Measured) -> Report {
+        Report {
             machine: Machine::this(),
             command: "cargo bench".into(),
             versions: versions(),
@@ -166,7 +172,21 @@ mod tests {
             automatic: Some(Kind::NetprocUring),
             cells: vec![cell],
             turnovers: Vec::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_run_in_which_something_failed_is_not_published() {
+        let mut report = report(measured(&Kind::EVERY.map(|server| (server, &[3000][..]))));
+        assert!(report.published().is_ok());
+        report.cells[0].rows[1].failed = Some("wrong bytes".into());
+        assert!(report.published().is_err());
+    }
+
+    #[test]
+    fn what_was_measured_is_kept_and_the_page_fetches_nothing() {
+        let cell = measured(&[(Kind::NetprocUring, &[3000, 3200]), (Kind::RawUring, &[2000])]);
+        let report = report(cell);
         let folder = tempfile::tempdir().unwrap();
         report.write(folder.path()).unwrap();
         assert_eq!(Report::read(folder.path()).unwrap().table(), report.table());
