@@ -65,13 +65,15 @@ pub(crate) struct Row {
     /// What was found of the idle connections of each process.
     pub(crate) idle: Vec<Idle>,
     pub(crate) counted: Option<Counted>,
+    /// Why system calls were not counted though they were to be.
+    pub(crate) uncounted: Option<String>,
     /// User-space instructions per message.
     pub(crate) instructions: Option<f64>,
     /// Why it cannot work here.
     pub(crate) unavailable: Option<String>,
     /// What went wrong while it was measured.
     pub(crate) failed: Option<String>,
-    /// Why something was not counted though it was to be.
+    /// Why something else was not counted though it was to be.
     pub(crate) notes: Vec<String>,
 }
 
@@ -83,6 +85,7 @@ impl Row {
             alone: Vec::new(),
             idle: Vec::new(),
             counted: None,
+            uncounted: None,
             instructions: None,
             unavailable: None,
             failed: None,
@@ -125,7 +128,7 @@ pub(crate) fn measure(cell: &Cell, kinds: &[Kind], plan: Plan) -> Measured {
         for row in &mut rows {
             match count_calls(row.server, cell, tool) {
                 Err(err) if err.kind() != io::ErrorKind::Unsupported => {
-                    row.notes.push(format!("system calls not counted: {err}"));
+                    row.uncounted = Some(err.to_string());
                 }
                 counted => row.counted = row.settle(counted),
             }

@@ -55,6 +55,10 @@ fn run(options: &ReportOptions) -> io::Result<bool> {
             "no cell has such a name; see --list",
         ));
     }
+    if options.readme && !options.again && !cfg!(feature = "peers") {
+        let what = "--readme wants the peers: --features peers";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
     let out = options.out.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
     let folder = from_callers_folder(out);
     let report = if options.again {

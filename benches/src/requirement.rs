@@ -262,10 +262,12 @@ impl Evidence<'_> {
         self.compared(is_sink, by_hand, ratio, Bound::AtLeast(0.95))
     }
 
-    /// netproc's own choice beside the peer that costs least.
+    /// netproc's own choice beside the peer that costs least, and beside each that failed: it might have cost less.
     fn best_peer(&self, cell: &Measured) -> Vec<(Kind, Kind)> {
+        let Some(own) = self.automatic else { return Vec::new() };
+        let rows = cell.rows.iter().filter(|row| row.server.is_peer() && row.failed.is_some());
         let best = cell.cheapest(Kind::is_peer).map(|it| it.server);
-        self.automatic.zip(best).into_iter().collect()
+        rows.map(|row| row.server).chain(best).map(|peer| (own, peer)).collect()
     }
 
     fn no_peer_ahead(&self) -> Vec<Finding> {
@@ -334,6 +336,10 @@ impl Evidence<'_> {
         let finding = |cell: &Measured, row: &Row| {
             let shape = Shape { connections: 50, ..cell.cell.shape };
             let few = self.cell(&Cell::new(Service::Tcp, shape).name)?;
+            let is_asked_for = |kind| cell.row(kind).is_some() && few.row(kind).is_some();
+            if !is_asked_for(row.server) || !is_asked_for(row.server.raw()) {
+                return None;
+            }
             let ratio = |cell: &Measured| cpu_ratio(cell, row.server, row.server.raw());
             let found = ratio(cell).zip(ratio(few)).map(|(many, few)| many / few);
             Some(Finding::new(cell.cell.title(), row.server, found, Bound::AtMost(1.1)))
@@ -346,18 +352,20 @@ impl Evidence<'_> {
 
     fn system_calls(&self) -> Vec<Finding> {
         let finding = |cell: &Measured, row: &Row| {
-            let counted = row.counted?;
-            let (calls, most) = if row.server == Kind::NetprocUring {
-                (counted.counts.total, CALLS_URING)
-            } else if row.server == Kind::NetprocEpoll {
-                (counted.counts.total - counted.counts.waits, CALLS_EPOLL)
-            } else {
-                return None;
+            let has_waits = row.server == Kind::NetprocUring;
+            let most = if has_waits { CALLS_URING } else { CALLS_EPOLL };
+            let finding =
+                |found| Finding::new(cell.cell.title(), row.server, found, Bound::AtMost(most));
+            let Some(counted) = row.counted.filter(|_| row.failed.is_none()) else {
+                // Where nothing was to count, nothing is missing.
+                let was_to_be = row.counted.is_some() || row.uncounted.is_some();
+                return was_to_be.then(|| finding(None));
             };
-            let found = as_f64(calls) / as_f64(counted.messages);
+            let waits = if has_waits { 0 } else { counted.counts.waits };
+            let found = as_f64(counted.counts.total - waits) / as_f64(counted.messages);
             // A call at the edge of the window belongs to no message of it.
             let found = (found * 100.0).round() / 100.0;
-            Some(Finding::new(cell.cell.title(), row.server, Some(found), Bound::AtMost(most)))
+            Some(finding(Some(found)))
         };
         self.own(|cell| cell.cell.name == cell::MAIN, finding)
     }
@@ -445,6 +453,39 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_failed_may_have_been_ahead() {
+        let cell = |failed: &[Kind]| {
+            let costs = [Kind::NetprocUring, Kind::Tokio, Kind::Mio];
+            let mut cell = measured(&costs.map(|server| (server, &[1000][..])));
+            for row in cell.rows.iter_mut().filter(|row| failed.contains(&row.server)) {
+                row.failed = Some("it broke".into());
+            }
+            [cell]
+        };
+        let cases: [(&[Kind], Outcome); 3] = [
+            (&[], Outcome::Met),
+            (&[Kind::Mio], Outcome::Missed(1)),
+            (&[Kind::Tokio, Kind::Mio], Outcome::Missed(2)),
+        ];
+        for (failed, expected) in cases {
+            assert_eq!(outcomes(&cell(failed), &[])[4], expected, "{failed:?}");
+        }
+    }
+
+    #[test]
+    fn a_rise_without_the_hand_written_server_is_not_judged() {
+        let cell = |connections| {
+            let mut it = measured(&[(Kind::NetprocUring, &[1000])]);
+            it.cell = Cell::new(Service::Tcp, Shape::new(connections, 64, 1));
+            it
+        };
+        let cells = [cell(50), cell(10_000)];
+        let requirements = evidence(&cells, &[]).requirements();
+        let growth = requirements.iter().find(|it| it.what.contains("rises"));
+        assert_eq!(growth.map(Requirement::outcome), Some(Outcome::NotMeasured));
+    }
+
+    #[test]
     fn a_rise_is_judged_by_that_of_the_hand_written_server() {
         let cell = |connections, idle, uring, raw| {
             let mut it = measured(&[(Kind::NetprocUring, &[uring]), (Kind::RawUring, &[raw])]);
@@ -511,6 +552,19 @@ mod tests {
             let calls = requirements.iter().find(|it| it.what.contains("system calls"));
             assert_eq!(calls.map(Requirement::outcome), Some(expected), "{server} {total}");
         }
+    }
+
+    #[test]
+    fn system_calls_that_could_not_be_counted_miss_the_bound() {
+        let outcome = |uncounted: Option<&str>| {
+            let mut cell = measured(&[(Kind::NetprocUring, &[1000])]);
+            cell.rows[0].uncounted = uncounted.map(Into::into);
+            let requirements = evidence(&[cell], &[]).requirements();
+            let calls = requirements.iter().find(|it| it.what.contains("system calls"));
+            calls.map(Requirement::outcome)
+        };
+        assert_eq!(outcome(Some("no counts")), Some(Outcome::Missed(1)));
+        assert_eq!(outcome(None), Some(Outcome::NotMeasured), "nothing was to count them");
     }
 
     #[test]

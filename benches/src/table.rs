@@ -83,6 +83,8 @@ pub(crate) fn remarks(row: &Row, figures: &Figures) -> Vec<String> {
     remarks
         .extend(row.unavailable.as_ref().map(|why| format!("{server} does not run here: {why}")));
     remarks.extend(row.failed.as_ref().map(|why| format!("{server} FAILED: {why}")));
+    let uncounted = row.uncounted.as_ref();
+    remarks.extend(uncounted.map(|why| format!("{server}: system calls not counted: {why}")));
     remarks.extend(row.notes.iter().map(|note| format!("{server}: {note}")));
     if figures.lost > 0 {
         remarks.push(format!("{server}: {} packets never came back", figures.lost));

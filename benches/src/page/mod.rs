@@ -80,12 +80,16 @@ impl Report {
         self.cells.iter().find(|it| it.cell.name == name)
     }
 
-    /// Refuses what is not to be published: figures of a run in which something failed.
+    /// Refuses what is not to be published: figures of a run in which something failed, or was not there at all.
     pub(crate) fn published(&self) -> io::Result<()> {
-        if self.is_whole() {
-            return Ok(());
-        }
-        Err(io::Error::other("something failed in this run, so its tables are not for the README"))
+        let servers = self.servers();
+        let missing = Kind::EVERY.into_iter().find(|kind| !servers.contains(kind));
+        let why = match missing {
+            Some(kind) => format!("{kind} is not in this run"),
+            None if !self.is_whole() => "something failed in this run".into(),
+            None => return Ok(()),
+        };
+        Err(io::Error::other(format!("{why}, so its tables are not for the README")))
     }
 
     /// Whether everything ran that was to.
@@ -176,9 +180,12 @@ mod tests {
     }
 
     #[test]
-    fn a_run_in_which_something_failed_is_not_published() {
+    fn a_run_in_which_something_failed_or_is_missing_is_not_published() {
         let mut report = report(measured(&Kind::EVERY.map(|server| (server, &[3000][..]))));
         assert!(report.published().is_ok());
+        let mio = report.cells[0].rows.remove(6);
+        assert!(report.published().is_err(), "without {}", mio.server);
+        report.cells[0].rows.push(mio);
         report.cells[0].rows[1].failed = Some("wrong bytes".into());
         assert!(report.published().is_err());
     }
