@@ -103,7 +103,8 @@ pub(crate) struct Common {
     /// How system calls are counted, in a round of its own.
     #[arg(long, value_enum, default_value_t = CountWith::Auto)]
     pub(crate) count: CountWith,
-    /// Fail when netproc makes more system calls than it promises for 50 connections of 64 bytes.
+    /// Fail when netproc makes more system calls than it promises for 50 connections of 64 bytes, or
+    /// they could not be counted.
     /// How large io_uring's batches are is up to the scheduler; `--count strace` slows the server
     /// and makes them full.
     #[arg(long)]

@@ -37,23 +37,27 @@ impl fmt::Display for Promise {
     }
 }
 
+/// What is promised of a server, if anything is.
+const fn work_max(server: Kind) -> Option<f64> {
+    match server {
+        Kind::NetprocUring => Some(URING_WORK_MAX),
+        Kind::NetprocEpoll => Some(EPOLL_WORK_MAX),
+        Kind::NetprocPoll
+        | Kind::RawUring
+        | Kind::RawEpoll
+        | Kind::Tokio
+        | Kind::Mio
+        | Kind::Monoio
+        | Kind::Compio
+        | Kind::Glommio => None,
+    }
+}
+
 impl Row {
     /// What the counts say of netproc's promise.
     pub(crate) fn promise(&self) -> Option<Promise> {
-        let counted = self.counted?;
+        let (counted, max) = (self.counted?, work_max(self.server)?);
         let counts = counted.counts;
-        let max = match self.server {
-            Kind::NetprocUring => URING_WORK_MAX,
-            Kind::NetprocEpoll => EPOLL_WORK_MAX,
-            Kind::NetprocPoll
-            | Kind::RawUring
-            | Kind::RawEpoll
-            | Kind::Tokio
-            | Kind::Mio
-            | Kind::Monoio
-            | Kind::Compio
-            | Kind::Glommio => return None,
-        };
         let found = as_f64(counts.total - counts.waits) / as_f64(counted.messages);
         Some(Promise { server: self.server, found, max })
     }
@@ -65,21 +69,32 @@ impl Measured {
         self.rows.iter().filter_map(Row::promise).collect()
     }
 
-    /// Whether all of them are kept; complains of those that are not.
+    /// Those of whom something is promised, who ran, and of whom nothing was counted.
+    fn unchecked(&self) -> Vec<Kind> {
+        let ran = self.rows.iter().filter(|row| row.unavailable.is_none());
+        let uncounted = ran.filter(|row| work_max(row.server).is_some() && row.counted.is_none());
+        uncounted.map(|row| row.server).collect()
+    }
+
+    /// Whether all of them are kept, for what was not counted may not be; complains of those that are not.
     pub(crate) fn keeps_promises(&self) -> bool {
         let mut promises = self.promises();
         promises.retain(|promise| !promise.is_kept());
         for promise in &promises {
             machine::complain("bench", &promise.to_string());
         }
-        promises.is_empty()
+        let unchecked = self.unchecked();
+        for server in &unchecked {
+            machine::complain("bench", &format!("{server}: no system calls were counted to check"));
+        }
+        promises.is_empty() && unchecked.is_empty()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{count::Counts, measure::Counted};
+    use crate::{count::Counts, measure::Counted, verdict::tests::measured};
 
     #[test]
     fn promises_hold_up_to_their_bound() {
@@ -95,6 +110,23 @@ mod tests {
             let row = Row { counted, ..Row::new(server) };
             let found = row.promise().map(|promise| promise.is_kept());
             assert_eq!(found, kept, "{server} {total} {waits}");
+        }
+    }
+
+    #[test]
+    fn a_promise_that_was_not_checked_is_not_kept() {
+        let counts = Counts { total: 500, waits: 500 };
+        let cases = [
+            (Kind::NetprocUring, None, None, false),
+            (Kind::NetprocUring, Some(Counted::new(1000, counts, None)), None, true),
+            (Kind::NetprocUring, None, Some("no io_uring here"), true),
+            (Kind::NetprocPoll, None, None, true),
+        ];
+        for (server, counted, unavailable, kept) in cases {
+            let mut cell = measured(&[(server, &[1000])]);
+            cell.rows[0].counted = counted;
+            cell.rows[0].unavailable = unavailable.map(Into::into);
+            assert_eq!(cell.keeps_promises(), kept, "{server}, {unavailable:?}");
         }
     }
 }
