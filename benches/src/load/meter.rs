@@ -23,6 +23,7 @@ pub(crate) struct Window {
     pub(crate) elapsed: u64,
     /// That, and until the last of all was read.
     pub(crate) elapsed_total: u64,
+    /// How long all messages were under way.
     pub(crate) p50: u64,
     pub(crate) p99: u64,
     pub(crate) p999: u64,
@@ -80,14 +81,7 @@ impl Meter {
 
     /// What a window measured that ends now.
     pub(super) fn window(&self, elapsed: Duration) -> Window {
-        Window {
-            messages: self.messages,
-            elapsed: nanos(elapsed),
-            p50: self.latency.value_at_quantile(0.5),
-            p99: self.latency.value_at_quantile(0.99),
-            p999: self.latency.value_at_quantile(0.999),
-            ..Window::default()
-        }
+        Window { messages: self.messages, elapsed: nanos(elapsed), ..Window::default() }
     }
 
     /// That, with everything until now; `cpu` is that of the server and our own.
@@ -101,6 +95,9 @@ impl Meter {
             messages_total: self.messages,
             lost: self.lost,
             elapsed_total: nanos(elapsed),
+            p50: self.latency.value_at_quantile(0.5),
+            p99: self.latency.value_at_quantile(0.99),
+            p999: self.latency.value_at_quantile(0.999),
             server_cpu: nanos(server_cpu),
             load_cpu: nanos(load_cpu),
             ..window
@@ -110,4 +107,24 @@ impl Meter {
 
 fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_after_the_window_counts_for_latencies_and_not_for_the_rate() {
+        let (mut meter, start) = (Meter::new().unwrap(), Instant::now());
+        let [short, long] = [1, 50].map(Duration::from_millis);
+        meter.restart();
+        meter.sent(2);
+        meter.back(1, start, start + short);
+        let window = meter.window(short);
+        meter.back(1, start, start + long);
+        let whole = meter.whole(window, long, [Duration::ZERO; 2]);
+        assert_eq!((whole.messages, whole.messages_total), (1, 2));
+        assert_eq!((whole.elapsed, whole.elapsed_total), (nanos(short), nanos(long)));
+        assert!(whole.p50 < 2 * nanos(short) && whole.p99 >= nanos(long), "{whole:?}");
+    }
 }

@@ -1,9 +1,10 @@
 //! The load generator: a closed loop, so that a slow server is asked for less, not drowned.
 //!
 //! Invariant: every byte that comes back is compared with what was sent; the first wrong one ends
-//! the run with an error. No wait is longer than [`PATIENCE`]. Rates and latencies are taken inside the
-//! measured window only; what is under way when it ends is still read and checked, and counts for the CPU
-//! of a message, which would else be that of more messages than came back.
+//! the run with an error. No wait is longer than [`PATIENCE`]. Rates are taken inside the measured window
+//! only; what is under way when it ends is still read and checked. It counts for the latencies, since those
+//! that take longest are there, and for the CPU of a message, which would else be that of more messages than
+//! came back.
 
 mod churn;
 mod echo;
