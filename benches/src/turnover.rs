@@ -42,6 +42,8 @@ pub(crate) struct Costs {
     /// The first 1,000 of a fresh runtime, and 1,000 after all these: medians of interleaved rounds.
     pub(crate) first: f64,
     pub(crate) last: f64,
+    /// The last by the first of the same round, which had the same pace: the median. Older reports have none.
+    pub(crate) last_by_first: Option<f64>,
     /// Over all blocks of 1,000 of these.
     pub(crate) median: f64,
     pub(crate) most: f64,
@@ -65,7 +67,8 @@ impl fmt::Display for Turnover {
         let [first, last] = [first / 1e3, last / 1e3];
         write!(
             f,
-            "{server}: {processes} processes in turn, CPU of each {first:.2} µs at first, {last:.2} at last"
+            "{server}: {processes} processes in turn, CPU of each {last:.2} µs at last, {first:.2} at first of a \
+             fresh runtime"
         )
     }
 }
@@ -103,10 +106,12 @@ pub(crate) fn turn_over(task: &Task, processes: u64) -> io::Result<Costs> {
 fn costs(blocks: &[f64], first: &[f64], last: &[f64]) -> Option<Costs> {
     let spread = |costs: &[f64]| Spread::of(costs.iter().copied());
     let all = spread(blocks)?;
+    let ratios = Spread::of(first.iter().zip(last).map(|(first, last)| last / first))?;
     Some(Costs {
         processes: blocks.len() as u64 * BLOCK,
         first: spread(first)?.median,
         last: spread(last)?.median,
+        last_by_first: Some(ratios.median),
         median: all.median,
         most: all.max,
     })
@@ -204,10 +209,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_and_the_last_are_compared_by_their_medians() {
-        let found = costs(&[900.0, 700.0, 1100.0, 800.0], &[700.0, 900.0, 750.0], &[800.0]);
-        let expected =
-            Costs { processes: 4000, first: 750.0, last: 800.0, median: 850.0, most: 1100.0 };
+    fn the_first_and_the_last_are_compared_round_by_round() {
+        let (first, last) = ([800.0, 1600.0, 700.0], [800.0, 1600.0, 1400.0]);
+        let found = costs(&[900.0, 700.0, 1100.0, 800.0], &first, &last);
+        let expected = Costs {
+            processes: 4000,
+            first: 800.0,
+            last: 1400.0,
+            last_by_first: Some(1.0),
+            median: 850.0,
+            most: 1100.0,
+        };
         assert_eq!((found, costs(&[], &[1.0], &[1.0])), (Some(expected), None));
     }
 }

@@ -195,7 +195,8 @@ fn growth(report: &Report) -> Markup {
         table {
             thead { tr {
                 th { "CPU of a process that is created and ended, µs" }
-                th { "processes" } th { "first 1,000" } th { "last 1,000" } th { "median" } th { "dearest 1,000" }
+                th { "processes" } th { "first 1,000 of a fresh runtime" } th { "last 1,000" } th { "median" }
+                th { "dearest 1,000" }
             } }
             tbody { @for it in &report.turnovers { tr {
                 td { (it.server) }
