@@ -99,10 +99,15 @@ impl Window {
 }
 
 impl Measured {
+    /// How many rounds there were.
+    pub(crate) fn rounds_had(&self) -> usize {
+        self.rows.iter().map(|row| row.rounds.len()).max().unwrap_or(0)
+    }
+
     /// How long a message took all servers in each round, in the mean, by what it took in the middle one; 1
     /// where servers that can be compared did not take turns.
     fn paces(&self) -> Vec<f64> {
-        let count = self.rows.iter().map(|row| row.rounds.len()).max().unwrap_or(0);
+        let count = self.rounds_had();
         let is_whole = |row: &&Row| {
             // A window without a message, or without CPU, says nothing of the pace.
             row.rounds.len() == count && row.rounds.iter().all(|it| it.cpu().is_normal())

@@ -94,7 +94,7 @@ pub(crate) fn remarks(row: &Row, figures: &Figures) -> Vec<String> {
 
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rounds = self.rows.iter().map(|row| row.rounds.len()).max().unwrap_or(0);
+        let rounds = self.rounds_had();
         let title = self.cell.title();
         writeln!(f, "{}: {title}; medians of {rounds} interleaved rounds", self.cell.name)?;
         let mut table = Table::new();

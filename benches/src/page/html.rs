@@ -62,8 +62,10 @@ fn about(report: &Report) -> Markup {
         p {
             "Made by " code { (report.command) } ". Each server is a process pinned to one core, the load generator "
             "one on the other, over loopback; every byte that comes back is checked. Figures are medians of "
-            (report.rounds) " rounds of " (report.seconds) " s, in which the servers take turns, all there at a time, "
-            "in several sets of processes; the range is that of the rounds. The pace of a machine changes from one "
+            (report.rounds) " rounds of " (report.seconds) " s or longer, in which the servers take turns, all there "
+            "at a time, in several sets of processes; the range is that of the rounds. With 10,000 connections there "
+            "are fewer rounds, and beside idle ones the servers come one after the other; each cell below says how "
+            "many rounds it had, of two messages in turn on each connection at least. The pace of a machine changes from one "
             "second to the next, for all servers alike: what all of them took for a round tells its pace, and times "
             "are given as they would have been at that of the middle round. System calls are counted by "
             (report.counted_by) " and user-space instructions by callgrind, in rounds of their own."
@@ -309,9 +311,13 @@ fn section(cell: &Measured) -> io::Result<Markup> {
     let figures = cell.figures();
     let charts = [chart::cpu(&figures)?, chart::latency(&figures)?];
     let idle = (cell.cell.shape.idle > 0).then_some(IDLE_COLUMNS);
+    let rounds = cell.rounds_had();
     Ok(html! {
         h3 id=(cell.cell.name) { (cell.cell.title()) }
-        p { code { (cell.cell.name) } @if let Some(remark) = cell.cell.remark() { ": " (remark) } }
+        p {
+            code { (cell.cell.name) } ": medians of " (rounds) " rounds"
+            @if let Some(remark) = cell.cell.remark() { "; " (remark) }
+        }
         div.charts { @for chart in charts { (PreEscaped(chart)) } }
         div.scroll { table {
             thead { tr { @for column in COLUMNS.into_iter().chain(idle.into_iter().flatten()) { th { (column) } } } }

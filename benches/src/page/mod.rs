@@ -198,6 +198,9 @@ mod tests {
         report.write(folder.path()).unwrap();
         assert_eq!(Report::read(folder.path()).unwrap().table(), report.table());
         let page = fs::read_to_string(html_path(folder.path())).unwrap();
+        assert!(
+            page.contains("2 rounds of 0.1 s or longer") && page.contains("medians of 2 rounds")
+        );
         assert!(page.contains("MISSED in 1 of 1") && report.table().contains("MISSED in 1 of 1"));
         let mut addresses = page.split("http").skip(1);
         assert!(addresses.all(|it| it.starts_with("://www.w3.org/2000/svg")), "{page}");
