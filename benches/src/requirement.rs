@@ -225,7 +225,8 @@ impl Evidence<'_> {
                 self.system_calls(),
             ),
             requirement(
-                "Processes created and ended in turn: CPU of the last 1,000, by that of the first 1,000 of a fresh runtime"
+                "Processes created and ended in turn: CPU of the last 1,000, by that of the first 1,000 of a fresh \
+                 runtime"
                     .into(),
                 self.turnover(),
             ),

@@ -65,8 +65,8 @@ fn about(report: &Report) -> Markup {
             (report.rounds) " rounds of " (report.seconds) " s or longer, in which the servers take turns, all there "
             "at a time, in several sets of processes; the range is that of the rounds. With 10,000 connections there "
             "are fewer rounds, and beside idle ones the servers come one after the other; each cell below says how "
-            "many rounds it had, of two messages in turn on each connection at least. The pace of a machine changes from one "
-            "second to the next, for all servers alike: what all of them took for a round tells its pace, and times "
+            "many rounds it had, and in a round everything under way comes back twice at least. The pace of a machine "
+            "changes from one second to the next, for all servers alike: what all of them took for a round tells its pace, and times "
             "are given as they would have been at that of the middle round. System calls are counted by "
             (report.counted_by) " and user-space instructions by callgrind, in rounds of their own."
         }

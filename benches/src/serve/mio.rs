@@ -40,6 +40,11 @@ fn run<S: Source + Read + Write>(
             }
             let key = event.token().0;
             let Some(connection) = all.get_mut(key) else { continue };
+            // Room to write alone brings nothing to read.
+            let is_input = event.is_readable() || event.is_read_closed() || event.is_error();
+            if !is_input && !connection.waits_for_room() {
+                continue;
+            }
             if !connection.serve(&mut buffer, Until::WouldBlock).unwrap_or(false) {
                 poll.registry().deregister(&mut connection.stream)?;
                 all.remove(key);

@@ -28,6 +28,12 @@ impl<S: Read + Write> Connection<S> {
         Self { stream, state: State::new(part), unsent: Vec::new() }
     }
 
+    /// Whether room to write is of use: only what waits, or is owed, goes out then.
+    pub(super) fn waits_for_room(&self) -> bool {
+        let owes = matches!(&self.state, State::Source(owed) if owed.chunk().is_some());
+        owes || !self.unsent.is_empty()
+    }
+
     /// Serves until nothing is left to read or the socket takes no more; returns whether the
     /// connection goes on.
     pub(super) fn serve(&mut self, buffer: &mut [u8], until: Until) -> io::Result<bool> {
@@ -89,5 +95,44 @@ fn write(stream: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
     match stream.write(bytes) {
         Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(0),
         sent => sent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many bytes, and has one to read.
+    struct Narrow(usize);
+
+    impl Read for Narrow {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            buffer[0] = b'?';
+            Ok(1)
+        }
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let len = bytes.len().min(self.0);
+            self.0 -= len;
+            Ok(len)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_has_sent_everything_has_no_use_for_room() {
+        for (part, room, waits) in
+            [(Part::Echo, 1, false), (Part::Echo, 0, true), (Part::Source, 1000, true)]
+        {
+            let mut connection = Connection::new(Narrow(room), part);
+            assert!(!connection.waits_for_room());
+            assert!(connection.serve(&mut [0; 2], Until::Short).unwrap());
+            assert_eq!(connection.waits_for_room(), waits, "{part:?}, {room}");
+        }
     }
 }

@@ -92,6 +92,10 @@ impl Server {
     fn handle(&mut self, event: EpollEvent) -> io::Result<()> {
         let key = usize::try_from(event.data()).map_err(io::Error::other)?;
         let Some(connection) = self.all.get_mut(key) else { return Ok(()) };
+        // Over local sockets whatever the peer reads makes room and wakes, and a read would find nothing.
+        if event.events() == EpollFlags::EPOLLOUT && !connection.waits_for_room() {
+            return Ok(());
+        }
         // The peer's end is behind the bytes, so a short read is not the last one.
         let ending = event.events().intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP);
         let until = if ending { Until::WouldBlock } else { Until::Short };
