@@ -4,10 +4,11 @@
 //! one burst may come in one (`UDP_GRO`): so the load generator needs less for a packet than any server.
 //! [`Service::UdpApart`] does neither, and each packet is a call.
 //!
-//! Invariant: a packet carries its number, so that one which comes twice or never is noticed. One that
-//! is missing when nothing has come for [`LOST_AFTER`] is counted as lost and followed by another.
+//! Invariant: a packet carries its number, so that one which comes twice is an error. One that is missing
+//! when nothing has come for [`LOST_AFTER`] is counted as lost and followed by another.
 
 use std::{
+    collections::HashSet,
     io::{self, IoSlice, IoSliceMut},
     net::{Ipv4Addr, SocketAddr},
     os::fd::AsRawFd as _,
@@ -45,6 +46,8 @@ struct Flow {
     next: u64,
     /// Those under way, the oldest first mostly.
     under_way: Vec<(u64, Instant)>,
+    /// Those that counted as lost, and have not come since.
+    given_up: HashSet<u64>,
 }
 
 pub(super) struct Packets {
@@ -80,7 +83,8 @@ impl Packets {
             setsockopt(&socket, UdpGroSegment, &joins)?;
             socket.connect(&to.into())?;
             poller.add(&socket, index)?;
-            flows.push(Flow { socket, next: 0, under_way: Vec::new() });
+            let (under_way, given_up) = (Vec::new(), HashSet::new());
+            flows.push(Flow { socket, next: 0, under_way, given_up });
         }
         Ok(Self {
             pipeline: shape.pipeline,
@@ -164,8 +168,14 @@ impl Packets {
         }
         let flow = &mut self.flows[index];
         let place = flow.under_way.iter().position(|&(it, _)| it == number);
-        // One that was given up on and comes after all does not count again.
-        let Some(place) = place else { return Ok(false) };
+        let Some(place) = place else {
+            // One that was given up on and comes after all does not count again.
+            if flow.given_up.remove(&number) {
+                return Ok(false);
+            }
+            let what = format!("flow {index}: packet {number} came twice, or was never sent");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        };
         let (_, started) = flow.under_way.remove(place);
         self.heard = Instant::now();
         meter.back(1, started, self.heard);
@@ -179,7 +189,9 @@ impl Packets {
             return Err(io::Error::new(io::ErrorKind::TimedOut, what));
         }
         for index in 0..self.flows.len() {
-            let lost = std::mem::take(&mut self.flows[index].under_way).len();
+            let flow = &mut self.flows[index];
+            let lost = flow.under_way.len();
+            flow.given_up.extend(flow.under_way.drain(..).map(|(number, _)| number));
             meter.lost(lost as u64);
             if meter.going {
                 self.send(index, lost, meter)?;

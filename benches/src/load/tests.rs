@@ -76,6 +76,31 @@ fn an_echo_with_one_wrong_byte_is_noticed() {
     assert!(is_wrong(run(Service::Churn, wrong, 2000)));
 }
 
+/// Echoes every packet, but holds the four that are under way together after the first four until the load has
+/// given up on them, which the next packet tells; one comes twice if it is to.
+fn packets_held(twice: bool) -> io::Result<Window> {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut buffer, mut held) = ([0; 2048], Vec::new());
+        for number in 0.. {
+            let (len, from) = socket.recv_from(&mut buffer)?;
+            held.push((buffer[..len].to_vec(), from));
+            if (4..8).contains(&number) {
+                continue;
+            }
+            for (packet, from) in held.drain(..) {
+                socket.send_to(&packet, from)?;
+                if twice && number == 8 {
+                    socket.send_to(&packet, from)?;
+                }
+            }
+        }
+        io::Result::Ok(())
+    });
+    run(Service::UdpApart, address, 64)
+}
+
 #[test]
 fn packets_that_are_changed_joined_or_lost_are_noticed() {
     let packets = |change: fn(u64, &mut [u8]) -> usize| {
@@ -102,6 +127,8 @@ fn packets_that_are_changed_joined_or_lost_are_noticed() {
         128
     });
     assert!(is_wrong(joined), "two packets in one");
+    assert_eq!(packets_held(false).unwrap().lost, 4, "they came after they were given up on");
+    assert!(is_wrong(packets_held(true)), "some came twice");
     let window = packets(|number, packet| if number == 3 { 0 } else { packet.len() / 2 });
     assert!(is_wrong(window), "an empty packet");
 }
