@@ -1,8 +1,9 @@
 //! One-way traffic, counted the same way by every server and by the load generator.
 //!
-//! Invariant: a sink answers each block with one byte, the block's number; a source answers each byte
-//! with one block, in chunks. So both ends agree on what has arrived, no window ends with anything
-//! under way, and nobody is ahead of the other by more than a few blocks.
+//! Invariant: a sink answers each block with one byte, the block's number, and compares none of
+//! those it reads, as that would be most of what it costs; a source answers each byte with one block, in
+//! chunks. So both ends agree on what has arrived, no window ends with anything under way, and nobody is
+//! ahead of the other by more than a few blocks.
 
 use crate::{job::Part, pattern};
 

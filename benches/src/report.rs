@@ -189,7 +189,7 @@ fn smoke() -> io::Result<bool> {
                 }
             }
         }
-        writeln!(stdout, "{kind}: {checked} bytes, every one as it should be")?;
+        writeln!(stdout, "{kind}: {checked} bytes came back, every one as it should be")?;
     }
     Ok(all_well)
 }
