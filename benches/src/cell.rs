@@ -28,6 +28,9 @@ const IDLE: usize = 100_000;
 /// With so many connections in use a round takes seconds.
 pub(crate) const MANY_ACTIVE: usize = 10_000;
 
+/// And with so many bytes under way.
+const MUCH_UNDER_WAY: u64 = 128 << 20;
+
 /// Beside so many idle connections not everything is measured.
 const MANY_IDLE: usize = 50_000;
 
@@ -79,13 +82,16 @@ impl Cell {
                 cells.push(Self::new(Service::Tcp, Shape::new(connections, size, 1)));
             }
         }
+        for connections in [50, 1000] {
+            for size in [64, 1 << 10, 16 << 10, 64 << 10] {
+                cells.push(Self::new(Service::Tcp, Shape::deep(connections, size)));
+            }
+        }
         let others = [
             // Lengths at which nobody's memory ends by itself.
             (Service::Tcp, Shape::new(50, 10_000, 1)),
             (Service::Tcp, Shape::new(50, 24_000, 1)),
             (Service::Tcp, Shape::new(1000, 24_000, 1)),
-            (Service::Tcp, Shape::new(50, 64, 16)),
-            (Service::Tcp, Shape::new(50, 1 << 10, 16)),
             (Service::Churn, Shape::new(64, 64, 1)),
             // Four blocks are under way on each connection, so that nobody waits for the other's turn.
             (Service::Sink, Shape::new(4, CHUNK, 64)),
@@ -119,9 +125,17 @@ impl Cell {
         kinds.iter().copied().filter(is_in).collect()
     }
 
-    /// How many of so many rounds are run here: those of many connections take seconds.
+    /// Whether everything under way, which comes back twice in a window at least, is so much that this takes seconds.
+    const fn is_slow(&self) -> bool {
+        self.shape.under_way() * self.shape.size >= MUCH_UNDER_WAY
+    }
+
+    /// How many of so many rounds are run here: those of many connections, or of much under way, take seconds.
     pub(crate) fn rounds(&self, rounds: u32) -> u32 {
-        match (self.shape.idle >= MANY_IDLE, self.shape.connections >= MANY_ACTIVE) {
+        match (
+            self.shape.idle >= MANY_IDLE,
+            self.shape.connections >= MANY_ACTIVE || self.is_slow(),
+        ) {
             (true, true) => rounds.min(6),
             (false, false) => rounds,
             _ => rounds.min(10),
@@ -248,6 +262,21 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn whoever_is_compared_is_so_with_and_without_pipelining() {
+        let all = Cell::all(1 << 20);
+        for connections in [50, 1000] {
+            for size in [64, 1 << 10, 16 << 10, 64 << 10] {
+                for shape in [Shape::new(connections, size, 1), Shape::deep(connections, size)] {
+                    let cell = Cell::new(Service::Tcp, shape);
+                    assert!(all.contains(&cell), "{}", cell.name);
+                    let is_slow = connections == 1000 && size > 1 << 10 && shape.pipeline > 1;
+                    assert_eq!(cell.rounds(40), if is_slow { 10 } else { 40 }, "{}", cell.name);
+                }
+            }
+        }
+    }
 
     #[test]
     fn names_are_unique_and_choose_cells_by_whole_parts() {

@@ -102,6 +102,16 @@ impl Shape {
         Self { connections, size, pipeline, idle: 0, tables: 1 }
     }
 
+    /// With as many messages under way as a connection has with pipelining: 16, or 4 where these would be 1 GiB in
+    /// all, which has to go round twice in a window and once more behind it: 5 seconds and more for each server and round.
+    pub(crate) const fn deep(connections: usize, size: u64) -> Self {
+        const DEEPEST: u64 = 16;
+        const LEAST: u64 = 4;
+        const BYTES_MAX: u64 = 256 << 20;
+        let bytes = connections as u64 * size * DEEPEST;
+        Self::new(connections, size, if bytes > BYTES_MAX { LEAST } else { DEEPEST })
+    }
+
     /// The same beside so many idle connections, where a table holds so many descriptors.
     pub(crate) const fn beside(self, idle: usize, descriptors: usize) -> Self {
         /// For everything that is no connection.
