@@ -103,7 +103,8 @@ impl Shape {
     }
 
     /// With as many messages under way as a connection has with pipelining: 16, or 4 where these would be 1 GiB in
-    /// all, which has to go round twice in a window and once more behind it: 5 seconds and more for each server and round.
+    /// all, which has to go round twice in a window and once more behind it: 5 seconds and more for each server
+    /// and round.
     pub(crate) const fn deep(connections: usize, size: u64) -> Self {
         const DEEPEST: u64 = 16;
         const LEAST: u64 = 4;

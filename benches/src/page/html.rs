@@ -64,10 +64,11 @@ fn about(report: &Report) -> Markup {
             "one on the other, over loopback; every byte that comes back is checked. Figures are medians of "
             (report.rounds) " rounds of " (report.seconds) " s or longer, in which the servers take turns, all there "
             "at a time, in several sets of processes; the range is that of the rounds. With 10,000 connections, and "
-            "with much under way, there are fewer rounds, and beside idle ones the servers come one after the other; each cell below says how "
-            "many rounds it had, and in a round everything under way comes back twice at least. The pace of a machine "
-            "changes from one second to the next, for all servers alike: what all of them took for a round tells its pace, and times "
-            "are given as they would have been at that of the middle round. System calls are counted by "
+            "with much under way, there are fewer rounds, and beside idle ones the servers come one after the other; "
+            "each cell below says how many rounds it had, and in a round everything under way comes back twice at least. "
+            "The pace of a machine changes from one second to the next, for all servers alike: what all of them took "
+            "for a round tells its pace, and times are given as they would have been at that of the middle round. System "
+            "calls are counted by "
             (report.counted_by) " and user-space instructions by callgrind, in rounds of their own."
         }
         p {

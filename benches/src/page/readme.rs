@@ -43,7 +43,8 @@ fn write_all(report: &Report, text: &mut String) -> std::fmt::Result {
         text,
         "Linux {}, {} cores of {}, {}{}; server and load generator on a core each, over loopback; medians of {} \
          interleaved rounds of {} s or longer, each at the pace of the middle one. With 10,000 connections, and \
-         with much under way, there are fewer rounds, and beside idle ones the servers come one after the other. Repeat it with\n`{}`.\n",
+         with much under way, there are fewer rounds, and beside idle ones the servers come one after the other. \
+         Repeat it with\n`{}`.\n",
         machine.kernel,
         machine.cores,
         machine.processor,
