@@ -329,6 +329,10 @@ impl Reactor for AnyReactor {
         each!(self, r => r.queued(id))
     }
 
+    fn unsent(&self, id: SockId) -> Option<u64> {
+        each!(self, r => r.unsent(id))
+    }
+
     fn queued_packets(&self, id: SockId) -> usize {
         each!(self, r => r.queued_packets(id))
     }

@@ -270,6 +270,10 @@ impl Reactor for PollReactor {
         self.socks.get(id.0).map_or(0, |sock| sock.out.bytes())
     }
 
+    fn unsent(&self, id: SockId) -> Option<u64> {
+        self.socks.get(id.0).map(Sock::unsent)
+    }
+
     fn queued_packets(&self, id: SockId) -> usize {
         self.socks.get(id.0).map_or(0, |sock| sock.out.packets())
     }

@@ -238,12 +238,18 @@ impl Sock {
         io.set_timer(&mut self, Alarm::Deadline, None);
         io.set_timer(&mut self, Alarm::Retry, None);
         self.leave_crowd(io);
-        let dropped = self.pipes.as_ref().map_or(0, |pipes| pipes.dropped());
-        let unsent = self.queue.clear() + self.lost + dropped;
+        let unsent = self.unsent();
+        self.queue.clear();
         self.report_sent(unsent, out);
         out.push(Event::Closed { id: self.id(), cause: self.cause, unsent });
         io.counters.syscalls += 1;
         io.counters.sockets -= 1;
+    }
+
+    /// How many bytes given to `send` the kernel never took.
+    pub(crate) fn unsent(&self) -> u64 {
+        let dropped = self.pipes.as_ref().map_or(0, |pipes| pipes.dropped());
+        self.queue.bytes() + self.lost + dropped
     }
 
     /// Tells the owner what the kernel took since the last time.

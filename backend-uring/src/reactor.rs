@@ -472,6 +472,10 @@ impl Reactor for UringReactor {
         self.sockets.get(id.0).map_or(0, |sock| sock.queue.bytes())
     }
 
+    fn unsent(&self, id: SockId) -> Option<u64> {
+        self.sockets.get(id.0).map(Sock::unsent)
+    }
+
     fn queued_packets(&self, id: SockId) -> usize {
         self.sockets.get(id.0).map_or(0, |sock| sock.queue.packets())
     }

@@ -240,7 +240,8 @@ pub struct Process<H> {
     pub(crate) serving: Option<Box<Serving>>,
     /// What only a child's process has.
     pub(crate) child: Option<Box<ChildState>>,
-    /// Bytes accepted by `send` that the system did not have when it ended.
+    /// Bytes accepted by `send` that the system did not have when it ended; before, those that came behind the end of
+    /// its socket, which it has yet to be told.
     pub(crate) unsent: u64,
     /// The server that counts this connection, until it ends.
     pub(crate) counted_by: Option<ProcessId>,
@@ -415,6 +416,11 @@ impl<H> Process<H> {
         self.connecting.as_ref().map_or(0, |connecting| connecting.early_len)
     }
 
+    /// Bytes accepted by `send` that its socket was not given, or too late.
+    pub(crate) fn kept_len(&self) -> u64 {
+        self.early_len().saturating_add(self.layer_waiting()).saturating_add(self.unsent)
+    }
+
     /// How its connection ended and how many bytes were not sent, if that waits to be delivered.
     pub(crate) fn end_in_store(&self) -> Option<(Reason, u64)> {
         self.inbox.iter().find_map(|event| {
@@ -447,7 +453,7 @@ impl<H> Process<H> {
     /// Bytes accepted by `send` that the system did not have when it ended; 0 before.
     #[must_use]
     pub const fn unsent(&self) -> u64 {
-        self.unsent
+        if matches!(self.exit, Exit::Alive) { 0 } else { self.unsent }
     }
 
     /// Its contact, to show another value for a key.

@@ -618,6 +618,10 @@ pub trait Reactor {
     /// Bytes queued that the kernel has not taken yet; 0 for a dead id.
     fn queued(&self, id: SockId) -> u64;
 
+    /// Bytes given to [`send`](Self::send) that the kernel has not taken, those thrown away included, as `Closed` would
+    /// tell them; `None` for a dead id, whose `Closed` has them.
+    fn unsent(&self, id: SockId) -> Option<u64>;
+
     /// Packets or records queued that the kernel has not taken yet; 0 on streams and for a dead id.
     fn queued_packets(&self, id: SockId) -> usize;
 

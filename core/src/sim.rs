@@ -442,6 +442,10 @@ impl Reactor for SimReactor {
         self.socks.get(id.0).map_or(0, Sock::queued)
     }
 
+    fn unsent(&self, id: SockId) -> Option<u64> {
+        self.socks.get(id.0).map(Sock::unsent)
+    }
+
     fn queued_packets(&self, id: SockId) -> usize {
         self.socks.get(id.0).map_or(0, Sock::queued_packets)
     }

@@ -21,8 +21,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         unsent: u64,
     ) -> Option<Delivery<H>> {
         let mut p = process.borrow_mut();
-        let unsent = p.without_notice(unsent);
-        let unsent = unsent.saturating_add(p.early_len()).saturating_add(p.layer_waiting());
+        let unsent = p.without_notice(unsent).saturating_add(p.kept_len());
         p.unsent = unsent;
         let sock = p.sock.take();
         drop(p);

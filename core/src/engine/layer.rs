@@ -373,16 +373,22 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
 
     /// Sends bytes of the process, through its layer if it has one; returns what is queued.
     pub(super) fn put(&mut self, p: &mut Process<H>, sock: SockId, data: Payload) -> u64 {
-        let Some(state) = &mut p.layer else { return self.reactor.send(sock, data) };
+        let Some(state) = &mut p.layer else { return self.put_plain(p, sock, data) };
         let wire_has_room = self.reactor.queued(sock) < WIRE_LEN_MAX;
         let at_once = state.waiting.is_empty() && p.layer_failed.is_none();
         if at_once && data.len() <= CROSSING_LEN_MAX && wire_has_room {
             let sent = state.layer.send(data.as_slice());
-            if sent.is_err() {
+            let refused = sent.is_err();
+            let put = self.crossed(p, sock, sent);
+            let queued = Self::waiting(&self.reactor, p);
+            let gone = put > 0 && queued == 0 && self.reactor.unsent(sock).is_none();
+            if !(refused || gone) {
+                return queued;
+            }
+            if let Some(state) = &mut p.layer {
                 // It was accepted, so it counts as unsent.
                 state.waiting.push(data);
             }
-            self.crossed(p, sock, sent);
         } else {
             state.waiting.push(data);
             self.cross(p, sock, WIRE_LEN_MAX);

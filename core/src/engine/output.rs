@@ -13,7 +13,7 @@ use crate::{
     machine::{self, Phase, Status},
     outbox::Outbox,
     process::{Process, Shared},
-    reactor::{self, CloseHow, Kind, Payload, Reactor, SockId, SysError},
+    reactor::{CloseHow, Kind, Payload, Reactor, SockId, SysError},
 };
 
 /// Why `send` refused. Nothing was queued.
@@ -188,8 +188,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     #[inline(never)]
     fn hold(&mut self, p: &mut Process<H>, sock: SockId) {
         // Where nothing can be sent any more no `Sent` would let input go on, and the end is behind it.
-        let gone = matches!(p.inbox.back(), Some(reactor::Event::Closed { .. }));
-        let may_go = || !gone && self.reactor.send_failure(sock).is_none();
+        let may_go =
+            || self.reactor.unsent(sock).is_some() && self.reactor.send_failure(sock).is_none();
         let waits = p.queued > 0 || p.kind != Kind::Stream;
         if p.filtering > 0 && waits && !p.holding && may_go() {
             p.holding = true;
@@ -274,13 +274,38 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         to: Option<&Address>,
     ) -> Result<u64, SendError> {
         let sock = p.sock.ok_or_else(|| SendError::NotOpen(p.status()))?;
+        let len = data.len() as u64;
         p.queued = if to.is_none() && p.connected {
             self.reactor.send(sock, data)
         } else {
             let to = to.or_else(|| p.contact.remote()).ok_or(SendError::NoPeer)?;
             self.reactor.send_to(sock, data, to)
         };
+        if p.queued == 0 {
+            self.note_late(p, sock, len);
+        }
+        p.queued = p.queued.saturating_add(p.unsent);
         Ok(p.queued)
+    }
+
+    /// Sends bytes of the process that no layer is to see; returns what is queued.
+    pub(super) fn put_plain(&mut self, p: &mut Process<H>, sock: SockId, data: Payload) -> u64 {
+        let len = data.len() as u64;
+        // A child that has ended reads nothing, and its socket may have been closed, when nobody counts.
+        let queued = if p.child_has_ended() { 0 } else { self.reactor.send(sock, data) };
+        if queued == 0 {
+            self.note_late(p, sock, len);
+        }
+        queued.saturating_add(p.unsent)
+    }
+
+    /// Counts bytes that were accepted behind the end of their socket, which may still wait to be taken: it does not
+    /// tell of them.
+    #[cold]
+    fn note_late(&self, p: &mut Process<H>, sock: SockId, len: u64) {
+        if p.child_has_ended() || self.reactor.unsent(sock).is_none() {
+            p.unsent = p.unsent.saturating_add(len);
+        }
     }
 
     /// The socket to send on, if the process may send now; a client that is looked up has none.
@@ -321,10 +346,12 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         match (&p.connecting, p.sock) {
             // What an upgrade finds on its way goes out before the handshake does.
             (Some(connecting), Some(sock)) if p.phase == Phase::Open => {
-                reactor.queued(sock).saturating_add(connecting.early_len)
+                reactor.queued(sock).saturating_add(connecting.early_len).saturating_add(p.unsent)
             }
             (Some(connecting), _) => connecting.early_len,
-            (None, Some(sock)) => reactor.queued(sock).saturating_add(p.layer_waiting()),
+            (None, Some(sock)) => {
+                reactor.queued(sock).saturating_add(p.layer_waiting()).saturating_add(p.unsent)
+            }
             (None, None) => 0,
         }
     }
@@ -413,7 +440,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             Some((if p.child_has_ended() { Reason::End } else { Reason::Sys(err) }, unsent))
         };
         let (reason, unsent) = p.end_in_store().or_else(failure)?;
-        let unsent = unsent.saturating_add(p.early_len()).saturating_add(p.layer_waiting());
+        let unsent = unsent.saturating_add(p.kept_len());
         (unsent > 0).then_some((reason, unsent))
     }
 

@@ -177,6 +177,11 @@ impl Connection {
         self.out.bytes()
     }
 
+    /// The same with those that will never be sent.
+    pub(super) fn unsent(&self) -> u64 {
+        self.lost + self.out.bytes()
+    }
+
     pub(super) fn queued_packets(&self) -> usize {
         self.out.packets()
     }

@@ -184,6 +184,14 @@ impl Sock {
         }
     }
 
+    /// The same with those that will never be sent.
+    pub(super) fn unsent(&self) -> u64 {
+        match &self.role {
+            Role::Connection(connection) => connection.unsent(),
+            Role::Listener(_) | Role::Packets(_) => self.queued(),
+        }
+    }
+
     pub(super) fn queued_packets(&self) -> usize {
         match &self.role {
             Role::Listener(_) => 0,
