@@ -226,6 +226,15 @@ impl EventQueue {
         self.others.front().filter(|_| self.order.front().is_some_and(|front| front.buf.is_none()))
     }
 
+    /// What the [`Event::Closed`] of `id` says was not sent, if that waits here.
+    #[must_use]
+    pub fn unsent(&self, id: SockId) -> Option<u64> {
+        self.others.iter().find_map(|event| {
+            let Event::Closed { id: closed, unsent, .. } = event else { return None };
+            (*closed == id).then_some(*unsent)
+        })
+    }
+
     /// How many events wait.
     #[must_use]
     #[inline]

@@ -65,6 +65,23 @@ conformance!(who_waits_for_an_answer_to_go_to_who_has_reset_is_told, |rig| {
     Ok(())
 });
 
+conformance!(who_deletes_a_process_behind_a_reset_is_told_what_it_had_left, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    let flushed = Seen::default();
+    let told = Rc::clone(&flushed);
+    client.set_filter(move |client: &Process, _| {
+        let sent = client.send("reply");
+        client.delete();
+        told.borrow_mut().push(client.flush(PATIENCE));
+        sent.map(drop)
+    });
+    ask_and_reset(rig, &client, &child)?;
+    rig.until_line(&client, "deleted (closed)");
+    let flushed = flushed.borrow();
+    let [Err(SendWaitError::Deleted { unsent: 5 })] = flushed[..] else { panic!("{flushed:?}") };
+    Ok(())
+});
+
 /// A stopped process whose end waits for it: its peer has ended, and then reset the connection.
 fn over_but_stopped(rig: &Rig) -> Result<Process, Box<dyn std::error::Error>> {
     let server = rig.server().start()?;
@@ -90,6 +107,15 @@ conformance!(what_a_stopped_process_sends_behind_its_end_counts_as_unsent, |rig|
     Ok(())
 });
 
+conformance!(a_process_deleted_behind_its_end_says_what_it_had_left, |rig| {
+    let client = over_but_stopped(rig)?;
+    client.send("reply")?;
+    client.delete();
+    let flushed = client.flush(PATIENCE);
+    let Err(SendWaitError::Deleted { unsent: 5 }) = flushed else { panic!("{flushed:?}") };
+    Ok(())
+});
+
 /// A child of a shell's that logs its output.
 fn sh(rig: &Rig, script: &str) -> SpawnBuilder {
     rig.rt.spawn_process("p", "sh").args(["-c", script]).filter(rig.log.filter())
@@ -110,6 +136,18 @@ conformance!(on (poll epoll uring): an_answer_to_a_child_that_has_ended_counts_a
     let child = child.filter(|child: &Process, _| child.send("reply").map(drop)).start()?;
     await_gone(&child);
     rig.until("its end", || *seen.borrow() == [5]);
+    Ok(())
+});
+
+conformance!(on (poll epoll uring): a_child_that_is_deleted_says_what_nobody_read, |rig| {
+    let (seen, sentinel) = ends(rig);
+    let child = sh(rig, "exec </dev/null; echo on; sleep 1000").sentinel(sentinel).start()?;
+    rig.until_bytes(&child, b"on\n");
+    child.send(vec![0; 1 << 20])?;
+    rig.until("its trouble", || child.queued() == 0);
+    child.delete();
+    // A program that is being started elsewhere may keep the pipe open for a moment, and then it takes something.
+    assert_eq!(*seen.borrow(), [(1 << 20) - rig.rt.stats().sent]);
     Ok(())
 });
 

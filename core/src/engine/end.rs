@@ -85,6 +85,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if !p.apply(event) {
             return false;
         }
+        // Before what is stored of it goes.
+        let left = p.sock.map_or(0, |sock| self.left_at(&p, sock));
         self.looking_up -= usize::from(looked_up);
         self.children -= usize::from(p.forget_child_news());
         p.exit = exit;
@@ -96,9 +98,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         p.inbox_len = 0;
         let sock = p.sock.take();
         if let Some(sock) = sock {
-            let queued = p.without_notice(self.reactor.queued(sock));
-            let queued = queued.saturating_add(p.layer_waiting());
-            p.unsent = queued.saturating_add(early);
+            p.unsent = left;
             if !matches!(how, Some(CloseHow::Now | CloseHow::Reset)) && p.linger != Some(0) {
                 self.say_goodbye(&mut p, sock);
             }
@@ -143,6 +143,14 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             self.count_out(server);
         }
         true
+    }
+
+    /// Bytes that were accepted and the system does not have, be the end of their socket told or not.
+    fn left_at(&self, p: &Process<H>, sock: SockId) -> u64 {
+        let given = self.reactor.unsent(sock).or_else(|| self.queue.unsent(sock));
+        let unsent = given.map(|unsent| p.without_notice(unsent));
+        let unsent = unsent.or_else(|| p.end_in_store().map(|(_, unsent)| unsent));
+        unsent.unwrap_or(0).saturating_add(p.kept_len())
     }
 
     /// How a socket ends when nobody said: what is queued goes out, within the time of the `linger` option
