@@ -621,10 +621,12 @@ impl<H> Process<H> {
     /// The same for the first event of its inbox.
     pub(crate) const fn admits_next(&self, event: &reactor::Event) -> bool {
         // A stop lies over input and its end only; connecting goes on under it, and that of an upgrade under a filter
-        // that waits for it. A child's end is told even to who takes no input.
+        // that waits for it. A child's end is told even to who takes no input, and must not wait behind that of its output.
         let connecting = matches!(event, reactor::Event::Connected { .. })
             || matches!(event, reactor::Event::Closed { .. })
-                && (matches!(self.phase, Phase::Connect) || self.child.is_some());
+                && matches!(self.phase, Phase::Connect)
+            || matches!(event, reactor::Event::Closed { .. } | reactor::Event::Eof { .. })
+                && self.child.is_some();
         if connecting { !self.busy || self.is_upgrading() } else { self.takes_input() }
     }
 

@@ -139,6 +139,19 @@ conformance!(on (poll epoll uring): an_answer_to_a_child_that_has_ended_counts_a
     Ok(())
 });
 
+conformance!(on (poll epoll uring): the_end_of_a_child_is_told_to_a_filter_that_listens_no_more, |rig| {
+    let (seen, sentinel) = ends(rig);
+    let child = sh(rig, "echo bye; echo bye").sentinel(sentinel);
+    let child = child.filter(|child: &Process, _| {
+        child.ignore_input();
+        child.send("reply").map(drop)
+    });
+    let child = child.start()?;
+    await_gone(&child);
+    rig.until("its end", || *seen.borrow() == [5]);
+    Ok(())
+});
+
 conformance!(on (poll epoll uring): a_child_that_is_deleted_says_what_nobody_read, |rig| {
     let (seen, sentinel) = ends(rig);
     let child = sh(rig, "exec </dev/null; echo on; sleep 1000").sentinel(sentinel).start()?;

@@ -518,6 +518,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             self.own(id, Owner::Unborn(Box::default()));
         }
         let mut p = process.borrow_mut();
+        if event.is_input() && p.deaf && p.child_has_ended() {
+            // Nobody takes it any more, and the end would wait behind it.
+            return;
+        }
         // With the socket gone nothing more will be sent: nothing to hold input back for.
         p.holding &= !matches!(event, reactor::Event::Closed { .. });
         p.inbox_len += event_len(&event);
