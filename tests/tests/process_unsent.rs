@@ -2,10 +2,15 @@
 //!
 //! The end of a socket may be known to the system, to the reactor and to the engine before its process is told.
 
-use std::{cell::RefCell, rc::Rc, time::Instant};
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use netproc::{
-    Buf, CloseHow, Event, Layer, Layers, Payload, Process, SendWaitError, SharedError, SpawnBuilder,
+    Buf, ChildSignal, CloseHow, Event, Layer, Layers, Payload, Process, SendWaitError, SharedError,
+    SpawnBuilder,
 };
 use netproc_tests::{
     conformance,
@@ -213,5 +218,22 @@ conformance!(an_answer_through_a_layer_to_who_has_reset_counts_as_unsent, |rig| 
     ask_and_reset(rig, &client, &child)?;
     rig.until_line(&client, "connection broken by remote peer (closed)");
     assert_eq!(*seen.borrow(), [5]);
+    Ok(())
+});
+
+conformance!(on (poll epoll uring): each_of_two_who_wait_is_told_that_a_child_reads_no_more, |rig| {
+    let script = "trap 'exec </dev/null; echo off' USR1; echo on; while :; do sleep 0.01 </dev/null; done";
+    let child = sh(rig, script).start()?;
+    rig.until_bytes(&child, b"on\n");
+    let inner = Seen::default();
+    let (told, sender) = (Rc::clone(&inner), child.clone());
+    rig.rt.run_after(Duration::from_millis(20), move |_| {
+        sender.signal(ChildSignal::USR1).expect("it is there");
+        told.borrow_mut().push(sender.send_wait("x", Some(PATIENCE)));
+    });
+    let outer = child.send_wait(vec![0; 2 << 20], Some(PATIENCE));
+    assert!(matches!(outer, Err(SendWaitError::Refused(_))), "{outer:?}");
+    let inner = inner.borrow();
+    assert!(matches!(inner[..], [Err(SendWaitError::Refused(_))]), "{inner:?}");
     Ok(())
 });

@@ -448,7 +448,12 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     pub fn flush_ends(&mut self, process: &Shared<H>, outer: Option<SysError>) -> Option<SysError> {
         let mut p = process.borrow_mut();
         p.flushing -= 1;
-        std::mem::replace(&mut p.trouble, outer)
+        let trouble = std::mem::replace(&mut p.trouble, outer);
+        if p.flushing > 0 && p.child.as_ref().is_some_and(|child| child.unread) {
+            // What the outer one waits for was dropped with the rest, and that is told once.
+            p.trouble = p.trouble.or(trouble);
+        }
+        trouble
     }
 
     /// Bytes accepted by `send` that still wait.
