@@ -490,8 +490,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             E::Connected { .. } => self.handle_connected(process),
             E::Eof { .. } => self.handle_eof(process),
             E::Closed { cause, unsent, .. } => self.handle_closed(process, cause, unsent),
-            E::Sent { queued, .. } => {
-                self.handle_sent(process, queued);
+            E::Sent { .. } => {
+                self.handle_sent(process);
                 None
             }
             E::Trouble { err, .. } => {

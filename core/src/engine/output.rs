@@ -357,21 +357,20 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
     }
 
     /// The kernel took bytes of a watched socket: input may go on, a refused sender may try again.
-    pub(super) fn handle_sent(&mut self, process: &Shared<H>, mut queued: u64) {
+    pub(super) fn handle_sent(&mut self, process: &Shared<H>) {
         let mut p = process.borrow_mut();
         let Some(sock) = p.sock else { return };
         let failed = self.reactor.send_failure(sock).is_some();
-        if failed {
+        let queued = if failed {
             // What waits for the layer never goes, and the end is behind the input that it would hold back.
-            queued = 0;
+            0
         } else {
             if p.layer_waiting() > 0 {
                 self.cross(&mut p, sock, WIRE_LEN_MAX);
-                queued = Self::waiting(&self.reactor, &p);
             }
-            // The handshake may have gone while what was sent waits for its end: that is no room yet.
-            queued = queued.saturating_add(p.early_len());
-        }
+            // Callbacks may have sent since, and what waits for the end of a handshake has no room yet.
+            Self::waiting(&self.reactor, &p)
+        };
         if queued > p.limits.low() || !failed && !self.packets_are_few(&p) {
             return;
         }

@@ -1,0 +1,59 @@
+//! When a refused sender is told that there is room: when there is, once, and not where nothing can be sent.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+use netproc::{Event, Process, SendError};
+use netproc_tests::{conformance, contract::pattern, rig::Rig};
+
+/// More than a system keeps for a peer that does not read.
+const MUCH: usize = 24 << 20;
+
+/// What was queued whenever `process` was told that its queue has drained.
+fn drained(rig: &Rig, process: &Process) -> Rc<RefCell<Vec<u64>>> {
+    let (told, log) = (Rc::<RefCell<Vec<u64>>>::default(), rig.log.sentinel());
+    let seen = Rc::clone(&told);
+    process.set_sentinel(move |process: &Process, event: &Event| {
+        if *event == Event::Drained {
+            seen.borrow_mut().push(process.queued());
+        }
+        log(process, event);
+    });
+    told
+}
+
+/// Sends `process` more than it may queue, to a peer that does not read.
+fn refuse(process: &Process, peer: &Process) -> Result<(), SendError> {
+    peer.stop();
+    process.send(pattern(1, MUCH))?;
+    let refused = process.send("x");
+    assert!(matches!(refused, Err(SendError::QueueFull { .. })), "{refused:?}");
+    Ok(())
+}
+
+conformance!(who_fills_the_queue_just_before_is_not_told_that_it_has_drained, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    let (told, received) = (drained(rig, &child), Rc::new(Cell::new(0)));
+    let (low, filled) = (child.limits().queue_len_low, Cell::new(false));
+    child.set_filter(move |child: &Process, _| {
+        // What has gone in this round is not reported yet.
+        if child.queued() > low || filled.replace(true) {
+            return Ok(());
+        }
+        child.send(pattern(2, MUCH)).map(drop)
+    });
+    let count = Rc::clone(&received);
+    client.set_filter(move |client: &Process, input| {
+        count.set(count.get() + input.len());
+        client.send("go on").map(drop)
+    });
+    refuse(&child, &client)?;
+    rig.settle();
+    client.resume();
+    rig.until("both", || received.get() == 2 * MUCH);
+    assert!(!told.borrow().is_empty(), "it was told of no room");
+    assert!(told.borrow().iter().all(|&queued| queued <= low), "{told:?}");
+    Ok(())
+});
