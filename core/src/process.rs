@@ -195,6 +195,8 @@ pub struct Process<H> {
     pub(crate) holding: bool,
     /// It has a trouble to hear of.
     pub(crate) troubled: bool,
+    /// It has to hear that its queue has drained.
+    pub(crate) drained: bool,
     /// Its sending direction was ended by its user.
     pub(crate) finished: bool,
     pub(crate) kind: Kind,
@@ -303,6 +305,7 @@ impl<H> Process<H> {
             busy: false,
             holding: false,
             troubled: false,
+            drained: false,
             refused: false,
             connected: false,
             queued: 0,

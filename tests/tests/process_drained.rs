@@ -6,7 +6,11 @@ use std::{
 };
 
 use netproc::{Event, Process, SendError};
-use netproc_tests::{conformance, contract::pattern, rig::Rig};
+use netproc_tests::{
+    conformance,
+    contract::pattern,
+    rig::{PATIENCE, Rig},
+};
 
 /// More than a system keeps for a peer that does not read.
 const MUCH: usize = 24 << 20;
@@ -55,5 +59,25 @@ conformance!(who_fills_the_queue_just_before_is_not_told_that_it_has_drained, |r
     rig.until("both", || received.get() == 2 * MUCH);
     assert!(!told.borrow().is_empty(), "it was told of no room");
     assert!(told.borrow().iter().all(|&queued| queued <= low), "{told:?}");
+    Ok(())
+});
+
+conformance!(who_takes_no_events_gathers_none_of_them, |rig| {
+    let server = rig.server().filter(|_, _| {}).start()?;
+    let client = rig.rt.client("pulled").remote(server.contact().local().clone()).start()?;
+    let child = rig.child(&server);
+    for _ in 0..3 {
+        refuse(&client, &child)?;
+        child.resume();
+        client.flush(PATIENCE)?;
+    }
+    assert!(matches!(rig.rt.next_event_of(&client, PATIENCE)?, Some(Event::Drained)));
+    client.notify_drained();
+    client.notify_drained();
+    assert!(matches!(rig.rt.next_event_of(&client, PATIENCE)?, Some(Event::Drained)));
+    server.delete();
+    child.delete();
+    let event = rig.rt.next_event_of(&client, PATIENCE)?;
+    assert!(matches!(event, Some(Event::Broken { .. })), "{event:?}");
     Ok(())
 });

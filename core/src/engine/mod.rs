@@ -371,8 +371,10 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         };
         let at = self.notices.iter().position(wanted)?;
         let notice = self.notices.remove(at)?;
-        if let Delivery::Event { process, event: Event::Trouble(_) } = &notice {
-            process.borrow_mut().troubled = false;
+        if let Delivery::Event { process, event } = &notice {
+            let mut p = process.borrow_mut();
+            p.troubled &= !matches!(event, Event::Trouble(_));
+            p.drained &= !matches!(event, Event::Drained);
         }
         Some(notice)
     }

@@ -381,10 +381,15 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         drop(p);
         self.change_flow(process, |p| p.holding = false);
         // Where nothing can be sent any more there is no room, though nothing waits: the end follows.
-        if refused && !failed {
+        if refused && !failed && Self::is_news(process) {
             let (process, event) = (Rc::clone(process), Event::Drained);
             self.notices.push_back(Delivery::Event { process, event });
         }
+    }
+
+    /// Whether `Drained` is not about to be told already: who never asks for events gathers none.
+    fn is_news(process: &Shared<H>) -> bool {
+        !std::mem::replace(&mut process.borrow_mut().drained, true)
     }
 
     /// Asks for `Drained` as soon as no more than `queue_len_low` bytes wait, and of packets no more than half
@@ -402,8 +407,11 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
             }
             return;
         }
-        let (process, event) = (Rc::clone(process), Event::Drained);
-        self.asked_for.push_back(Delivery::Event { process, event });
+        drop(p);
+        if Self::is_news(process) {
+            let (process, event) = (Rc::clone(process), Event::Drained);
+            self.asked_for.push_back(Delivery::Event { process, event });
+        }
     }
 
     /// A sender begins to wait until nothing of `process` is queued any more. What it returns is for
