@@ -419,7 +419,8 @@ impl Process {
     }
 
     /// Asks for one [`Event::Drained`] as soon as no more than [`Limits::queue_len_low`] bytes wait,
-    /// which may be at once: how a producer keeps pace with its peer before `send` has to refuse.
+    /// which may be at once: how a producer keeps pace with its peer before `send` has to refuse. Where sending has ended,
+    /// on either side, there is no room to tell of.
     ///
     /// # Examples
     ///

@@ -241,7 +241,7 @@ pub enum Event {
     Deleted,
     /// The layer put on an open connection stands: what comes and goes from now on passes it.
     Secured,
-    /// After `QueueFull`, or when asked for: there is room again.
+    /// After `QueueFull`, or when asked for: there is room again. Not told where nothing can be sent any more.
     Drained,
     /// A connection kept half open: the peer will send no more.
     PeerFinished,

@@ -5,7 +5,7 @@ use std::{
     rc::Rc,
 };
 
-use netproc::{Event, Process, SendError};
+use netproc::{Event, Process, SendError, Status};
 use netproc_tests::{
     conformance,
     contract::pattern,
@@ -79,5 +79,26 @@ conformance!(who_takes_no_events_gathers_none_of_them, |rig| {
     child.delete();
     let event = rig.rt.next_event_of(&client, PATIENCE)?;
     assert!(matches!(event, Some(Event::Broken { .. })), "{event:?}");
+    Ok(())
+});
+
+conformance!(who_can_send_no_more_is_not_told_of_room, |rig| {
+    let (_server, client, child) = rig.pair()?;
+    let told = drained(rig, &client);
+    refuse(&client, &child)?;
+    client.send_eof()?;
+    child.resume();
+    rig.until("all of it", || rig.log.len_of(&child) == MUCH);
+    rig.settle();
+    assert_eq!(*told.borrow(), [0; 0], "it has ended sending itself");
+
+    let (_server, client, child) = rig.pair()?;
+    let told = drained(rig, &child);
+    refuse(&child, &client)?;
+    client.send_eof()?;
+    rig.settle();
+    client.resume();
+    rig.until("the end", || child.status() == Status::Closed);
+    assert_eq!(*told.borrow(), [0; 0], "its peer has ended");
     Ok(())
 });

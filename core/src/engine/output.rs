@@ -377,7 +377,7 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         if (p.flushing == 0 || queued == 0) && (failed || p.layer_waiting() == 0) {
             self.reactor.watch_sent(sock, false);
         }
-        let refused = std::mem::take(&mut p.refused);
+        let refused = std::mem::take(&mut p.refused) && Self::sends(&p);
         drop(p);
         self.change_flow(process, |p| p.holding = false);
         // Where nothing can be sent any more there is no room, though nothing waits: the end follows.
@@ -387,16 +387,23 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         }
     }
 
+    /// Whether there may be room for anything: its sending direction has not ended.
+    fn sends(p: &Process<H>) -> bool {
+        !p.finished && p.phase != Phase::Draining
+    }
+
     /// Whether `Drained` is not about to be told already: who never asks for events gathers none.
     fn is_news(process: &Shared<H>) -> bool {
         !std::mem::replace(&mut process.borrow_mut().drained, true)
     }
 
     /// Asks for `Drained` as soon as no more than `queue_len_low` bytes wait, and of packets no more than half
-    /// of those that may, which may be now. A server of connections has nothing that could wait.
+    /// of those that may, which may be now. A server of connections has nothing that could wait, and where sending has
+    /// ended there is no room.
     pub fn notify_drained(&mut self, process: &Shared<H>) {
         let mut p = process.borrow_mut();
-        if p.sock.is_none() && !p.is_looking_up() || p.phase == Phase::Listen {
+        let has_none = p.sock.is_none() && !p.is_looking_up();
+        if has_none || p.phase == Phase::Listen || !Self::sends(&p) {
             return;
         }
         let full = Self::waiting(&self.reactor, &p) > p.limits.low();
