@@ -577,3 +577,16 @@ conformance!(where_a_connection_comes_from_waits_for_who_asks, |rig| {
     }
     Ok(())
 });
+
+conformance!(timers_make_no_wait_for_output_longer, |rig| {
+    fn again(rt: &Runtime) {
+        rt.run_after(Duration::from_millis(5), again);
+    }
+    let (_server, client, _child) = rig.pair()?;
+    client.send("x")?;
+    again(&rig.rt);
+    let late = rig.rt.run_after(PATIENCE, |_| ());
+    assert!(rig.rt.accept_output(None, Some(10 * PATIENCE), false)?);
+    assert!(late.cancel(), "it has waited for quiet timers");
+    Ok(())
+});

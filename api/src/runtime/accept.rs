@@ -66,13 +66,15 @@ impl Runtime {
         let admit =
             |p: &Inside, input: bool| has_takers(p, input) && only.is_none_or(|id| id == p.id());
         let wait = Output::new(self, process);
-        let mut until = deadline;
+        let (mut until, mut count) = (deadline, wait.before);
         loop {
-            let delivered = self.deliver_all(Some(&admit));
-            if wait.is_over(delivered) {
+            self.deliver_all(Some(&admit));
+            if wait.is_over() {
                 break;
             }
-            if wait.came() {
+            // Whatever else was served, timers and posted calls, is no output and makes no wait longer.
+            if wait.count() > count {
+                count = wait.count();
                 until = deadline.min(self.engine().now().after(QUIET));
             }
             let limit = (until < Tick(u64::MAX)).then_some(until);
@@ -138,13 +140,10 @@ impl<'a> Output<'a> {
         self.count() > self.before || self.process.is_some_and(waits)
     }
 
-    /// Whether there is nothing to wait for: what was asked for is there and what else was ready is
-    /// handled, or the process has ended.
-    fn is_over(&self, delivered: bool) -> bool {
+    /// Whether there is nothing to wait for: the process that was asked for has had output, or has ended. Without one
+    /// the time decides.
+    fn is_over(&self) -> bool {
         let ended = |process: &Process| process.shared().borrow().is_at_end();
-        match self.process {
-            Some(process) => self.came() || ended(process),
-            None => self.came() && !delivered,
-        }
+        self.process.is_some_and(|process| self.came() || ended(process))
     }
 }
