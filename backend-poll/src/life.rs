@@ -136,8 +136,13 @@ pub(crate) fn close(id: SockId, sock: &mut Sock, hub: &mut Hub, how: CloseHow, n
         end(id, sock, hub, None);
         return;
     };
-    let done = ends_by_closing(sock) && sock.out.is_empty() && matches!(sock.phase, Phase::Open);
-    if sock.broken || done || matches!(sock.class, Class::Listener(_)) {
+    let done = match sock.phase {
+        Phase::Open => ends_by_closing(sock),
+        // Nobody would miss a connection that brings nothing.
+        Phase::Connecting | Phase::Refused(_) => true,
+        Phase::Draining | Phase::Ended => false,
+    };
+    if sock.broken || done && sock.out.is_empty() || matches!(sock.class, Class::Listener(_)) {
         end(id, sock, hub, None);
         return;
     }

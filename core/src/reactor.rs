@@ -321,7 +321,7 @@ pub enum CloseHow {
     /// does.
     Now,
     /// Send what is queued, shut down the sending side, read the input away until the peer's end,
-    /// then close; at most this long, then as `Now`.
+    /// then close; at most this long, then as `Now`. A connect under way ends at once if nothing is queued.
     Flush {
         /// How long the peer may take.
         within: Duration,

@@ -6,7 +6,7 @@ use netproc::{
     Address, Exit, Failure, Family, Op, Process, SendError, Service, SockOption, StartError,
     Status, Value,
 };
-use netproc_tests::conformance;
+use netproc_tests::{conformance, rig::PATIENCE};
 
 conformance!(a_nowait_connect_is_open_once, |rig| {
     let server = rig.server().start()?;
@@ -252,5 +252,18 @@ conformance!(on (poll epoll uring): options_of_who_is_looked_up_are_set_with_the
     rig.until("its end", || client.status() == Status::Failed);
     let Exit::Failed(Failure::Sys(err)) = client.exit() else { return Err("no failure".into()) };
     assert_eq!(err.op, Op::Option);
+    Ok(())
+});
+
+conformance!(a_client_deleted_while_it_connects_lingers_for_nothing, |rig| {
+    let (server, _filler) = rig.silent()?;
+    let before = rig.rt.stats().sockets;
+    let client = rig.client(&server).linger(600).nowait(true).start()?;
+    rig.settle();
+    assert_eq!(client.status(), Status::Connect);
+    client.delete();
+    let late = rig.rt.run_after(PATIENCE, |_| ());
+    rig.until("its end", || rig.rt.stats().sockets == before);
+    assert!(late.cancel(), "it has gone on connecting");
     Ok(())
 });

@@ -241,7 +241,9 @@ impl Connection {
         if common.ended.is_some() {
             return moved;
         }
-        if common.must_end(host.now) {
+        // Nobody would miss a connection that brings nothing.
+        let unborn = self.is_connecting() && self.out.is_empty() && common.closing.is_some();
+        if unborn || common.must_end(host.now) {
             self.end(None, common, host);
             return true;
         }
