@@ -3,9 +3,10 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    time::Duration,
 };
 
-use netproc::{Event, Process, SendError, Status};
+use netproc::{Buf, Event, Layer, Layers, Payload, Process, SendError, SharedError, Status};
 use netproc_tests::{
     conformance,
     contract::pattern,
@@ -100,5 +101,53 @@ conformance!(who_can_send_no_more_is_not_told_of_room, |rig| {
     client.resume();
     rig.until("the end", || child.status() == Status::Closed);
     assert_eq!(*told.borrow(), [0; 0], "its peer has ended");
+    Ok(())
+});
+
+/// Never done with its handshake.
+#[derive(Debug)]
+struct Silent;
+
+impl Layers for Silent {
+    fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl Layer for Silent {
+    fn receive(&mut self, _: Buf, _: &mut Vec<Buf>) -> Result<(), SharedError> {
+        Ok(())
+    }
+
+    fn send(&mut self, _: &[u8]) -> Result<(), SharedError> {
+        Ok(())
+    }
+
+    fn wire(&mut self, _: &mut Vec<Payload>) {}
+
+    fn is_established(&self) -> bool {
+        false
+    }
+
+    fn is_peer_finished(&self) -> bool {
+        false
+    }
+
+    fn finish(&mut self) {}
+}
+
+conformance!(nothing_is_told_of_a_process_deleted_in_a_wait_for_its_upgrade, |rig| {
+    let server = rig.server().start()?;
+    let client = rig.rt.client("pulled").remote(server.contact().local().clone()).start()?;
+    client.upgrade(Silent)?;
+    client.notify_drained();
+    let victim = client.clone();
+    rig.rt.run_after(Duration::from_millis(20), move |_| {
+        victim.delete();
+    });
+    client.flush(PATIENCE)?;
+    assert_eq!(client.status(), Status::Closed);
+    let told = rig.rt.next_event_of(&client, Duration::ZERO)?;
+    assert!(told.is_none(), "{told:?}");
     Ok(())
 });

@@ -2,7 +2,7 @@
 //!
 //! Invariant: they are over with that: what comes behind it is for whoever started the process.
 
-use netproc_core::reactor::Tick;
+use netproc_core::{process::Exit, reactor::Tick};
 
 use super::{Depth, Inside, Runtime, has_takers};
 use crate::{error::Result, process::Process};
@@ -60,7 +60,9 @@ impl Runtime {
         };
         // Whoever pulls its events is told all the same, although the wait needed them delivered; and a foreign loop
         // hears that they are there.
-        for (process, event) in untaken.into_iter().rev() {
+        // Nobody is told more of one that was deleted meanwhile.
+        let deleted = matches!(process.exit(), Exit::Deleted);
+        for (process, event) in untaken.into_iter().rev().filter(|_| !deleted) {
             self.engine_mut().tell_again(process.shared(), event);
         }
         depth.leave(waited?)
