@@ -4,10 +4,11 @@
 //! [`contract`](mod@contract) holds the reactor's own contract and the rig that drives it; [`rig`]
 //! the same for the processes of the public crate; [`swarm`] runs the simulation under many seeds;
 //! [`shards`] two runtimes behind one service; [`transcript`] runs the scenarios that Emacs has run,
-//! [`mod@front`] what the front must refuse; [`child`] runs a test in a process of its own; [`watch`] ends one
-//! that is stuck; `program` runs programs and `seccomp` takes system calls away, on Linux; [`others`] finds
-//! programs of other people; [`certificates`] and [`pki`] make what TLS needs; [`mod@check`],
-//! [`check_dialogue`] and [`check_tls`] say what holds for every input, here and for the fuzzer.
+//! [`mod@front`] what the front must refuse; [`layers`] has what several put on a stream; [`child`] runs a test
+//! in a process of its own; [`watch`] ends one that is stuck; `program` runs programs and `seccomp` takes system
+//! calls away, on Linux; [`others`] finds programs of other people; [`certificates`] and [`pki`] make what TLS
+//! needs; [`mod@check`], [`check_dialogue`] and [`check_tls`] say what holds for every input, here and for the
+//! fuzzer.
 //! The tests themselves are in `tests/`, a file for each group of points. Nothing here is part of the
 //! library.
 
@@ -18,6 +19,7 @@ pub mod check_tls;
 pub mod child;
 pub mod contract;
 pub mod front;
+pub mod layers;
 pub mod others;
 pub mod pki;
 #[cfg(target_os = "linux")]

@@ -5,10 +5,9 @@
 use std::{cell::RefCell, rc::Rc};
 
 use netproc::{
-    Buf, Coding, Event, Layer, Layers, Payload, Process, SendError, SendTextError, SharedError,
-    StartError, Status, Text, UpgradeError,
+    Coding, Event, Process, SendError, SendTextError, StartError, Status, Text, UpgradeError,
 };
-use netproc_tests::{conformance, rig::Rig};
+use netproc_tests::{conformance, layers::glass, rig::Rig};
 
 type Texts = Rc<RefCell<Vec<String>>>;
 
@@ -151,45 +150,6 @@ conformance!(a_pull_front_gets_text_too, |rig| {
     Ok(())
 });
 
-/// A layer that changes nothing, and has no handshake.
-#[derive(Debug, Default)]
-struct Glass(Vec<Payload>);
-
-#[derive(Debug)]
-struct Glasses;
-
-impl Layers for Glasses {
-    fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
-        Ok(Box::new(Glass::default()))
-    }
-}
-
-impl Layer for Glass {
-    fn receive(&mut self, wire: Buf, plain: &mut Vec<Buf>) -> Result<(), SharedError> {
-        plain.push(wire);
-        Ok(())
-    }
-
-    fn send(&mut self, plain: &[u8]) -> Result<(), SharedError> {
-        self.0.push(plain.into());
-        Ok(())
-    }
-
-    fn wire(&mut self, out: &mut Vec<Payload>) {
-        out.append(&mut self.0);
-    }
-
-    fn is_established(&self) -> bool {
-        true
-    }
-
-    fn is_peer_finished(&self) -> bool {
-        false
-    }
-
-    fn finish(&mut self) {}
-}
-
 // Whoever put it there would speak inside the layer.
 conformance!(an_upgrade_is_refused_while_the_coding_keeps_bytes, |rig| {
     for (coding, bytes, kept) in
@@ -199,13 +159,13 @@ conformance!(an_upgrade_is_refused_while_the_coding_keeps_bytes, |rig| {
         client.send(bytes)?;
         rig.settle();
         assert_eq!(texts.borrow().concat(), "\"go\\n\"");
-        assert_eq!(child.upgrade(Glasses), Err(UpgradeError::ClearText(kept)), "{coding}");
+        assert_eq!(child.upgrade(glass()), Err(UpgradeError::ClearText(kept)), "{coding}");
         // Another coding does not make them less clear.
         child.set_coding("latin-1-unix")?;
-        assert_eq!(child.upgrade(Glasses), Err(UpgradeError::ClearText(kept)), "{coding}");
+        assert_eq!(child.upgrade(glass()), Err(UpgradeError::ClearText(kept)), "{coding}");
         client.send("!")?;
         rig.settle();
-        assert_eq!(child.upgrade(Glasses), Ok(()));
+        assert_eq!(child.upgrade(glass()), Ok(()));
     }
     Ok(())
 });
@@ -220,7 +180,7 @@ conformance!(what_came_in_clear_decides_nothing_about_text_behind_an_upgrade, |r
         rig.until("the clear text", || !texts.borrow().is_empty());
         rig.settle();
         texts.borrow_mut().clear();
-        child.upgrade(Glasses)?;
+        child.upgrade(glass())?;
         client.send(inside)?;
         rig.settle();
         assert_eq!(texts.borrow().concat(), text, "{coding}");

@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use netproc::{Buf, Event, Layer, Layers, Payload, Process, SendError, SharedError, Status};
+use netproc::{Event, Process, SendError, Status};
 use netproc_tests::{
     conformance,
     contract::pattern,
+    layers::silence,
     rig::{PATIENCE, Rig},
 };
 
@@ -104,42 +105,10 @@ conformance!(who_can_send_no_more_is_not_told_of_room, |rig| {
     Ok(())
 });
 
-/// Never done with its handshake.
-#[derive(Debug)]
-struct Silent;
-
-impl Layers for Silent {
-    fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
-        Ok(Box::new(Self))
-    }
-}
-
-impl Layer for Silent {
-    fn receive(&mut self, _: Buf, _: &mut Vec<Buf>) -> Result<(), SharedError> {
-        Ok(())
-    }
-
-    fn send(&mut self, _: &[u8]) -> Result<(), SharedError> {
-        Ok(())
-    }
-
-    fn wire(&mut self, _: &mut Vec<Payload>) {}
-
-    fn is_established(&self) -> bool {
-        false
-    }
-
-    fn is_peer_finished(&self) -> bool {
-        false
-    }
-
-    fn finish(&mut self) {}
-}
-
 conformance!(nothing_is_told_of_a_process_deleted_in_a_wait_for_its_upgrade, |rig| {
     let server = rig.server().start()?;
     let client = rig.rt.client("pulled").remote(server.contact().local().clone()).start()?;
-    client.upgrade(Silent)?;
+    client.upgrade(silence())?;
     client.notify_drained();
     let victim = client.clone();
     rig.rt.run_after(Duration::from_millis(20), move |_| {

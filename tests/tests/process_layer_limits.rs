@@ -8,52 +8,20 @@ use std::{
 };
 
 use netproc::{
-    Buf, CloseHow, Exit, Layer, Layers, Limits, Payload, Process, Runtime, SharedError, Status,
-    UpgradeError, Value, emacs::Emacs,
+    CloseHow, Exit, Layer, Layers, Limits, Process, Runtime, SharedError, Status, UpgradeError,
+    Value, emacs::Emacs,
 };
-use netproc_tests::{conformance, rig::Rig};
+use netproc_tests::{conformance, layers::silence, rig::Rig};
 
 /// Far more than a handshake here may take, and less than what a test may.
 const LONG: Duration = Duration::from_secs(15);
-
-/// A layer that says nothing and hears nothing.
-#[derive(Debug)]
-struct Mute;
-
-impl Layers for Mute {
-    fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
-        Ok(Box::new(Self))
-    }
-}
-
-impl Layer for Mute {
-    fn receive(&mut self, _: Buf, _: &mut Vec<Buf>) -> Result<(), SharedError> {
-        Ok(())
-    }
-
-    fn send(&mut self, _: &[u8]) -> Result<(), SharedError> {
-        Ok(())
-    }
-
-    fn wire(&mut self, _: &mut Vec<Payload>) {}
-
-    fn is_established(&self) -> bool {
-        false
-    }
-
-    fn is_peer_finished(&self) -> bool {
-        false
-    }
-
-    fn finish(&mut self) {}
-}
 
 /// A client that shakes hands with nobody, for so long.
 fn mute(rig: &Rig, within: Duration) -> Result<Process, netproc::Error> {
     let server = rig.rt.server("silent").filter(|_, _| {}).start()?;
     let mut limits = Limits::default();
     limits.handshake_within = within;
-    let client = rig.client(&server).layers(Mute).limits(limits).nowait(true);
+    let client = rig.client(&server).layers(silence()).limits(limits).nowait(true);
     Ok(client.start()?)
 }
 
@@ -100,7 +68,7 @@ conformance!(on (poll epoll uring): nothing_waits_for_the_handshake_of_a_process
         [|_, client| client.delete_with(CloseHow::Now), |rt, _| rt.close()];
     for end in ends {
         let (server, client, child) = rig.pair()?;
-        client.upgrade(Mute)?;
+        client.upgrade(silence())?;
         end(&rig.rt, &client);
         child.delete();
         server.delete();
@@ -148,7 +116,7 @@ conformance!(a_peer_that_has_ended_cannot_shake_hands, |rig| {
     rig.until("the end of the peer", || {
         rig.log.of(&child).iter().any(|line| line.contains("input ended"))
     });
-    assert_eq!(child.upgrade(Mute), Err(UpgradeError::PeerFinished));
+    assert_eq!(child.upgrade(silence()), Err(UpgradeError::PeerFinished));
     assert_eq!((child.status(), child.exit()), (Status::Open, Exit::Alive));
     child.send("still in clear")?;
     rig.until_bytes(&client, b"still in clear");

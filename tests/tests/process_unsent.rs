@@ -8,12 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netproc::{
-    Buf, ChildSignal, CloseHow, Event, Layer, Layers, Payload, Process, SendWaitError, SharedError,
-    SpawnBuilder,
-};
+use netproc::{ChildSignal, CloseHow, Event, Process, SendWaitError, SpawnBuilder};
 use netproc_tests::{
     conformance,
+    layers::glass,
     rig::{PATIENCE, Rig},
 };
 use nix::{errno::Errno, sys::signal, unistd::Pid};
@@ -169,48 +167,9 @@ conformance!(on (poll epoll uring): a_child_that_is_deleted_says_what_nobody_rea
     Ok(())
 });
 
-/// Changes nothing.
-#[derive(Debug, Default)]
-struct Plain(Vec<Payload>);
-
-#[derive(Debug)]
-struct Plains;
-
-impl Layers for Plains {
-    fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
-        Ok(Box::new(Plain::default()))
-    }
-}
-
-impl Layer for Plain {
-    fn receive(&mut self, wire: Buf, plain: &mut Vec<Buf>) -> Result<(), SharedError> {
-        plain.push(wire);
-        Ok(())
-    }
-
-    fn send(&mut self, plain: &[u8]) -> Result<(), SharedError> {
-        self.0.push(plain.to_vec().into());
-        Ok(())
-    }
-
-    fn wire(&mut self, out: &mut Vec<Payload>) {
-        out.append(&mut self.0);
-    }
-
-    fn is_established(&self) -> bool {
-        true
-    }
-
-    fn is_peer_finished(&self) -> bool {
-        false
-    }
-
-    fn finish(&mut self) {}
-}
-
 conformance!(an_answer_through_a_layer_to_who_has_reset_counts_as_unsent, |rig| {
     let (_server, client, child) = rig.pair()?;
-    client.upgrade(Plains)?;
+    client.upgrade(glass())?;
     rig.settle();
     let (seen, sentinel) = ends(rig);
     client.set_sentinel(sentinel);
