@@ -27,6 +27,9 @@ const VOID_MAX: usize = 64;
 pub(crate) struct Agenda {
     /// Readable and wanted, writable and wanted, or both: the hot list.
     pub(crate) ready: VecDeque<SockId>,
+    /// Who had read so much that the last poll was over, and how many reads that were: it goes on with its turn in the
+    /// next, before anybody else has one. It counts as listed in `ready`.
+    going_on: Option<(SockId, u32)>,
     /// Has something new to send, or to end.
     pub(crate) dirty: Vec<SockId>,
     /// Sockets of UDP that found no room and are to be told of it.
@@ -54,6 +57,26 @@ impl Agenda {
         if !std::mem::replace(&mut sock.listed.ready, true) {
             self.ready.push_back(id);
         }
+    }
+
+    /// Has the socket go on with its turn in the next poll, in which it has had so many reads.
+    pub(crate) fn go_on(&mut self, id: SockId, sock: &mut Sock, reads: u32) {
+        debug_assert!(self.going_on.is_none(), "the batch is done, and nobody reads any more");
+        if !std::mem::replace(&mut sock.listed.ready, true) {
+            self.going_on = Some((id, reads));
+        }
+    }
+
+    /// Who has not come to the end of its turn.
+    #[inline]
+    pub(crate) const fn take_going_on(&mut self) -> Option<(SockId, u32)> {
+        self.going_on.take()
+    }
+
+    /// Whether there is such a one.
+    #[inline]
+    pub(crate) const fn goes_on(&self) -> bool {
+        self.going_on.is_some()
     }
 
     /// Has the socket's output looked at before the next wait.
@@ -149,6 +172,7 @@ impl Agenda {
     /// Whether something waits that needs no word from the kernel.
     pub(crate) fn is_pressing(&self) -> bool {
         !(self.ready.is_empty()
+            && !self.goes_on()
             && self.dirty.is_empty()
             && self.ended.is_empty()
             && self.sent.is_empty()

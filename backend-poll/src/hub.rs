@@ -131,8 +131,6 @@ pub(crate) struct Batch<'a> {
     /// Bytes of streams there are, and with how many nobody gets a turn any more.
     bytes: usize,
     bytes_max: usize,
-    /// Reads that a turn may have whatever they bring.
-    reads_min: u32,
 }
 
 /// A bound that lets something pass.
@@ -144,29 +142,12 @@ impl<'a> Batch<'a> {
     pub(crate) fn new(queue: &'a mut EventQueue, config: &Config) -> Self {
         let before = queue.len();
         let len_max = before.saturating_add(most(config.events_max));
-        Self {
-            queue,
-            before,
-            len_max,
-            bytes: 0,
-            bytes_max: most(config.bytes_max.min(WARM_LEN)),
-            reads_min: 1,
-        }
+        Self { queue, before, len_max, bytes: 0, bytes_max: most(config.bytes_max.min(WARM_LEN)) }
     }
 
     /// Gives everybody a turn who is ready, whatever those before have brought.
     pub(crate) fn take_all_bytes(&mut self) {
         self.bytes_max = usize::MAX;
-    }
-
-    /// Has who fills a slot read once more in the same turn: mostly that was all, which is found while the socket is in
-    /// cache, and costs less than a turn for it later.
-    pub(crate) const fn read_twice(&mut self) {
-        self.reads_min = 2;
-    }
-
-    pub(crate) const fn reads_min(&self) -> u32 {
-        self.reads_min
     }
 
     pub(crate) fn push(&mut self, event: Event) {

@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// A packet is small beside a stream's read, so a turn takes this many times as many.
-const PACKETS_PER_READ: u32 = 8;
+const PACKETS_PER_READ: u32 = 2;
 /// Packets sent from one socket before the next gets its turn.
 const SENDS_PER_TURN: u32 = 64;
 /// The same where one call takes many.

@@ -241,6 +241,12 @@ impl Sock {
         open && !hindered && self.close.is_none()
     }
 
+    /// Whether it may go on reading into slots, and all that it had to send has gone.
+    pub(crate) fn may_go_on(&self) -> bool {
+        let reads = self.can_read && self.wants_input() && !self.listed.starving;
+        reads && self.close.is_none() && self.out.is_empty()
+    }
+
     /// Whether what is sent now will be: an open stream whose owner may go on.
     #[inline]
     pub(crate) fn takes_output(&self) -> bool {

@@ -4,13 +4,10 @@
 //! list. A short read means that nothing is left, unless the kernel hinted that an end, an error or
 //! an urgent mark may stand behind it; of a pipe, or a connection within the machine, it is in doubt.
 
-use std::{
-    io::{self, IoSlice},
-    time::Duration,
-};
+use std::time::Duration;
 
 use netproc_core::{
-    outbox::{Outbox, Queue, SEND_LEN_MAX},
+    outbox::{Queue, SEND_LEN_MAX, TURN_LEN_MAX},
     pipe,
     reactor::{Op, SockId, SysError},
     socket::bytes,
@@ -24,9 +21,7 @@ use crate::{
     sock::{Class, Sock},
 };
 
-/// Payloads that one call gathers.
-const GATHER_MAX: usize = 16;
-/// Sending calls of one socket before the next gets its turn, which it gets earlier after [`SEND_LEN_MAX`] bytes.
+/// Sending calls of one socket before the next gets its turn, which it gets earlier after [`TURN_LEN_MAX`] bytes.
 const SENDS_PER_TURN: u32 = 16;
 
 /// How long a send waits for which the system had no memory.
@@ -44,7 +39,7 @@ const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 #[inline(always)]
 pub(crate) fn read(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
     if read_once::<false>(id, sock, hub, batch) {
-        read_on::<false>(id, sock, hub, batch);
+        read_on::<false>(id, sock, hub, batch, 1);
     }
 }
 
@@ -53,15 +48,27 @@ pub(crate) fn read_any(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut B
     if batch.is_done() {
         hub.agenda.ready(id, sock);
     } else if read_once::<true>(id, sock, hub, batch) {
-        read_on::<true>(id, sock, hub, batch);
+        read_on::<true>(id, sock, hub, batch, 1);
     }
 }
 
+/// Goes on with a turn that the end of a poll has cut after so many reads.
 #[inline(never)]
-fn read_on<const ANY: bool>(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
-    for read in 1..hub.config.reads_per_turn {
-        if batch.is_full() || read >= batch.reads_min() && batch.is_done() {
-            break;
+pub(crate) fn go_on(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>, reads: u32) {
+    read_on::<true>(id, sock, hub, batch, reads);
+}
+
+#[inline(never)]
+fn read_on<const ANY: bool>(
+    id: SockId,
+    sock: &mut Sock,
+    hub: &mut Hub,
+    batch: &mut Batch<'_>,
+    reads: u32,
+) {
+    for read in reads..hub.config.reads_per_turn {
+        if batch.is_done() {
+            return hub.agenda.go_on(id, sock, read);
         }
         if !read_once::<ANY>(id, sock, hub, batch) {
             return;
@@ -182,7 +189,7 @@ fn send_several(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     if sock.out.is_empty() {
         return;
     }
-    let enough = hub.counters.sent + SEND_LEN_MAX as u64;
+    let enough = hub.counters.sent + TURN_LEN_MAX as u64;
     for _ in 0..SENDS_PER_TURN {
         if !send_once(id, sock, hub) {
             return;
@@ -198,8 +205,8 @@ fn send_several(id: SockId, sock: &mut Sock, hub: &mut Hub) {
 fn send_once(id: SockId, sock: &mut Sock, hub: &mut Hub) -> bool {
     let Queue::Bytes(outbox) = &mut sock.out else { return false };
     hub.counters.syscalls += 1;
-    let (asked, result) = send_gathered(&sock.socket, outbox);
-    has_sent(id, sock, hub, asked, result.map_err(|err| SysError::new(Op::Send, &err).errno))
+    let (asked, result) = bytes::send_front(&sock.socket, outbox);
+    has_sent(id, sock, hub, asked, result)
 }
 
 /// Sees to what a call that was offered `asked` bytes came to; returns whether there is more and may be
@@ -243,22 +250,6 @@ fn send_failed(id: SockId, sock: &mut Sock, hub: &mut Hub, errno: i32) -> bool {
         errno => life::output_failed(id, sock, hub, SysError { op: Op::Send, errno }),
     }
     false
-}
-
-/// One sending call; returns how much was offered with what the system says.
-fn send_gathered(socket: &Socket, outbox: &Outbox) -> (usize, io::Result<usize>) {
-    let mut slices = [IoSlice::new(&[]); GATHER_MAX];
-    let (mut count, mut total) = (0, 0);
-    for (slice, chunk) in slices.iter_mut().zip(outbox.chunks()) {
-        let chunk = &chunk[..chunk.len().min(SEND_LEN_MAX - total)];
-        *slice = IoSlice::new(chunk);
-        total += chunk.len();
-        count += 1;
-        if total == SEND_LEN_MAX {
-            break;
-        }
-    }
-    (total, socket.send_vectored_with_flags(&slices[..count], SEND_FLAGS))
 }
 
 impl Sock {

@@ -13,7 +13,7 @@ use std::{
 
 use netproc_core::{
     address::{Address, Family},
-    outbox::SEND_LEN_MAX,
+    outbox::TURN_LEN_MAX,
     pool::Buf,
     queue::EventQueue,
     reactor::{

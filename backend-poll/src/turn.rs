@@ -37,10 +37,8 @@ impl PollReactor {
             self.tell_rest(batch);
         }
         self.feed_starving();
-        if self.socks.len() > FEW {
-            batch.read_twice();
-        }
-        let asks = only_looks || self.pace.is_to_ask();
+        self.go_on(batch);
+        let asks = only_looks || self.pace.is_to_ask() && !self.hub.agenda.goes_on();
         let mut filled = false;
         if asks {
             let timeout = self.timeout(wait, batch);
@@ -245,6 +243,20 @@ impl PollReactor {
             }
             let Some(next) = self.next_deadline() else { return };
             (at, id) = next;
+        }
+    }
+
+    /// Goes on with the turn that the end of the last poll has cut: what it brought has been sent on since, and what
+    /// comes now lies in the same slot, which is in cache. Whose peer takes no more has its next turn as all others.
+    #[inline]
+    fn go_on(&mut self, batch: &mut Batch<'_>) {
+        let Some((id, reads)) = self.hub.agenda.take_going_on() else { return };
+        let Some(sock) = self.socks.get_mut(id.0) else { return };
+        sock.listed.ready = false;
+        if sock.may_go_on() {
+            stream::go_on(id, sock, &mut self.hub, batch, reads);
+        } else if sock.has_work() {
+            self.hub.agenda.ready(id, sock);
         }
     }
 

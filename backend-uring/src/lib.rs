@@ -67,6 +67,7 @@ mod reading;
 #[cfg(target_os = "linux")]
 mod ring;
 #[cfg(target_os = "linux")]
+mod sending;
 mod short;
 #[cfg(target_os = "linux")]
 mod sock;

@@ -16,6 +16,10 @@ use crate::{
 /// sender's cache before the system is done with it.
 pub const SEND_LEN_MAX: usize = 64 * 1024;
 
+/// The most bytes of a stream that a socket sends before the next has its turn, in a row of sends: what serves
+/// one peer a while finds more of it in cache than what serves all in pieces, and nobody waits long for so much.
+pub const TURN_LEN_MAX: usize = 4 * SEND_LEN_MAX;
+
 /// So many payloads at the front of a queue stay as they were sent: no fewer than one send is offered, so
 /// nothing changes that a kernel may be reading. Behind them small ones are joined, for a peer that sends
 /// byte by byte and reads nothing would else have each byte of an echo kept at many times its size.

@@ -23,8 +23,10 @@ use crate::{
 
 /// Looks at the reactor in one step of a sender that waits. Emacs's steps last 20 milliseconds.
 const STEP_POLLS: u32 = 32;
-/// Sends that a sender who waits makes before anybody is served: together 1 MiB at most.
-const SENDS_AT_ONCE: usize = (1 << 20) / SEND_LEN_MAX;
+/// Looks at the reactor by which a sender who waits has sent as much as goes before anybody is served, if a send of
+/// [`SEND_LEN_MAX`] is all of each; and how much that is.
+const SENDS_AT_ONCE: usize = AT_ONCE_MAX / SEND_LEN_MAX;
+const AT_ONCE_MAX: usize = 1 << 20;
 
 impl Process {
     /// Sends `data` and waits until the system has all of it, at most `timeout` if one is given,
@@ -163,11 +165,13 @@ impl Runtime {
     /// whether somebody is to be woken for what came meanwhile.
     fn send_at_once(&self, process: &Process, goes_on: &impl Fn() -> bool) -> Result<bool, Error> {
         let mut stored = false;
+        let first = process.queued();
         for _ in 0..SENDS_AT_ONCE {
             let before = process.queued();
             self.poll(Wait::No)?;
             stored |= self.engine_mut().store_all();
-            if process.queued() >= before || !goes_on() {
+            let queued = process.queued();
+            if queued >= before || first - queued >= AT_ONCE_MAX as u64 || !goes_on() {
                 break;
             }
         }

@@ -180,18 +180,18 @@ on_each_mechanism! {
         let pairs = [rig.pair(), rig.pair()];
         for (id, _) in &pairs {
             // Many pieces and one piece.
-            rig.reactor.send(*id, vec![0; 300_000].into());
-            for _ in 0..30 {
+            rig.reactor.send(*id, vec![0; 3_000_000].into());
+            for _ in 0..300 {
                 rig.reactor.send(*id, vec![0; 10_000].into());
             }
         }
-        let mut before = 600_000;
+        let mut before = 6_000_000;
         for _ in 0..3 {
             rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
             let left = [0, 1].map(|at: usize| rig.reactor.queued(pairs[at].0));
             assert_eq!(left[0], left[1], "they take turns");
             // A poll that finds them new gives each a second turn.
-            assert!((1..=2 * SEND_LEN_MAX as u64).contains(&(before - left[0])), "{left:?}");
+            assert!((1..=2 * TURN_LEN_MAX as u64).contains(&(before - left[0])), "{left:?}");
             let mut got = vec![0; usize::try_from(before - left[0]).unwrap()];
             for (_, peer) in &pairs {
                 (&*peer).read_exact(&mut got).unwrap();
@@ -211,7 +211,7 @@ on_each_mechanism! {
 
     fn who_has_brought_enough_bytes_lets_the_others_wait_their_turn(rig, {
         let mut config = small();
-        (config.bytes_max, config.slots) = (65, 64);
+        (config.bytes_max, config.slots, config.reads_per_turn) = (65, 64, 4);
         config
     }) {
         let (_one, mut peer) = rig.pair();
@@ -245,6 +245,65 @@ on_each_mechanism! {
             }
             assert_eq!(brought, 12 * 40, "{wait:?}");
         }
+    }
+
+    fn what_ends_a_poll_does_not_end_a_turn(rig, {
+        let mut config = tiny_turns();
+        config.reads_per_turn = 4;
+        config
+    }) {
+        for blocked in [false, true] {
+            let mut pairs = [rig.pair(), rig.pair()];
+            let first = pairs[0].0;
+            if blocked {
+                // More than a socket takes, so that there always is something to send.
+                rig.reactor.send(first, vec![0; 64 << 20].into());
+                assert!(rig.drain().is_empty());
+            }
+            pairs.iter_mut().for_each(|(_, peer)| peer.write_all(&[0; 640]).unwrap());
+            let mut turns = Vec::new();
+            let mut got = 0;
+            while got < 1280 {
+                let Event::Data { id, buf, .. } = rig.next() else { panic!("no data") };
+                assert!(rig.queue.is_empty(), "a read is enough for a poll");
+                got += buf.len();
+                turns.push(id);
+            }
+            let rows: Vec<_> = turns.chunk_by(PartialEq::eq).map(|row| (row[0], row.len())).collect();
+            let longest = |of: bool| {
+                let of = rows.iter().filter(|(id, _)| (*id == first) == of);
+                // Whoever is left alone at the end has a turn behind the other.
+                of.rev().skip(1).map(|(_, len)| *len).max()
+            };
+            assert_eq!(longest(false), Some(4), "{rows:?}");
+            assert_eq!(longest(true), Some(if blocked { 1 } else { 4 }), "{rows:?}");
+            for (id, _) in &pairs {
+                rig.reactor.close(*id, CloseHow::Reset);
+                rig.next();
+            }
+        }
+    }
+
+    fn who_goes_on_may_be_closed_or_silenced_meanwhile(rig, {
+        let mut config = tiny_turns();
+        config.reads_per_turn = 4;
+        config
+    }) {
+        let [(one, mut first), (other, mut second)] = [rig.pair(), rig.pair()];
+        first.write_all(&[1; 640]).unwrap();
+        assert_eq!(rig.data(one).len(), 64);
+        second.write_all(&[2; 64]).unwrap();
+        rig.reactor.set_reading(one, false);
+        assert_eq!(*rig.data(other), [2; 64], "nobody waits for who wants none");
+        assert!(rig.drain().is_empty());
+        rig.reactor.set_reading(one, true);
+        for _ in 0..5 {
+            assert_eq!(*rig.data(one), [1; 64], "and nothing was lost");
+        }
+        rig.reactor.close(one, CloseHow::Now);
+        assert_eq!(rig.closed(one).1, 0);
+        second.write_all(&[3; 64]).unwrap();
+        assert_eq!(*rig.data(other), [3; 64]);
     }
 
     fn the_kernel_keeps_the_line_of_those_who_are_ready(rig, Config::default()) {

@@ -7,9 +7,14 @@
 
 #![expect(unsafe_code, reason = "no library makes these calls without points of cancellation")]
 
-use std::{io, os::fd::AsRawFd as _};
+use std::{
+    io::{self, IoSlice},
+    os::fd::AsRawFd as _,
+};
 
 use socket2::Socket;
+
+use crate::outbox::{Outbox, SEND_LEN_MAX};
 
 /// The flag of every call here, and for sending that no signal is raised; Apple's systems have an
 /// option of the socket for the latter.
@@ -67,14 +72,48 @@ pub fn send(socket: &Socket, bytes: &[u8]) -> Result<usize, i32> {
     usize::try_from(result).map_err(|_| errno())
 }
 
+/// Payloads that one call gathers.
+const GATHER_MAX: usize = 16;
+
+/// Sends as much of the front of `outbox`, of [`SEND_LEN_MAX`] bytes at most, as there is room for; returns how
+/// much was offered with how much that was.
+///
+/// # Errors
+///
+/// As [`send`], beside how much was offered.
+///
+/// # Source
+///
+/// `sendmsg(2)`.
+pub fn send_front(socket: &Socket, outbox: &Outbox) -> (usize, Result<usize, i32>) {
+    let mut slices = [IoSlice::new(&[]); GATHER_MAX];
+    let (mut count, mut total) = (0, 0);
+    for (slice, chunk) in slices.iter_mut().zip(outbox.chunks()) {
+        let chunk = &chunk[..chunk.len().min(SEND_LEN_MAX - total)];
+        *slice = IoSlice::new(chunk);
+        total += chunk.len();
+        count += 1;
+        if total == SEND_LEN_MAX {
+            break;
+        }
+    }
+    let sent = socket.send_vectored_with_flags(&slices[..count], SEND_FLAGS);
+    (total, sent.map_err(|err| number(&err)))
+}
+
 #[cold]
 fn errno() -> i32 {
-    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL)
+    number(&io::Error::last_os_error())
+}
+
+fn number(err: &io::Error) -> i32 {
+    err.raw_os_error().unwrap_or(libc::EINVAL)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reactor::Payload;
     use socket2::{Domain, Type};
 
     #[test]
@@ -90,6 +129,22 @@ mod tests {
         assert_eq!(full, Some(libc::EAGAIN));
         drop(a);
         assert_eq!(send(&b, b"gone"), Err(libc::EPIPE), "and no signal");
+    }
+
+    #[test]
+    fn the_front_of_a_queue_goes_in_one_call_of_a_bounded_length() {
+        let (a, b) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
+        let mut outbox = Outbox::default();
+        outbox.push(Payload::Static(b"one"));
+        outbox.push(Payload::Static(b"two"));
+        assert_eq!(send_front(&b, &outbox), (6, Ok(6)));
+        let mut room = [0; 8];
+        assert_eq!(recv(&a, &mut room), Ok(6));
+        assert_eq!(&room[..6], b"onetwo");
+        outbox.push(vec![0; SEND_LEN_MAX].into());
+        assert_eq!(send_front(&b, &outbox).0, SEND_LEN_MAX, "of the last no more than fits");
+        drop(a);
+        assert_eq!(send_front(&b, &outbox), (SEND_LEN_MAX, Err(libc::EPIPE)));
     }
 
     #[test]

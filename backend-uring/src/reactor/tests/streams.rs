@@ -8,7 +8,7 @@ use std::{
 };
 
 use netproc_core::{
-    outbox::SEND_LEN_MAX,
+    outbox::{SEND_LEN_MAX, TURN_LEN_MAX},
     reactor::{Tick, Wake as _},
 };
 
@@ -487,25 +487,75 @@ fn patience_with_stuck_sends_ends_no_wait() {
 }
 
 #[test]
-fn one_send_is_offered_no_more_than_stays_in_cache() {
+fn who_has_sent_enough_bytes_lets_the_others_send_theirs() {
     for mut rig in Rig::both(small(64)) {
         let pairs = [(); 2].map(|()| {
             let (near, far) = UnixStream::pair().unwrap();
             (rig.reactor.adopt(near.into(), Role::Connection, true).unwrap(), far)
         });
         for (id, _) in &pairs {
-            rig.reactor.send(*id, vec![0; 300_000].into());
-            for _ in 0..30 {
+            rig.reactor.send(*id, vec![0; 3_000_000].into());
+            for _ in 0..300 {
                 rig.reactor.send(*id, vec![0; 10_000].into());
             }
         }
-        for round in 1..4 {
+        let mut before = [6_000_000; 2];
+        for _ in 0..3 {
             rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
-            for (id, peer) in &pairs {
-                assert_eq!(rig.reactor.queued(*id), 600_000 - round * SEND_LEN_MAX as u64);
-                (&*peer).read_exact(&mut [0; SEND_LEN_MAX]).unwrap();
+            let left = [0, 1].map(|at: usize| rig.reactor.queued(pairs[at].0));
+            for ((before, left), (_, peer)) in before.iter().zip(left).zip(&pairs) {
+                // A row of calls, and what the ring has behind it.
+                let gone = usize::try_from(before - left).unwrap();
+                assert!((1..=TURN_LEN_MAX + SEND_LEN_MAX).contains(&gone), "{gone}");
+                (&*peer).read_exact(&mut vec![0; gone]).unwrap();
+            }
+            before = left;
+        }
+    }
+}
+
+/// What calls send, and what the ring sends behind them, arrives in order, however little the peer takes.
+#[test]
+fn rows_of_sends_arrive_in_order() {
+    for mut rig in Rig::both(small(64)) {
+        let (near, far) = UnixStream::pair().unwrap();
+        let id = rig.reactor.adopt(near.into(), Role::Connection, true).unwrap();
+        let sent: Vec<u8> = (0..5_000_000_u32).map(|at| (at % 251) as u8).collect();
+        let mut rest = &sent[..];
+        for len in [1, 70_000, 200_000, 30, 64 * 1024, 1_000_000].into_iter().cycle() {
+            let (piece, more) = rest.split_at(len.min(rest.len()));
+            rig.reactor.send(id, piece.to_vec().into());
+            rest = more;
+            if rest.is_empty() {
+                break;
             }
         }
+        rig.reactor.close(id, CloseHow::Flush { within: PATIENCE });
+        let reader = thread::spawn(move || {
+            let mut got = Vec::new();
+            (&far).read_to_end(&mut got).unwrap();
+            got
+        });
+        assert_eq!(rig.closed(id), (None, 0));
+        assert!(reader.join().unwrap() == sent, "other bytes, or another order");
+        rig.assert_clean();
+    }
+}
+
+/// A peer that has gone is told of, though a call found out.
+#[test]
+fn a_row_of_sends_to_who_has_gone_ends_the_connection() {
+    for mut rig in Rig::both(small(64)) {
+        let (near, far) = UnixStream::pair().unwrap();
+        let id = rig.reactor.adopt(near.into(), Role::Connection, false).unwrap();
+        rig.settle();
+        drop(far);
+        rig.reactor.send(id, vec![0; 300_000].into());
+        rig.reactor.set_reading(id, true);
+        let (cause, unsent) = rig.closed(id);
+        assert_eq!(cause.map(|cause| cause.errno), Some(libc::EPIPE));
+        assert_eq!(unsent, 300_000);
+        rig.assert_clean();
     }
 }
 
