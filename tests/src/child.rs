@@ -221,15 +221,16 @@ fn is_open(number: u64) -> bool {
     Path::new(&format!("/dev/fd/{number}")).symlink_metadata().is_ok()
 }
 
-/// Gives SIGPIPE back the disposition every program but a Rust one starts with: to die of it.
+/// Has this process die of a signal, and its children, which inherit that: std ignores SIGPIPE before `main`, and
+/// whoever runs the tests with `nohup` SIGHUP.
 ///
 /// # Errors
 ///
 /// What the system says.
-#[expect(unsafe_code, reason = "std ignores SIGPIPE before main; only sigaction undoes that")]
-pub fn die_of_sigpipe() -> io::Result<()> {
+#[expect(unsafe_code, reason = "only sigaction undoes what ignores a signal")]
+pub fn die_of(signal: Signal) -> io::Result<()> {
     // SAFETY: no handler is installed, so no code of ours ever runs in a signal's context.
-    unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
+    unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }?;
     Ok(())
 }
 

@@ -21,6 +21,7 @@ use netproc::{
 use netproc_core::reactor::Reactor as _;
 
 use crate::{
+    child::die_of,
     rig::{Outcome, Subject},
     watch::watched,
 };
@@ -507,6 +508,7 @@ pub fn run(test: &str, subject: Subject, name: &str, body: fn(&Tr) -> Outcome) -
     let file = format!("{}/golden/emacs/{name}.out", env!("CARGO_MANIFEST_DIR"));
     let golden = std::fs::read_to_string(&file).unwrap_or_else(|err| panic!("{file}: {err}"));
     watched(test, || {
+        die_of(nix::sys::signal::Signal::SIGHUP)?;
         let transcript = Tr::new(&rt);
         body(&transcript)?;
         let printed = transcript.0.out.borrow().clone();

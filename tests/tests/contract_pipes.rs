@@ -13,10 +13,11 @@ use netproc_core::{
     reactor::{CloseHow, Descriptors, Event, SockId, Wait},
 };
 use netproc_tests::{
-    child::{descriptors, die_of_sigpipe},
+    child::{descriptors, die_of},
     contract,
     contract::{FLUSH, PATIENCE, Rig, assert_bytes, pattern},
 };
+use nix::sys::signal::Signal;
 
 /// What the child would have: what it reads, and what it writes into.
 struct Theirs {
@@ -84,7 +85,7 @@ contract!(on descriptors: after_the_end_of_what_is_read_writing_goes_on, |rig| {
 });
 
 contract!(alone on descriptors: a_pipe_that_nobody_reads_is_told_once_and_read_on, |rig| {
-    die_of_sigpipe()?;
+    die_of(Signal::SIGPIPE)?;
     let (id, theirs) = pipes(rig)?;
     rig.watch(id);
     let Theirs { input, mut output } = theirs;

@@ -10,10 +10,11 @@ use std::{
 
 use netproc_core::reactor::{CloseHow, Kind, OpenSpec, Reactor, Role, Wait};
 use netproc_tests::{
-    child::{allow_all_descriptors, allow_descriptors, descriptors, die_of_sigpipe, fork, join},
+    child::{allow_all_descriptors, allow_descriptors, descriptors, die_of, fork, join},
     contract,
     contract::{PATIENCE, Rig, assert_bytes, loopback, pattern},
 };
+use nix::sys::signal::Signal;
 
 /// A connection of std's to a listener of `rig`.
 fn foreign<R: Reactor>(
@@ -145,7 +146,7 @@ contract!(alone on descriptors: a_drop_in_the_middle_writes_nowhere, |rig| {
 });
 
 contract!(alone on descriptors: sigpipe_at_its_default_does_not_kill, |rig| {
-    die_of_sigpipe()?;
+    die_of(Signal::SIGPIPE)?;
     let listener = rig.listener()?;
     for round in 0..20 {
         let (client, server) = rig.pair_at(listener, &OpenSpec::default())?;

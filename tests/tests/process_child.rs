@@ -22,10 +22,12 @@ use netproc::{
     SendWaitError, SignalError, SpawnBuilder, Status, Stderr,
 };
 use netproc_tests::{
+    child::die_of,
     conformance,
     contract::pattern,
     rig::{PATIENCE, Rig},
 };
+use nix::sys::signal::Signal;
 
 /// A child of a shell's that logs all it is told.
 fn sh(rig: &Rig, script: &str) -> SpawnBuilder {
@@ -94,6 +96,7 @@ conformance!(on (poll epoll uring): a_code_is_told_in_emacs_words_behind_the_out
 });
 
 conformance!(on (poll epoll uring): a_signal_is_told_in_emacs_words, |rig| {
+    die_of(Signal::SIGHUP)?;
     let cases = [
         (1, "hangup"),
         (2, "interrupt"),

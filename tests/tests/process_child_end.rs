@@ -15,9 +15,7 @@ use netproc::{
     SpawnError, Status, Stderr,
 };
 use netproc_tests::{
-    child::{
-        allow_all_descriptors, allow_descriptors, descriptors, die_of_sigpipe, ignore_signals,
-    },
+    child::{allow_all_descriptors, allow_descriptors, descriptors, die_of, ignore_signals},
     conformance,
     rig::{PATIENCE, Rig},
 };
@@ -295,7 +293,7 @@ conformance!(alone on (poll epoll uring): a_child_has_only_its_own_descriptors, 
 });
 
 conformance!(alone on (poll epoll uring): a_program_that_dies_of_sigpipe_does_not, |rig| {
-    die_of_sigpipe()?;
+    die_of(Signal::SIGPIPE)?;
     let child = sh(rig, "exec </dev/null; echo a; read x; sleep 1000").start()?;
     rig.until_bytes(&child, b"a\n");
     child.send("x")?;

@@ -2,10 +2,12 @@
 
 use netproc::{ChildSignal, ConnectionType, SpawnBuilder, Status, Stderr};
 use netproc_tests::{
+    child::die_of,
     conformance,
     contract::pattern,
     rig::{PATIENCE, Rig},
 };
+use nix::sys::signal::Signal;
 
 /// A child of a shell's on a terminal that logs all it is told.
 fn sh(rig: &Rig, script: &str) -> SpawnBuilder {
@@ -95,6 +97,7 @@ conformance!(on (poll epoll uring): the_end_of_a_terminals_input_is_a_character,
 });
 
 conformance!(on (poll epoll uring): a_code_and_a_signal_are_told_behind_the_output, |rig| {
+    die_of(Signal::SIGHUP)?;
     for (script, words) in [
         ("echo hi; exit 7", "exited abnormally with code 7 (exit)"),
         ("echo hi; kill -HUP $$; exit 99", "hangup (signal)"),
