@@ -68,6 +68,7 @@ mod reading;
 mod ring;
 #[cfg(target_os = "linux")]
 mod sending;
+#[cfg(target_os = "linux")]
 mod short;
 #[cfg(target_os = "linux")]
 mod sock;

@@ -23,10 +23,10 @@ use crate::{
 
 /// Looks at the reactor in one step of a sender that waits. Emacs's steps last 20 milliseconds.
 const STEP_POLLS: u32 = 32;
-/// Looks at the reactor by which a sender who waits has sent as much as goes before anybody is served, if a send of
-/// [`SEND_LEN_MAX`] is all of each; and how much that is.
-const SENDS_AT_ONCE: usize = AT_ONCE_MAX / SEND_LEN_MAX;
+/// What a sender who waits hands the system before anybody is served, give or take what one look at the reactor
+/// sends, and the most looks for it, should each send but [`SEND_LEN_MAX`].
 const AT_ONCE_MAX: usize = 1 << 20;
+const LOOKS_AT_ONCE: usize = AT_ONCE_MAX / SEND_LEN_MAX;
 
 impl Process {
     /// Sends `data` and waits until the system has all of it, at most `timeout` if one is given,
@@ -166,12 +166,13 @@ impl Runtime {
     fn send_at_once(&self, process: &Process, goes_on: &impl Fn() -> bool) -> Result<bool, Error> {
         let mut stored = false;
         let first = process.queued();
-        for _ in 0..SENDS_AT_ONCE {
+        for _ in 0..LOOKS_AT_ONCE {
             let before = process.queued();
             self.poll(Wait::No)?;
             stored |= self.engine_mut().store_all();
             let queued = process.queued();
-            if queued >= before || first - queued >= AT_ONCE_MAX as u64 || !goes_on() {
+            let enough = first.saturating_sub(queued) >= AT_ONCE_MAX as u64;
+            if queued >= before || enough || !goes_on() {
                 break;
             }
         }
