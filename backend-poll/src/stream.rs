@@ -24,6 +24,11 @@ use crate::{
 /// Sending calls of one socket before the next gets its turn, which it gets earlier after [`TURN_LEN_MAX`] bytes.
 const SENDS_PER_TURN: u32 = 16;
 
+/// Reads after which a turn goes on in no other poll, however many it may have: the kernel is not asked meanwhile.
+const GOES_ON_MAX: u32 = 16;
+/// Reads of what nobody wants, of which no poll has a bound.
+const DISCARDS_PER_TURN: u32 = 4;
+
 /// How long a send waits for which the system had no memory.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(20);
 
@@ -68,7 +73,10 @@ fn read_on<const ANY: bool>(
 ) {
     for read in reads..hub.config.reads_per_turn {
         if batch.is_done() {
-            return hub.agenda.go_on(id, sock, read);
+            if read < GOES_ON_MAX {
+                return hub.agenda.go_on(id, sock, read);
+            }
+            break;
         }
         if !read_once::<ANY>(id, sock, hub, batch) {
             return;
@@ -145,7 +153,7 @@ fn read_nothing(
 
 /// Reads input away, of a stream or of records, towards the peer's end.
 pub(crate) fn discard(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>) {
-    for _ in 0..hub.config.reads_per_turn {
+    for _ in 0..hub.config.reads_per_turn.min(DISCARDS_PER_TURN) {
         hub.counters.syscalls += 1;
         let scratch = hub.scratch();
         let room = scratch.len();

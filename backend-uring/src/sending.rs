@@ -53,7 +53,9 @@ impl Sock {
     /// The same for a gathered send, for one that is only the beginning, and for packets.
     #[inline(never)]
     fn send_several(&mut self, io: &mut Io, out: &mut Batch<'_>) {
-        self.send_row(io, out);
+        if !self.send_row(io, out) {
+            return;
+        }
         while self.output == Output::Idle && !self.queue.is_empty() {
             let Some((sqe, len)) = self.next_send() else {
                 // Its destination fits no address structure, so no kernel can be asked.
@@ -68,28 +70,31 @@ impl Sock {
     }
 
     /// Sends what is more than one entry may be offered by calls of its own, for which the ring would have all others
-    /// have their turns in between; what is left, and what there is no room for, is the ring's.
-    fn send_row(&mut self, io: &mut Io, out: &mut Batch<'_>) {
-        let mut left = TURN_LEN_MAX;
-        while left > 0
-            && self.is_byte_socket()
-            && let Queue::Bytes(outbox) = &self.queue
-            && outbox.bytes() > SEND_LEN_MAX as u64
-        {
+    /// have their turns in between; what is left, and what there is no room for, is the ring's. Returns whether it still
+    /// sends.
+    fn send_row(&mut self, io: &mut Io, out: &mut Batch<'_>) -> bool {
+        for _ in 0..TURN_LEN_MAX / SEND_LEN_MAX {
+            let Queue::Bytes(outbox) = &self.queue else { break };
+            if outbox.bytes() <= SEND_LEN_MAX as u64 || !self.is_byte_socket() {
+                break;
+            }
             io.counters.syscalls += 1;
             match bytes::send_front(&self.fd, outbox) {
                 (asked, Ok(sent)) => {
                     self.took(sent, asked, io);
                     if sent < asked {
-                        return;
+                        break;
                     }
-                    left = left.saturating_sub(sent);
                 }
                 (_, Err(libc::EINTR)) => {}
-                (_, Err(libc::EAGAIN)) => return,
-                (_, Err(errno)) => return self.on_send_error(errno, io, out),
+                (_, Err(libc::EAGAIN)) => break,
+                (_, Err(errno)) => {
+                    self.on_send_error(errno, io, out);
+                    return false;
+                }
             }
         }
+        true
     }
 
     /// Sends packets of UDP: by calls of their own, since one takes as many packets as wait, where an

@@ -284,6 +284,27 @@ on_each_mechanism! {
         }
     }
 
+    fn no_turn_goes_on_for_ever(rig, {
+        let mut config = tiny_turns();
+        config.reads_per_turn = u32::MAX;
+        config
+    }) {
+        let [(one, mut first), (other, mut second)] = [rig.pair(), rig.pair()];
+        first.write_all(&[1; 40 * 64]).unwrap();
+        assert_eq!(rig.data(one).len(), 64);
+        second.write_all(&[2; 64]).unwrap();
+        let mut reads = 1;
+        loop {
+            let Event::Data { id, .. } = rig.next() else { panic!("no data") };
+            if id == other {
+                break;
+            }
+            reads += 1;
+        }
+        // Its turn, and the one that begins in the poll in which the kernel is asked.
+        assert!((16..=32).contains(&reads), "{reads} reads");
+    }
+
     fn who_goes_on_may_be_closed_or_silenced_meanwhile(rig, {
         let mut config = tiny_turns();
         config.reads_per_turn = 4;

@@ -24,7 +24,8 @@ pub struct Config {
     /// Default 256 KiB.
     pub bytes_max: u32,
     /// Reads of one socket before the next gets its turn (readiness backend), across the polls that `bytes_max` ends
-    /// meanwhile as long as its peer takes what is sent: what serves one peer a while finds more in cache. Default 16.
+    /// meanwhile, for 16 reads at most and as long as its peer takes what is sent: what serves one peer a while finds
+    /// more in cache. Default 16.
     pub reads_per_turn: u32,
     /// Accepts of one listener before the next gets its turn (readiness backend). Default 64.
     pub accepts_per_turn: u32,

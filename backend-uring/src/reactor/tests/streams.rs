@@ -545,17 +545,44 @@ fn rows_of_sends_arrive_in_order() {
 /// A peer that has gone is told of, though a call found out.
 #[test]
 fn a_row_of_sends_to_who_has_gone_ends_the_connection() {
+    for flush in [false, true] {
+        for mut rig in Rig::both(small(64)) {
+            let (near, far) = UnixStream::pair().unwrap();
+            let id = rig.reactor.adopt(near.into(), Role::Connection, false).unwrap();
+            rig.settle();
+            drop(far);
+            rig.reactor.send(id, vec![0; 300_000].into());
+            if flush {
+                rig.reactor.close(id, CloseHow::Flush { within: PATIENCE });
+            } else {
+                rig.reactor.set_reading(id, true);
+            }
+            let (cause, unsent) = rig.closed(id);
+            assert_eq!(cause.map(|cause| cause.errno), Some(libc::EPIPE));
+            assert_eq!(unsent, 300_000);
+            rig.assert_clean();
+        }
+    }
+}
+
+/// A turn has a bounded number of calls, however little fits in each.
+#[test]
+fn many_small_payloads_are_no_longer_a_row_than_large_ones() {
     for mut rig in Rig::both(small(64)) {
-        let (near, far) = UnixStream::pair().unwrap();
-        let id = rig.reactor.adopt(near.into(), Role::Connection, false).unwrap();
+        let (near, _far) = UnixStream::pair().unwrap();
+        let id = rig.reactor.adopt(near.into(), Role::Connection, true).unwrap();
         rig.settle();
-        drop(far);
-        rig.reactor.send(id, vec![0; 300_000].into());
-        rig.reactor.set_reading(id, true);
-        let (cause, unsent) = rig.closed(id);
-        assert_eq!(cause.map(|cause| cause.errno), Some(libc::EPIPE));
-        assert_eq!(unsent, 300_000);
-        rig.assert_clean();
+        let payload: std::sync::Arc<[u8]> = [0; 40].into();
+        for _ in 0..5000 {
+            rig.reactor.send(id, payload.clone().into());
+        }
+        let before = rig.reactor.counters().syscalls;
+        rig.reactor.poll(Wait::No, &mut rig.queue).unwrap();
+        let calls = rig.reactor.counters().syscalls - before;
+        assert!(calls <= (TURN_LEN_MAX / SEND_LEN_MAX) as u64 + 2, "{calls} calls");
+        assert!(rig.reactor.queued(id) < 200_000, "a row");
+        rig.reactor.close(id, CloseHow::Reset);
+        rig.closed(id);
     }
 }
 
