@@ -54,6 +54,7 @@ mod keys;
 mod records;
 mod server;
 mod session;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod trust;

@@ -20,22 +20,18 @@ use super::{
     Clock, Common,
     error::{ServerNameProblem, TlsError},
     failure::{self, HandshakeFailure},
-    handshake::Link,
+    handshake::{Link, Recheck},
     identity::TlsIdentity,
     info::TlsVersion,
     provider,
     session::{Judgement, Session},
+    sessions::Sessions,
     trust::TlsTrust,
     verify::{Blind, Findings, Telling},
 };
 
 /// The longest name of a host, without a closing dot.
 const NAME_LEN_MAX: usize = 253;
-
-/// Servers that a client keeps sessions of, to take them up again.
-const SERVERS_MAX: usize = 256;
-/// Sessions of one of them: rustls counts these.
-const SESSIONS_EACH: usize = 8;
 
 /// TLS towards one server; makes the layer of each connection to it.
 ///
@@ -77,7 +73,7 @@ pub struct TlsClient {
 /// How far the server is checked.
 #[derive(Clone)]
 enum Checks {
-    Strict,
+    Strict(Arc<Sessions>),
     Blind,
     Telling(Arc<WebPkiServerVerifier>),
 }
@@ -128,8 +124,13 @@ impl TlsClient {
 
 impl Layers for TlsClient {
     fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
+        let mut recheck = None;
         let (config, judgement) = match &self.checks {
-            Checks::Strict => (Arc::clone(&self.config), Judgement::Strict),
+            Checks::Strict(sessions) => {
+                let (sessions, name) = (Arc::clone(sessions), self.name.clone());
+                recheck = Some(Recheck::Server { sessions, name });
+                (Arc::clone(&self.config), Judgement::Strict)
+            }
             Checks::Blind => (Arc::clone(&self.config), Judgement::Blind),
             Checks::Telling(strict) => {
                 // What is found belongs to one connection, and so does who finds it.
@@ -146,7 +147,8 @@ impl Layers for TlsClient {
         };
         let link = UnbufferedClientConnection::new(config, self.name.clone())
             .map_err(|err| SharedError::new(HandshakeFailure::new(err, false)))?;
-        Ok(Box::new(Session::begin(Link::Client(link), judgement, Some(self.server_name()))?))
+        let (link, name) = (Link::Client(link), Some(self.server_name()));
+        Ok(Box::new(Session::begin(link, recheck, judgement, name)?))
     }
 }
 
@@ -208,8 +210,8 @@ impl TlsClientBuilder {
         alpn: "The application protocols to offer, the best first, each of 1 to 255 bytes. Default: none.",
         resumption: "Whether sessions are taken up again. Default: true, for the last 256 server names; \
             never by the constructors that do not check the server.",
-        clock: "The clock by which certificates expire. Default: the system's. A time before 1970 fails \
-            every handshake."
+        clock: "The clock by which certificates expire, those of sessions taken up again as well. Default: the \
+            system's. A time before 1970 fails every handshake."
     }
 
     /// Makes the client. Blocks while the system's roots are read, if they are needed.
@@ -234,9 +236,23 @@ impl TlsClientBuilder {
             ClientConfig::builder_with_details(provider().into(), Arc::clone(&self.common.clock))
                 .with_protocol_versions(&versions)
                 .map_err(|err| TlsError::crypto(&err))?;
-        let builder = match &strict {
-            Some(strict) => builder.with_webpki_verifier(Arc::clone(strict)),
-            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Blind::new())),
+        let checks = match (self.mode, strict) {
+            (Mode::Telling, Some(strict)) => Checks::Telling(strict),
+            (Mode::Strict, Some(strict)) => {
+                Checks::Strict(Arc::new(Sessions::new(strict, Arc::clone(&self.common.clock))))
+            }
+            (Mode::Blind | Mode::Telling | Mode::Strict, _) => Checks::Blind,
+        };
+        let builder = match &checks {
+            Checks::Strict(strict) => {
+                let strict = Arc::clone(strict);
+                builder.dangerous().with_custom_certificate_verifier(strict)
+            }
+            // Another takes its place in each connection.
+            Checks::Telling(strict) => builder.with_webpki_verifier(Arc::clone(strict)),
+            Checks::Blind => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Blind::new()))
+            }
         };
         let mut config = match &self.identity {
             Some(identity) => {
@@ -249,20 +265,15 @@ impl TlsClientBuilder {
         // Once it stands, the records are ours: `keys`.
         config.enable_secret_extraction = true;
         config.enable_sni = self.sends_server_name;
-        let is_strict = matches!(self.mode, Mode::Strict);
-        config.resumption = if is_strict && self.common.resumption {
-            Resumption::in_memory_sessions(SERVERS_MAX * SESSIONS_EACH)
-        } else {
-            Resumption::disabled()
+        config.resumption = match &checks {
+            Checks::Strict(sessions) if self.common.resumption => {
+                Resumption::store(Arc::clone(sessions) as _)
+            }
+            Checks::Strict(_) | Checks::Blind | Checks::Telling(_) => Resumption::disabled(),
         };
         if self.common.key_log {
             config.key_log = Arc::new(KeyLogFile::new());
         }
-        let checks = match (self.mode, strict) {
-            (Mode::Telling, Some(strict)) => Checks::Telling(strict),
-            (Mode::Strict, _) => Checks::Strict,
-            (Mode::Blind | Mode::Telling, _) => Checks::Blind,
-        };
         Ok(TlsClient { config: Arc::new(config), name, checks })
     }
 }

@@ -10,7 +10,7 @@ use rustls::{
     AlertDescription, CipherSuite, Error, HandshakeKind, InvalidMessage, NamedGroup,
     PeerMisbehaved, ProtocolVersion,
     client::UnbufferedClientConnection,
-    pki_types::CertificateDer,
+    pki_types::{CertificateDer, ServerName},
     server::{UnbufferedServerConnection, danger::ClientCertVerifier},
     time_provider::TimeProvider,
     unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus},
@@ -20,6 +20,7 @@ use super::{
     keys::{self, Keys},
     records::Records,
     server,
+    sessions::Sessions,
 };
 
 /// The head of a record: its kind, its version, its length.
@@ -39,21 +40,25 @@ const ALERT: [u8; 6] = [21, 3, 3, 0, 2, 2];
 /// The library's connection, client or server.
 pub(super) enum Link {
     Client(UnbufferedClientConnection),
-    /// With who looks at the certificate of a client that was shown in an earlier session.
-    Server(UnbufferedServerConnection, Option<Recheck>),
+    Server(UnbufferedServerConnection),
 }
 
-/// What judges the certificates in tickets: the library takes them as they were when the ticket was made.
-pub(super) struct Recheck {
-    pub(super) verifier: Arc<dyn ClientCertVerifier>,
-    pub(super) clock: Arc<dyn TimeProvider>,
+/// What judges the certificates of sessions: the library takes them as they were when the session was made.
+pub(super) enum Recheck {
+    Client { verifier: Arc<dyn ClientCertVerifier>, clock: Arc<dyn TimeProvider> },
+    Server { sessions: Arc<Sessions>, name: ServerName<'static> },
 }
 
 impl Recheck {
     fn check(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
-        let Some((first, others)) = chain.split_first() else { return Ok(()) };
-        let now = self.clock.current_time().ok_or(Error::FailedToGetCurrentTime)?;
-        self.verifier.verify_client_cert(first, others, now).map(drop)
+        match self {
+            Self::Client { verifier, clock } => {
+                let Some((first, others)) = chain.split_first() else { return Ok(()) };
+                let now = clock.current_time().ok_or(Error::FailedToGetCurrentTime)?;
+                verifier.verify_client_cert(first, others, now).map(drop)
+            }
+            Self::Server { sessions, name } => sessions.recheck(name, chain),
+        }
     }
 }
 
@@ -61,7 +66,7 @@ impl Link {
     fn common(&self) -> &rustls::CommonState {
         match self {
             Self::Client(link) => link,
-            Self::Server(link, _) => link,
+            Self::Server(link) => link,
         }
     }
 }
@@ -96,6 +101,8 @@ impl fmt::Debug for Agreed {
 /// A handshake under way.
 pub(super) struct Handshake {
     link: Link,
+    /// Who looks at the peer's certificate if it was shown in an earlier session.
+    recheck: Option<Recheck>,
     /// What the library has not let go of, and of the record under way what has come.
     held: Vec<u8>,
     /// Where in it the record under way begins.
@@ -108,9 +115,16 @@ pub(super) struct Handshake {
 
 impl Handshake {
     /// Begins it: a client has something to say first.
-    pub(super) fn begin(link: Link) -> Result<Self, Error> {
-        let (held, output) = (Vec::new(), Vec::new());
-        let mut handshake = Self { link, held, record: 0, records: 0, output, asked_for: None };
+    pub(super) fn begin(link: Link, recheck: Option<Recheck>) -> Result<Self, Error> {
+        let mut handshake = Self {
+            link,
+            recheck,
+            held: Vec::new(),
+            record: 0,
+            records: 0,
+            output: Vec::new(),
+            asked_for: None,
+        };
         if let Link::Client(_) = &handshake.link {
             handshake.go_on()?;
         }
@@ -182,7 +196,7 @@ impl Handshake {
                 Link::Client(link) => {
                     taken(link.process_tls_records(&mut self.held), &mut self.output)
                 }
-                Link::Server(link, _) => {
+                Link::Server(link) => {
                     drop(server::take_asked_for());
                     let taken = taken(link.process_tls_records(&mut self.held), &mut self.output);
                     if let Some(name) = server::take_asked_for() {
@@ -211,22 +225,22 @@ impl Handshake {
         }
     }
 
-    /// Looks at the certificate in the ticket of a client as soon as the library has taken it, before the
-    /// client hears of that: a handshake that ends makes new tickets with the same certificate.
+    /// Looks at the certificate of a session as soon as it is taken up, before the peer hears of that: a
+    /// handshake that ends makes new tickets with the same certificate.
     fn recheck(&mut self) -> Result<(), Error> {
-        let Link::Server(link, recheck) = &mut self.link else { return Ok(()) };
-        if recheck.is_none() || link.handshake_kind() != Some(HandshakeKind::Resumed) {
+        let common = self.link.common();
+        if common.handshake_kind() != Some(HandshakeKind::Resumed) {
             return Ok(());
         }
-        let chain = link.peer_certificates().unwrap_or_default();
-        let checked = recheck.take().map_or(Ok(()), |recheck| recheck.check(chain));
+        let Some(recheck) = self.recheck.take() else { return Ok(()) };
+        let checked = recheck.check(common.peer_certificates().unwrap_or_default());
         checked.inspect_err(|error| {
             let alert = if let Error::InvalidCertificate(error) = error {
                 error.clone().into()
             } else {
                 AlertDescription::InternalError
             };
-            // The library's answer to the hello has not gone, so the client still hears what is in clear.
+            // The library's answer has not gone, so the peer still hears what is in clear.
             self.output.clear();
             self.output.extend(ALERT);
             self.output.push(alert.into());
@@ -239,7 +253,7 @@ impl Handshake {
         while self.link.common().wants_write() {
             let (_, step) = match &mut self.link {
                 Link::Client(link) => taken(link.process_tls_records(&mut []), &mut self.output),
-                Link::Server(link, _) => taken(link.process_tls_records(&mut []), &mut self.output),
+                Link::Server(link) => taken(link.process_tls_records(&mut []), &mut self.output),
             };
             if !matches!(step, Ok(Step::Again)) {
                 break;
@@ -269,7 +283,7 @@ impl Handshake {
                 let (secrets, keys) = link.dangerous_into_kernel_connection()?;
                 (secrets, Keys::Client(keys))
             }
-            Link::Server(link, _) => {
+            Link::Server(link) => {
                 let (secrets, keys) = link.dangerous_into_kernel_connection()?;
                 (secrets, Keys::Server(keys))
             }

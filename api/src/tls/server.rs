@@ -84,11 +84,11 @@ impl Layers for TlsServer {
     fn make(&self) -> Result<Box<dyn Layer>, SharedError> {
         let link = UnbufferedServerConnection::new(Arc::clone(&self.config))
             .map_err(|err| SharedError::new(HandshakeFailure::new(err, false)))?;
-        let recheck = self.verifier.as_ref().map(|verifier| Recheck {
+        let recheck = self.verifier.as_ref().map(|verifier| Recheck::Client {
             verifier: Arc::clone(verifier),
             clock: Arc::clone(&self.config.time_provider),
         });
-        Ok(Box::new(Session::begin(Link::Server(link, recheck), Judgement::Strict, None)?))
+        Ok(Box::new(Session::begin(Link::Server(link), recheck, Judgement::Strict, None)?))
     }
 }
 

@@ -12,7 +12,7 @@ use rustls::Error;
 
 use super::{
     failure::HandshakeFailure,
-    handshake::{Agreed, Handshake, Link},
+    handshake::{Agreed, Handshake, Link, Recheck},
     info::{TlsInfo, TlsVerification, TlsVersion},
     records::{Records, SealError},
     verify::Findings,
@@ -56,10 +56,11 @@ impl Session {
     /// [`HandshakeFailure`] when the library has nothing to begin with.
     pub(super) fn begin(
         link: Link,
+        recheck: Option<Recheck>,
         judgement: Judgement,
         server_name: Option<String>,
     ) -> Result<Self, SharedError> {
-        let handshake = Handshake::begin(link).map_err(|err| failure(err, false))?;
+        let handshake = Handshake::begin(link, recheck).map_err(|err| failure(err, false))?;
         let stage = Stage::Shaking(Box::new(handshake));
         Ok(Self { stage, judgement, server_name, output: Vec::new() })
     }

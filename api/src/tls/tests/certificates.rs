@@ -341,6 +341,82 @@ fn a_client_whose_certificate_was_revoked_is_refused() {
     assert_eq!(pair.server.failure, Some(HandshakeFailure::Certificate(problem)));
 }
 
+/// Seconds of 1970 at which 2030 begins.
+const IN_2030: u64 = 1_893_456_000;
+/// Less than a session lasts.
+const WHILE: u64 = 1_800;
+
+/// A certificate that ends when 2030 begins, for `a.example`.
+fn until_2030(root: &Authority) -> TlsIdentity {
+    let mut params = params(&["a.example"]);
+    (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2030, 1, 1));
+    root.identity_of(&params)
+}
+
+/// A clock that is so many seconds after 1970.
+fn clock_of(seconds: &Arc<AtomicU64>) -> impl Fn() -> SystemTime + Send + Sync + 'static {
+    let now = Arc::clone(seconds);
+    move || SystemTime::UNIX_EPOCH + Duration::from_secs(now.load(Ordering::Relaxed))
+}
+
+#[test]
+fn a_session_is_taken_up_no_more_when_the_certificate_of_its_server_has_ended() {
+    let root = Authority::new("root");
+    let server = TlsServer::builder(until_2030(&root)).build().unwrap();
+    let renewed = root.server("a.example");
+    for version in BOTH {
+        let now = Arc::new(AtomicU64::new(IN_2030 - WHILE));
+        let client = TlsClient::builder("a.example").trust(root.trust()).versions(version, version);
+        let client = client.clock(clock_of(&now)).build().unwrap();
+        Pair::established(&client, &server);
+        let again = Pair::established(&client, &server);
+        assert!(again.client.info().is_resumed(), "{version}");
+
+        now.store(IN_2030 + WHILE, Ordering::Relaxed);
+        let mut late = Pair::new(&client, &server);
+        late.settle();
+        let expired = HandshakeFailure::Certificate(CertificateProblem::Expired);
+        assert_eq!(late.client.failure, Some(expired), "{version}");
+        // What is kept of the old one does not stand in the way of the new one.
+        assert!(!Pair::established(&client, &renewed).client.info().is_resumed(), "{version}");
+        assert!(Pair::established(&client, &renewed).client.info().is_resumed(), "{version}");
+    }
+}
+
+#[test]
+fn a_session_of_an_older_certificate_is_judged_by_that_one() {
+    let root = Authority::new("root");
+    let server = TlsServer::builder(until_2030(&root)).build().unwrap();
+    let renewed = root.server("a.example");
+    for version in BOTH {
+        let now = Arc::new(AtomicU64::new(IN_2030 - WHILE));
+        let client = TlsClient::builder("a.example").trust(root.trust()).versions(version, version);
+        let client = client.clock(clock_of(&now)).build().unwrap();
+        // Its tickets come when another certificate has passed for the name.
+        let mut slow = Pair::new(&client, &server);
+        for _ in 0..2 {
+            let said = slow.client.wire();
+            slow.server.receive(&said);
+            let answer = slow.server.wire();
+            if slow.server.layer.is_established() {
+                Pair::established(&client, &renewed);
+            }
+            slow.client.receive(&answer);
+        }
+        slow.assert_established();
+        assert!(Pair::established(&client, &server).client.info().is_resumed(), "{version}");
+
+        now.store(IN_2030 + WHILE, Ordering::Relaxed);
+        let mut late = Pair::new(&client, &server);
+        late.settle();
+        let expired = HandshakeFailure::Certificate(CertificateProblem::Expired);
+        assert_eq!(late.client.failure, Some(expired), "{version}");
+        let told = Some(HandshakeFailure::Alert(TlsAlert::new(45)));
+        assert_eq!(late.server.failure, told, "{version}");
+        Pair::established(&client, &renewed);
+    }
+}
+
 #[test]
 fn a_session_taken_up_again_ends_with_the_certificate_of_its_client() {
     let root = Authority::new("root");
@@ -348,22 +424,17 @@ fn a_session_taken_up_again_ends_with_the_certificate_of_its_client() {
         it.not_before = date_time_ymd(2020, 1, 1);
         it.not_after = date_time_ymd(2030, 1, 1);
     }));
-    let year: u64 = 365 * 24 * 60 * 60;
     for version in BOTH {
-        let years = Arc::new(AtomicU64::new(55));
-        let now = Arc::clone(&years);
-        let clock = move || {
-            SystemTime::UNIX_EPOCH + Duration::from_secs(now.load(Ordering::Relaxed) * year)
-        };
+        let now = Arc::new(AtomicU64::new(IN_2030 - WHILE));
         let server = TlsServer::builder(root.identity(&["a.example"])).demand_clients(root.trust());
-        let server = server.clock(clock).build().unwrap();
+        let server = server.clock(clock_of(&now)).build().unwrap();
         let client = TlsClient::builder("a.example").trust(root.trust()).identity(identity.clone());
         let client = client.versions(version, version).build().unwrap();
         Pair::established(&client, &server);
         let again = Pair::established(&client, &server);
         assert!(again.server.info().is_resumed(), "{version}");
 
-        years.store(75, Ordering::Relaxed);
+        now.store(IN_2030 + WHILE, Ordering::Relaxed);
         let mut late = Pair::new(&client, &server);
         late.settle();
         let expired = HandshakeFailure::Certificate(CertificateProblem::Expired);

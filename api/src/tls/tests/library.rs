@@ -256,7 +256,7 @@ fn client_session(provider: CryptoProvider) -> Session {
     config.enable_secret_extraction = true;
     let name = "a.example".try_into().unwrap();
     let link = rustls::client::UnbufferedClientConnection::new(config.into(), name).unwrap();
-    Session::begin(Link::Client(link), Judgement::Blind, None).unwrap()
+    Session::begin(Link::Client(link), None, Judgement::Blind, None).unwrap()
 }
 
 #[test]
