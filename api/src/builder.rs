@@ -464,7 +464,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Share the address with servers of other runtimes. Default `false`.
+    /// Share the address with servers of other runtimes, of other programs of this user too. Default `false`.
     pub const fn reuse_port(mut self, on: bool) -> Self {
         self.reuse_port = on;
         self

@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     os::fd::OwnedFd,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -92,8 +93,12 @@ impl Mailbox {
     }
 
     pub(crate) fn close(&self) {
-        let mail = self.lock().take();
-        drop(mail);
+        let Some(Mail { jobs, answers }) = self.lock().take() else { return };
+        for job in jobs {
+            // One by one: two that fail in one drop end the program. Nobody is left to tell of it.
+            let _panic = catch_unwind(AssertUnwindSafe(|| drop(job)));
+        }
+        drop(answers);
     }
 }
 

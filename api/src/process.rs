@@ -509,10 +509,11 @@ impl Process {
     fn delete_as(&self, how: Option<CloseHow>) {
         let told = self.rt.engine_mut().delete(&self.shared, how);
         if told && self.contact().role() == Role::Server {
+            self.rt.let_go();
             if let Some(seat) = self.rt.seat() {
+                // Behind its socket, or whoever starts the service anew would find its address in use.
                 seat.leave(self.id(), true);
             }
-            self.rt.let_go();
         }
         self.let_child_go();
         self.rt.nudge();

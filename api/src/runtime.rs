@@ -473,15 +473,17 @@ impl Runtime {
     /// is. Closures are dropped, that of [`on_callback_error`](Self::on_callback_error) too, and with them what they
     /// keep alive, this runtime included if they keep it; a panic of what they keep is reported like one in a callback.
     pub fn close(&self) {
-        if let Some(seat) = self.seat() {
-            seat.leave_all(true);
-        }
         let listed = self.engine().list();
         let mut dropped = Vec::new();
         for shared in listed {
             self.engine_mut().delete(&shared, None);
             let handlers = std::mem::take(&mut shared.borrow_mut().handlers);
             dropped.push((self.process(shared), handlers));
+        }
+        if let Some(seat) = self.seat() {
+            // Behind the sockets, or whoever starts a service anew would find its address in use.
+            self.let_go();
+            seat.leave_all(true);
         }
         let mut timers = self.inner.timers.borrow_mut().take_all();
         self.inner.handshakes.borrow_mut().take_all();

@@ -168,7 +168,7 @@ pub fn open(spec: &OpenSpec<'_>, peer: Option<&Address>) -> Result<Socket, SysEr
     let opened = Socket::new(domain(family), system_kind(spec.kind), None);
     let socket = opened.map_err(|err| SysError::new(Op::Open, &err))?;
     let option = |err| SysError::new(Op::Option, &err);
-    if spec.reuse_port {
+    if spec.reuse_port && !shares_late(spec) {
         set_reuse_port(&socket).map_err(option)?;
     }
     for wanted in spec.options.iter().filter(|wanted| !waits_for_port(spec, wanted)) {
@@ -180,8 +180,16 @@ pub fn open(spec: &OpenSpec<'_>, peer: Option<&Address>) -> Result<Socket, SysEr
 /// Whether an option is set behind [`bind`]: where it chooses a port, Linux gives a packet socket that may reuse
 /// addresses the port of another that may.
 fn waits_for_port(spec: &OpenSpec<'_>, option: &SockOption) -> bool {
-    let chooses = spec.kind == Kind::Datagram && spec.local.and_then(Address::port) == Some(0);
-    chooses && matches!(option, SockOption::ReuseAddr(_))
+    chooses_port(spec) && matches!(option, SockOption::ReuseAddr(_))
+}
+
+/// Whether a packet socket shares its port only behind [`bind`], for the same reason. Elsewhere that is too late.
+fn shares_late(spec: &OpenSpec<'_>) -> bool {
+    cfg!(target_os = "linux") && chooses_port(spec)
+}
+
+fn chooses_port(spec: &OpenSpec<'_>) -> bool {
+    spec.kind == Kind::Datagram && spec.local.and_then(Address::port) == Some(0)
 }
 
 /// Binds `socket` to `spec.local`, if there is one.
@@ -220,13 +228,30 @@ pub fn listener(spec: &OpenSpec<'_>, backlog: u32) -> Result<Socket, SysError> {
 pub fn datagram(spec: &OpenSpec<'_>, to: Option<&Address>) -> Result<Socket, SysError> {
     let socket = open(spec, to)?;
     bind(&socket, spec)?;
+    if spec.reuse_port && shares_late(spec) {
+        set_reuse_port(&socket).map_err(|err| SysError::new(Op::Option, &err))?;
+    }
     for wanted in spec.options.iter().filter(|wanted| waits_for_port(spec, wanted)) {
         set_option(&socket, wanted).map_err(|err| SysError::new(Op::Option, &err))?;
     }
     if let Some(to) = to {
         connect_packets(&socket, to).inspect_err(|_| unbind(&socket))?;
+        if spec.local.is_some() && speaks_udp(&socket) {
+            drop_early(&socket);
+        }
     }
     Ok(socket)
+}
+
+/// Throws away what strangers have sent between the binding and the connecting of a socket, but no more than may
+/// have come in that time.
+fn drop_early(socket: &Socket) {
+    const EARLY_MAX: usize = 1024;
+    for _ in 0..EARLY_MAX {
+        if bytes::recv(socket, &mut [0]).is_err() {
+            break;
+        }
+    }
 }
 
 /// Sets one option.
@@ -443,5 +468,24 @@ mod tests {
         let doubled = if cfg!(target_os = "linux") { 2 } else { 1 };
         assert_eq!(sizes(&server), (20_000 * doubled, 30_000 * doubled));
         assert_eq!(sizes(&accepted), sizes(&server));
+    }
+
+    #[test]
+    fn packet_sockets_that_share_are_given_a_port_of_their_own() {
+        let local = "[127 0 0 1 0]".parse().unwrap();
+        let spec = OpenSpec {
+            kind: Kind::Datagram,
+            local: Some(&local),
+            reuse_port: true,
+            ..OpenSpec::default()
+        };
+        // So many that some would have the same, were each given any.
+        let sockets: Vec<_> = (0..500).map(|_| datagram(&spec, None).unwrap()).collect();
+        let ports: std::collections::BTreeSet<_> =
+            sockets.iter().map(|it| local_addr(it).unwrap().port()).collect();
+        assert_eq!(ports.len(), sockets.len());
+        let taken = local_addr(&sockets[0]).unwrap();
+        let second = datagram(&OpenSpec { local: Some(&taken), ..spec }, None);
+        assert_eq!(second.is_ok(), cfg!(any(target_os = "linux", target_vendor = "apple")));
     }
 }

@@ -110,6 +110,26 @@ conformance!(without_its_runtime_a_handle_says_so, |rig| {
     Ok(())
 });
 
+/// Fails when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+conformance!(calls_that_never_run_may_fail_as_they_go, |rig| {
+    let rt = rig.another();
+    let handle = rt.handle();
+    for bomb in [Bomb, Bomb] {
+        handle.post(move |_| drop(bomb))?;
+    }
+    drop(rt);
+    assert!(handle.post(|_| {}).is_err());
+    Ok(())
+});
+
 conformance!(a_call_that_waits_serves_those_that_were_posted_behind_it, |rig| {
     let handle = rig.rt.handle();
     let (order, heard) = mpsc::channel();

@@ -131,7 +131,7 @@ sharded!(each_name_kind_and_address_is_a_service_of_its_own, |_case, shards| {
     Ok(())
 });
 
-sharded!(an_address_belongs_to_one_service, |_case, shards| {
+sharded!(an_address_belongs_to_one_service, |case, shards| {
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let port = taken.local_addr()?.port();
     let in_use = |outcome: Result<Shards, ShardsError>| match outcome {
@@ -150,11 +150,31 @@ sharded!(an_address_belongs_to_one_service, |_case, shards| {
         rt.server("t").service(port).start()
     });
     assert_eq!(in_use(refused), (0, true), "their own");
-    let refused = shards.start(move |rt, _| {
+    let refused = shards.clone().start(move |rt, _| {
         rt.server("s").service(port).start()?;
         rt.server("s").service(port).start()
     });
     assert_eq!(in_use(refused), (0, true), "the same again");
+    let start = |packets: bool, with_all: bool| {
+        shards.clone().start(move |rt, _| {
+            let server = rt.server("s").service(port).reuse_port(with_all).filter(|_, _| {});
+            if packets { server.datagram().start() } else { server.start() }
+        })
+    };
+    for packets in [false, true] {
+        if case.handed && packets {
+            continue;
+        }
+        let first = start(packets, false)?;
+        assert_eq!(in_use(start(packets, false)), (0, true), "that of others of its kind");
+        assert_eq!(
+            start(packets, true).is_err(),
+            case.handed,
+            "wanted so, where the system shares"
+        );
+        first.shutdown()?;
+        start(packets, false)?.shutdown()?;
+    }
     Ok(())
 });
 

@@ -45,6 +45,32 @@ sharded!(alone handed: who_waits_when_a_posted_call_ends_the_server_is_served_by
     Ok(())
 });
 
+sharded!(alone handed: who_comes_in_a_wait_for_another_server_is_served_by_another_shard, |_case, shards| {
+    let counts = Arc::new(Counts::default());
+    let (shards, address) = serving(shards, move |rt| echo(rt, &counts))?;
+    let (at, other) = mpsc::channel();
+    shards.handle(0).ok_or("two")?.post(move |rt| {
+        let other = rt.server("other").shared(false).start().expect("any address will do");
+        at.send(other.contact().local().socket_addr()).expect("the test listens");
+        let waited = rt.accept_output(Some(&other), Some(PATIENCE), true);
+        assert!(waited.is_ok(), "{waited:?}");
+    })?;
+    let other = other.recv_timeout(PATIENCE)?.ok_or("an address of IP")?;
+    let clients = crowd(address, 10)?;
+    for _ in 0..10 {
+        // Whatever it does with those that were handed to it, it has done it.
+        assert!(ask(&shards, 0, |rt| rt.get_process("echo").is_some()));
+    }
+    shards.handle(0).ok_or("two")?.post(|rt| rt.get_process("echo").expect("it is there").delete())?;
+    for mut client in clients {
+        assert_eq!(shard_of(&mut client)?, 1);
+        assert_echoes(&mut client, b"hello")?;
+    }
+    drop(connect(other)?);
+    shards.shutdown()?;
+    Ok(())
+});
+
 sharded!(alone handed: who_was_handed_over_before_a_shutdown_is_served, |_case, shards| {
     let counts = Arc::new(Counts::default());
     let (shards, address) = serving(shards, move |rt| echo(rt, &counts))?;

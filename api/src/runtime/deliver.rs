@@ -91,7 +91,7 @@ impl Runtime {
             self.limit_handshakes();
         }
         // Only now: whatever else was to happen may have ended who would take them.
-        let Some(delivery) = delivery else { return self.take_handed().then_some(None) };
+        let Some(delivery) = delivery else { return self.take_handed(admit).then_some(None) };
         Some(match delivery {
             Delivery::Input { process, input } => self.filter(self.process(process), input),
             Delivery::Event { process, event } => self.sentinel(self.process(process), event),

@@ -162,9 +162,14 @@ pub(crate) struct Joining<'a> {
 }
 
 impl State {
-    /// Refuses an address where another service is: shared as it is, the system would give one the clients of the
-    /// other.
-    fn check_free(&self, start: &Start<Handlers>, local: &Address) -> Result<(), StartError> {
+    /// Refuses an address where somebody else is: shared as it is, the system would give one the clients of the
+    /// other. With `with_all` it may be shared with whoever is no service of these shards.
+    fn check_free(
+        &self,
+        start: &Start<Handlers>,
+        local: &Address,
+        with_all: bool,
+    ) -> Result<(), StartError> {
         let Some(wanted) = local.socket_addr().filter(|it| it.port() != 0) else { return Ok(()) };
         let same_kind = self.services.iter().filter(|(key, _)| key.kind == start.kind);
         let mut near = same_kind
@@ -174,7 +179,7 @@ impl State {
             let any = it.ip().is_unspecified() || wanted.ip().is_unspecified();
             any || it.ip() == wanted.ip()
         };
-        if !near.any(may_cover) {
+        if with_all && !near.any(may_cover) {
             return Ok(());
         }
         // The system alone knows what `::` takes, and whether devices keep them apart: it is asked without sharing.
@@ -252,12 +257,12 @@ impl Seat {
         local: &Address,
     ) -> Result<Process, StartError> {
         let Joining { rt, mut start, remote, backlog } = joining;
-        start.reuse_port = true;
+        let with_all = std::mem::replace(&mut start.reuse_port, true);
         let mut state = self.registry().lock();
         let address = match state.services.get(&key) {
             Some(entry) => entry.local().clone(),
             None => {
-                state.check_free(&start, local)?;
+                state.check_free(&start, local, with_all)?;
                 local.clone()
             }
         };

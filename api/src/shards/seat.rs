@@ -11,13 +11,15 @@ use std::{
     sync::Arc,
 };
 
-use netproc_core::{reactor::SysError, socket::AdoptError, table::ProcessId};
+use netproc_core::{
+    engine::Admit, process::Process, reactor::SysError, socket::AdoptError, table::ProcessId,
+};
 
 use super::{
     registry::{Membership, Registry},
     service::Ticket,
 };
-use crate::runtime::Runtime;
+use crate::{handlers::Handlers, runtime::Runtime};
 
 /// A connection that another thread has accepted for a server here.
 #[derive(Debug)]
@@ -150,8 +152,8 @@ impl Runtime {
         }
     }
 
-    /// Gives what waits here to its servers, as far as they take any; returns whether one did.
-    pub(crate) fn take_handed(&self) -> bool {
+    /// Gives what waits here to its servers, as far as they take any and `admit` lets them; returns whether one did.
+    pub(crate) fn take_handed(&self, admit: Admit<'_, Handlers>) -> bool {
         let Some(seat) = self.seat() else { return false };
         let mut taken = false;
         let count = seat.handed.borrow().len();
@@ -164,7 +166,8 @@ impl Runtime {
                 continue;
             };
             match waiting {
-                Waiting::Connection(handed) if server.shared().borrow().takes_connections() => {
+                // Nobody else could have what waits inside a server that is not served.
+                Waiting::Connection(handed) if takes_now(&server.shared().borrow(), admit) => {
                     taken = true;
                     let adopted = self.engine_mut().adopt_connection(server.shared(), handed.fd);
                     if let Err(AdoptError::Sys(err)) = adopted {
@@ -192,4 +195,9 @@ impl Runtime {
             self.engine_mut().accept_failed(server.shared(), err, Some(super::service::REST));
         }
     }
+}
+
+/// Whether a server takes a connection in a wait that serves whom `admit` lets pass.
+fn takes_now(server: &Process<Handlers>, admit: Admit<'_, Handlers>) -> bool {
+    server.takes_connections() && admit.is_none_or(|admit| admit(server, true))
 }
