@@ -87,6 +87,25 @@ fn a_signal_takes_leave_of_everybody() {
 }
 
 #[test]
+fn a_signal_takes_no_leave_of_who_has_not_said_hello() {
+    for backend in backends() {
+        let (mut server, endpoint) = listen(backend, "server", &["--tls", "--verbose"]);
+        let silent = TcpStream::connect(&endpoint).unwrap();
+        // One that comes behind it is served, so it has been accepted.
+        let mut run = connect(backend, &endpoint, &["--tls"]);
+        run.say(&format!("{SECRET}\n"));
+        assert_eq!(run.line(), SECRET, "{backend}");
+        assert_eq!(run.end().code, Some(0), "{backend}");
+        assert!(server.complains("connection broken"), "{backend}: {server}");
+        server.signal(Signal::SIGTERM);
+        let left = server.end();
+        assert_eq!(left.code, Some(0), "{backend}: {left:?}");
+        assert!(!left.errors.contains("unsent"), "{backend}: {left:?}");
+        drop(silent);
+    }
+}
+
+#[test]
 fn connect_starts_tls_as_each_protocol_does() {
     for backend in backends() {
         for protocol in ["smtp", "imap", "pop3"] {

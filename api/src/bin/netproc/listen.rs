@@ -22,7 +22,7 @@ use std::{
 use clap::Args;
 use netproc::{
     Backend, Coding, ExternalSocket, Input, Kind, Limits, LogEntry, Process, Role, Runtime,
-    ServerBuilder, StartError, TrustedProxies,
+    ServerBuilder, StartError, Status, TrustedProxies,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -283,8 +283,8 @@ fn take_leave(rt: &Runtime, verbose: bool) {
     let (servers, mut clients): (Vec<_>, Vec<_>) =
         rt.process_list().into_iter().partition(|process| process.contact().role() == Role::Server);
     servers.iter().for_each(Process::delete);
-    // Refused where it has been told already, or is still in its handshake.
-    clients.retain(|client| client.send_eof().is_ok());
+    // Whoever is still in its handshake has been sent nothing; refused where the end has been told already.
+    clients.retain(|client| client.status() == Status::Open && client.send_eof().is_ok());
     for client in &clients {
         // Whoever is gone or takes no more is left behind.
         let _ = client.flush(deadline.saturating_duration_since(Instant::now()));

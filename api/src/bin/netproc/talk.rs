@@ -208,7 +208,10 @@ impl Talk {
         let written = self.output.borrow().as_ref().map(|output| output.finish(patience));
         let end = match (ended, written, self.wait.get()) {
             (None | Some(End::InOrder), Some(Written::Failed(err)), _) => &End::of_output(&err),
-            (Some(End::InOrder), Some(Written::Late), Some(wait)) => &End::Late(wait),
+            // A signal gave the rest a time of its own, which is not the one that was asked for.
+            (Some(End::InOrder), Some(Written::Late), Some(wait)) if !self.hurried.get() => {
+                &End::Late(wait)
+            }
             (ended, _, _) => ended.unwrap_or(&End::InOrder),
         };
         if matches!(end, End::InOrder) && self.replaced.load(Ordering::Relaxed) {
