@@ -51,6 +51,8 @@ pub(crate) struct Crowd {
     armed: bool,
     /// Somebody may be told of.
     pub(crate) ready: bool,
+    /// Nobody in line had a turn in the last poll, which had its events already.
+    pub(crate) passed_over: bool,
     /// There is a crowd, or was one up to [`CALM_TURNS`] turns ago: members are read by calls.
     pub(crate) gathered: bool,
     /// Turns since it was asked who has input.
@@ -186,6 +188,10 @@ impl Sock {
         if self.broken || self.member && (self.drain || !all) {
             return self.starve(io);
         }
+        if !self.member && !io.crowd.gathered {
+            // Of few, the ring tells itself.
+            return io.mark(self);
+        }
         if !self.member {
             io.counters.syscalls += 2;
             if io.crowd.register(&self.fd, self.key).is_err() {
@@ -200,7 +206,8 @@ impl Sock {
     fn on_told(&mut self, drain: bool, io: &mut Io) {
         self.drain |= drain;
         match self.input {
-            Input::Watched if io.crowd.gathered => {
+            // What has ended asks for nothing more: whoever waits for it to be over would wait for that.
+            Input::Watched if io.crowd.gathered && self.wants_input() => {
                 io.crowd.note_told(self.key);
                 self.starve(io);
             }

@@ -236,6 +236,11 @@ impl Io {
         self.packets.as_mut().map(|own| &mut own.group).into_iter().chain(&mut self.pipes)
     }
 
+    /// Whether somebody may wait for a slot that is not free yet.
+    pub(crate) fn is_short(&mut self) -> bool {
+        self.streams.is_short() || self.has_later && self.later_groups().any(|it| it.is_short())
+    }
+
     /// Makes the buffers for packets and records, if they are not there yet.
     ///
     /// # Errors

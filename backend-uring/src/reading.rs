@@ -35,6 +35,12 @@ impl Io {
         many && self.reading.slot().is_some()
     }
 
+    /// Whether whoever waits longest has a turn by a call now: with `looks`, however few they are.
+    fn has_call(&mut self, looks: bool) -> bool {
+        let waits = self.streams.waiting() > 0;
+        if looks { waits && self.reading.slot().is_some() } else { self.reads_in_turn() }
+    }
+
     /// Whether to ask who of the crowd has input: not while there are enough who are known to have, unless all of those
     /// have had a turn, and stand in line again. Who is told of goes behind them, and the kernel keeps a line as well.
     #[inline]
@@ -51,11 +57,11 @@ impl Io {
 }
 
 impl UringReactor {
-    /// Reads those who have waited longest, if they are many.
+    /// Reads those who have waited longest, if they are many, or the caller but looks: then there is no later for them.
     #[inline]
     pub(crate) fn read_in_turn(&mut self, looks: bool, out: &mut Batch<'_>) {
-        let crowd = &self.io.crowd;
-        if crowd.gathered | crowd.ready || self.io.streams.waiting() >= CROWD_MIN {
+        let (crowd, waiting) = (&self.io.crowd, self.io.streams.waiting());
+        if crowd.gathered | crowd.ready || waiting >= CROWD_MIN || looks && waiting > 0 {
             self.read_waiting(looks, out);
         } else {
             // Without guards it is back on top of the stack, and the next the kernel gets.
@@ -72,7 +78,7 @@ impl UringReactor {
                 told += self.ask_crowd();
             }
             self.io.crowd.note_line(self.io.streams.waiting());
-            self.read_line(&mut left, out);
+            self.read_line(looks, &mut left, out);
             // Who only looks sees all there is; those within the machine may be told of again and again.
             let more = looks && self.io.asks_crowd() && told < self.io.crowd.members();
             if !more || out.is_full() {
@@ -85,9 +91,11 @@ impl UringReactor {
     }
 
     /// A turn for each in line, while so many bytes are left to read.
-    fn read_line(&mut self, left: &mut usize, out: &mut Batch<'_>) {
-        for _ in 0..self.io.streams.waiting() {
-            if *left == 0 || out.is_full() || !self.io.reads_in_turn() {
+    fn read_line(&mut self, looks: bool, left: &mut usize, out: &mut Batch<'_>) {
+        let line = self.io.streams.waiting();
+        self.io.crowd.passed_over = line > 0 && out.is_full();
+        for _ in 0..line {
+            if *left == 0 || out.is_full() || !self.io.has_call(looks) {
                 break;
             }
             let Some((key, turn)) = self.io.streams.next_turn() else { break };
@@ -227,7 +235,9 @@ impl Sock {
             }
         }
         self.input = Input::Idle;
-        self.await_input(io);
+        if self.wants_input() {
+            self.await_input(io);
+        }
     }
 
     /// Has the kernel tell when there is input.

@@ -197,7 +197,9 @@ impl Pool {
         if !(64..=1 << 30).contains(&slot_len) {
             return Err(PoolError::SlotLen(slot_len));
         }
-        let bytes = usize::from(slots) * slot_len as usize;
+        let bytes = usize::from(slots).checked_mul(slot_len as usize);
+        let bytes = bytes.filter(|bytes| bytes.checked_add(PAGE).is_some());
+        let bytes = bytes.ok_or(PoolError::Memory(usize::MAX))?;
         // A page more, and aligned by hand: asked for page alignment, the allocator would clear the
         // block itself, and memory never touched would cost more than address space.
         let layout = Layout::array::<u8>(bytes + PAGE).map_err(|_| PoolError::Memory(bytes))?;

@@ -24,10 +24,11 @@ const MANY: usize = 200;
 /// So many connections, with their other ends.
 fn connections<R: Descriptors>(
     rig: &mut Rig<R>,
+    count: usize,
 ) -> Result<(Vec<SockId>, Vec<TcpStream>), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let (mut ids, mut far) = (Vec::new(), Vec::new());
-    for _ in 0..MANY {
+    for _ in 0..count {
         far.push(TcpStream::connect(listener.local_addr()?)?);
         ids.push(rig.adopt(listener.accept()?.0.into(), Role::Connection, Kind::Stream)?);
     }
@@ -36,7 +37,7 @@ fn connections<R: Descriptors>(
 }
 
 contract!(on descriptors: a_look_finds_the_input_of_all, |rig| {
-    let (ids, mut far) = connections(rig)?;
+    let (ids, mut far) = connections(rig, MANY)?;
     for wait in [Wait::No, Wait::Until(rig.reactor.now())] {
         let before: usize = ids.iter().map(|id| rig.world[*id].data.len()).sum();
         for stream in &mut far {
@@ -45,6 +46,26 @@ contract!(on descriptors: a_look_finds_the_input_of_all, |rig| {
         rig.poll(wait);
         let after: usize = ids.iter().map(|id| rig.world[*id].data.len()).sum();
         assert_eq!(after - before, MANY, "{wait:?}");
+    }
+    Ok(())
+});
+
+contract!(on descriptors: a_look_finds_who_says_little_behind_those_who_say_much, |rig| {
+    // Fewer than there is memory for.
+    let (ids, mut far) = connections(rig, 40)?;
+    for wait in [Wait::No, Wait::Until(rig.reactor.now())] {
+        let heard = |rig: &Rig<R>, id: &SockId| rig.world[*id].data.len();
+        let before: Vec<_> = ids.iter().map(|id| heard(rig, id)).collect();
+        let (last, others) = far.split_last_mut().ok_or("there are some")?;
+        for stream in others {
+            // Less than any socket's buffers hold.
+            stream.write_all(&[7; 60_000])?;
+        }
+        last.write_all(b"x")?;
+        rig.poll(wait);
+        let silent = ids.iter().zip(before).filter(|(id, before)| heard(rig, id) == *before).count();
+        assert_eq!(silent, 0, "{wait:?}");
+        rig.settle();
     }
     Ok(())
 });
@@ -79,7 +100,7 @@ contract!(on descriptors: a_foreign_loop_hears_of_input_behind_many_half_closes,
     if rig.reactor.as_fd().is_none() {
         return Ok(()); // poll(2) has no descriptor
     }
-    let (ids, mut far) = connections(rig)?;
+    let (ids, mut far) = connections(rig, MANY)?;
     for &id in &ids {
         rig.finish(id);
     }
@@ -98,7 +119,7 @@ contract!(on descriptors: a_foreign_loop_hears_of_ends_behind_many_others, |rig|
     if rig.reactor.as_fd().is_none() {
         return Ok(());
     }
-    let (ids, far) = connections(rig)?;
+    let (ids, far) = connections(rig, MANY)?;
     for stream in &far {
         stream.shutdown(Shutdown::Write)?;
     }

@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashMap,
-    io::{IoSlice, Write, pipe},
-    net::{Shutdown, TcpStream},
+    io::{IoSlice, Read as _, Write, pipe},
+    net::{Ipv4Addr, Shutdown, TcpStream, UdpSocket},
     os::{fd::AsRawFd as _, unix::net::UnixStream},
 };
 
@@ -356,6 +356,80 @@ fn in_a_crowd_those_who_send_without_end_keep_nobody_waiting() {
             assert!(gathered || is_over, "they are as many as make a crowd");
         }
     }
+    ids.iter().for_each(|id| rig.reactor.close(*id, CloseHow::Now));
+    rig.assert_clean();
+}
+
+#[test]
+fn packets_without_end_keep_nobody_in_line_waiting() {
+    for wait in [Wait::No, Wait::Until(Tick(u64::MAX))] {
+        let mut config = sized();
+        config.events_max = 4;
+        let mut rig = Rig::new(config);
+        let (ids, mut clients) = crowd(&mut rig);
+        let local = "[127 0 0 1 0]".parse().unwrap();
+        let spec = OpenSpec { kind: Kind::Datagram, local: Some(&local), ..OpenSpec::default() };
+        let flooded = rig.reactor.datagram(&spec, None).unwrap();
+        let to = (Ipv4Addr::LOCALHOST, rig.reactor.local_addr(flooded).unwrap().port().unwrap());
+        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for (at, client) in clients.iter_mut().enumerate() {
+            client.write_all(&bytes_of(at)).unwrap();
+        }
+        let (mut left, mut packets, mut polls) = (CLIENTS * EACH, 0, 0);
+        while left > 0 {
+            polls += 1;
+            assert!(polls < 5_000, "{left} bytes have not come, {packets} packets have");
+            for _ in 0..8 {
+                stranger.send_to(b"!", to).unwrap();
+            }
+            rig.reactor.poll(wait, &mut rig.queue).unwrap();
+            while let Some(event) = rig.queue.pop() {
+                match event {
+                    Event::Data { buf, .. } => left -= buf.len(),
+                    Event::Datagram { .. } => packets += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert!(packets >= polls, "they wait in turn: {packets} packets in {polls} polls");
+        ids.iter().chain([&flooded]).for_each(|id| rig.reactor.close(*id, CloseHow::Now));
+        rig.assert_clean();
+    }
+}
+
+#[test]
+fn a_member_that_is_closed_reads_away_without_memory() {
+    let mut rig = Rig::new(sized());
+    let (ids, mut clients) = local_crowd(&mut rig);
+    let mut heard = gathered(&mut rig, &ids, &mut clients);
+    // Those of all slots are kept, and somebody stands in line.
+    for (at, client) in clients.iter_mut().enumerate().take(100) {
+        client.write_all(&bytes_of(at)).unwrap();
+    }
+    let mut kept = Vec::new();
+    loop {
+        let end = rig.reactor.now().after(Duration::from_millis(20));
+        rig.reactor.poll(Wait::Until(end), &mut rig.queue).unwrap();
+        if rig.queue.is_empty() {
+            break;
+        }
+        kept.extend(std::iter::from_fn(|| rig.queue.pop()));
+    }
+    assert!(rig.reactor.io.is_stuck());
+    // Both are told of as members, once, and then no more.
+    for at in [200, 201] {
+        assert!(rig.reactor.io.crowd.gathered);
+        rig.reactor.send(ids[at], "answer".into());
+        rig.reactor.close(ids[at], CloseHow::Flush { within: PATIENCE * 10 });
+        heard.poll(&mut rig, Wait::No);
+        let mut answer = [0; 6];
+        clients[at].read_exact(&mut answer).unwrap();
+        clients[at].write_all(b"unread").unwrap();
+        clients[at].shutdown(Shutdown::Write).unwrap();
+        heard.until(&mut rig, |heard| heard.closed.contains_key(&ids[at]));
+        assert_eq!((&answer, heard.closed[&ids[at]]), (b"answer", None));
+    }
+    drop(kept);
     ids.iter().for_each(|id| rig.reactor.close(*id, CloseHow::Now));
     rig.assert_clean();
 }
