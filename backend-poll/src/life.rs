@@ -49,8 +49,8 @@ pub(crate) fn input_dry(id: SockId, sock: &mut Sock, hub: &mut Hub) {
     }
 }
 
-/// Nothing can be sent any more: what input there is comes first, then the end.
-pub(crate) fn output_failed(id: SockId, sock: &mut Sock, hub: &mut Hub, err: SysError) {
+/// The connection is gone: what input there is comes first, then the end.
+pub(crate) fn failed(id: SockId, sock: &mut Sock, hub: &mut Hub, err: SysError) {
     sock.cause = sock.cause.or(Some(err));
     sock.broken = true;
     sock.drop_output();

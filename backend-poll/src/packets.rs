@@ -80,6 +80,10 @@ pub(crate) fn read(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch
             }
             Err(Errno::EAGAIN) => return life::input_dry(id, sock, hub),
             Err(Errno::EINTR) => continue,
+            // Of a peer that is gone without having read everything, before what it has sent.
+            Err(err) if sock.class == Class::Records && !sock.broken => {
+                return life::failed(id, sock, hub, recv_error(err));
+            }
             Err(err) if sock.class == Class::Records => {
                 return life::end(id, sock, hub, Some(recv_error(err)));
             }
@@ -279,7 +283,7 @@ pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
             continue;
         }
         if sock.class == Class::Records && err.errno != libc::EMSGSIZE {
-            return life::output_failed(id, sock, hub, err);
+            return life::failed(id, sock, hub, err);
         }
         packets.pop();
         progress = true;
@@ -303,6 +307,9 @@ fn flush_bursts(id: SockId, sock: &mut Sock, hub: &mut Hub) {
         let err = match hub.burst.send(&sock.socket, packets) {
             Ok(taken) => {
                 hub.note_sent(id, sock, taken.bytes);
+                if let Some(err) = taken.late {
+                    hub.agenda.trouble(id, sock, err);
+                }
                 continue;
             }
             Err(err) => err,

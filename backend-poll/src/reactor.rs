@@ -237,6 +237,9 @@ impl Reactor for PollReactor {
         socket::join_input(&socket, self.hub.config.packet_len);
         let mut sock = Sock::new(socket, Class::Packets, family(spec, to), Phase::Open);
         sock.reading = spec.reading;
+        if let Some(to) = to {
+            sock.note_peer(to, None);
+        }
         self.insert(sock)
     }
 
@@ -275,7 +278,9 @@ impl Reactor for PollReactor {
     }
 
     fn queued_packets(&self, id: SockId) -> usize {
-        self.socks.get(id.0).map_or(0, |sock| sock.out.packets())
+        // One that was refused is with us until that is told.
+        let packets = |sock: &Sock| sock.out.packets() + usize::from(sock.listed.troubled);
+        self.socks.get(id.0).map_or(0, packets)
     }
 
     fn send_failure(&self, id: SockId) -> Option<(SysError, u64)> {
@@ -320,9 +325,7 @@ impl Reactor for PollReactor {
         }
         let old = socket::peer_addr(&sock.socket).ok();
         socket::connect_packets(&sock.socket, to)?;
-        if let (Some(old), Queue::Packets(packets)) = (old, &mut sock.out) {
-            packets.address(&old);
-        }
+        sock.note_peer(to, old);
         // It may have waited for the old peer's room.
         sock.can_write = true;
         if sock.has_work() {

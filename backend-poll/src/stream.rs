@@ -255,7 +255,7 @@ fn send_failed(id: SockId, sock: &mut Sock, hub: &mut Hub, errno: i32) -> bool {
             sock.can_write = false;
             hub.retry(id, sock, RETRY_AFTER);
         }
-        errno => life::output_failed(id, sock, hub, SysError { op: Op::Send, errno }),
+        errno => life::failed(id, sock, hub, SysError { op: Op::Send, errno }),
     }
     false
 }

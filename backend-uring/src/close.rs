@@ -105,12 +105,12 @@ impl Sock {
         self.phase == Phase::Ending && self.cause.is_some() && !self.muted
     }
 
-    /// Nothing can be sent any more: what the peer has sent before comes first, then the end.
-    pub(crate) fn output_failed(&mut self, errno: i32, io: &mut Io) {
-        if self.phase != Phase::Open || self.muted || self.eof {
-            return self.fail(Op::Send, errno);
+    /// The connection is gone: what the peer has sent before comes first, then the end.
+    pub(crate) fn fail_behind_input(&mut self, op: Op, errno: i32, io: &mut Io) {
+        if self.phase != Phase::Open || self.muted || self.eof || self.broken {
+            return self.fail(op, errno);
         }
-        self.cause.get_or_insert(SysError { op: Op::Send, errno });
+        self.cause.get_or_insert(SysError { op, errno });
         self.broken = true;
         self.lost += self.queue.clear();
         if self.watched {

@@ -281,7 +281,7 @@ impl UringReactor {
     /// Whether there is something to do before the kernel says more.
     pub(crate) fn has_work(&mut self) -> bool {
         let others = self.io.has_later && self.io.later_groups().any(|group| group.has_turns());
-        let held = !self.io.quiet.is_empty() && self.io.streams.is_short();
+        let held = !self.io.quiet.is_empty() && self.io.is_short();
         let turns = self.io.streams.has_turns() || others || self.io.reads_in_turn();
         let turns = turns || self.io.asks_crowd();
         self.io.ring.has_completions() || turns || held
@@ -434,7 +434,12 @@ impl Reactor for UringReactor {
         let udp = socket::speaks_udp(&fd);
         socket::join_input(&fd, self.io.config.packet_len);
         let key = self.insert(fd, Role::Datagram, Kind::Datagram, spec.reading);
-        self.with(key, |sock, _| sock.udp = udp);
+        self.with(key, |sock, _| {
+            sock.udp = udp;
+            if let (Queue::Packets(packets), Some(to)) = (&mut sock.queue, to) {
+                packets.connected(to, None);
+            }
+        });
         Ok(SockId(key))
     }
 
@@ -490,7 +495,12 @@ impl Reactor for UringReactor {
     }
 
     fn watch_sent(&mut self, id: SockId, on: bool) {
-        self.with(id.0, |sock, _| sock.watched = on);
+        self.with(id.0, |sock, _| {
+            sock.watched = on;
+            if !on {
+                (sock.sent, sock.unreported) = (0, false);
+            }
+        });
     }
 
     fn finish(&mut self, id: SockId) {
@@ -524,8 +534,8 @@ impl Reactor for UringReactor {
         self.io.counters.syscalls += 2;
         let old = socket::peer_addr(&sock.fd).ok();
         socket::connect_packets(&sock.fd, to)?;
-        if let (Some(old), Queue::Packets(packets)) = (old, &mut sock.queue) {
-            packets.address(&old);
+        if let Queue::Packets(packets) = &mut sock.queue {
+            packets.connected(to, old);
         }
         self.io.mark(sock);
         Ok(())
@@ -571,9 +581,17 @@ impl UringReactor {
                 false => Sleep::No,
             };
             self.enter(sleep)?;
+            // What fills every poll may not keep those in line waiting for ever: they are first in every other one.
+            let line_first = std::mem::take(&mut self.io.crowd.passed_over);
+            if line_first {
+                self.read_in_turn(looks, out);
+            }
             let completions = self.drain(out);
             self.end_quiet_sends();
-            self.read_in_turn(looks, out);
+            if looks || !line_first {
+                self.read_in_turn(looks, out);
+                self.io.crowd.passed_over &= !line_first;
+            }
             let happened = !out.is_empty() || !self.io.reporting.is_empty();
             if happened || looks || self.is_over(wait, completions) {
                 break;

@@ -23,6 +23,8 @@ use crate::{
 
 /// How long a local packet that found its receiver's queue full waits.
 const PACKET_RETRY: Duration = Duration::from_millis(20);
+/// Local receivers that are found full in a row before all packets wait that long.
+const VAIN_MAX: u8 = 64;
 
 impl Sock {
     /// Starts the one send that may be in flight, over as much of the queue as it can take.
@@ -108,6 +110,9 @@ impl Sock {
                 Ok(taken) => {
                     io.counters.sent += taken.bytes as u64;
                     self.note_gone(taken.bytes, io);
+                    if let Some(SysError { op, errno, .. }) = taken.late {
+                        self.trouble(op, errno, out);
+                    }
                     continue;
                 }
                 Err(err) => err,
@@ -165,7 +170,7 @@ impl Sock {
             libc::EMSGSIZE if self.takes_packets() => {
                 self.packet_refused(libc::EMSGSIZE, io, out);
             }
-            _ => self.output_failed(errno, io),
+            _ => self.fail_behind_input(Op::Send, errno, io),
         }
     }
 
@@ -177,9 +182,10 @@ impl Sock {
             && packets.destination().is_some_and(|to| to.family() == Family::Local)
         {
             self.deferred += packets.defer_front();
-            if self.deferred >= packets.len() {
-                // Everybody was asked.
-                self.deferred = 0;
+            self.vain += 1;
+            if self.deferred >= packets.len() || self.vain >= VAIN_MAX {
+                // Everybody was asked, or so many that the others can wait as long.
+                (self.deferred, self.vain) = (0, 0);
                 self.output = Output::Waiting;
                 io.set_timer_in(self, Alarm::Retry, PACKET_RETRY);
             }
@@ -206,7 +212,7 @@ impl Sock {
     fn took_packet(&mut self, count: usize, io: &mut Io) -> bool {
         if let Queue::Packets(packets) = &mut self.queue {
             drop(packets.pop());
-            self.deferred = 0;
+            (self.deferred, self.vain) = (0, 0);
         }
         self.note_gone(count, io);
         self.queue.is_empty()

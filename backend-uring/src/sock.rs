@@ -128,6 +128,8 @@ pub(crate) struct Sock {
     pub(crate) lost: u64,
     /// Packets put behind others since one has gone, because their destination had no room.
     pub(crate) deferred: usize,
+    /// How often that was since one has gone.
+    pub(crate) vain: u8,
     pub(crate) cause: Option<SysError>,
     /// The last poll in which it had a turn at a slot.
     pub(crate) turn: u32,
@@ -187,6 +189,7 @@ impl Sock {
             marked: false,
             watched: false,
             deferred: 0,
+            vain: 0,
             turn: 0,
             in_flight: 0,
             sent: 0,
@@ -240,7 +243,7 @@ impl Sock {
         let takes = open && self.finish == Finish::No && self.role != Role::Listener;
         if self.is_unread() {
             self.drop_payload(&payload);
-        } else if takes && self.broken || self.has_failed() {
+        } else if takes && self.broken || self.finish == Finish::No && self.has_failed() {
             self.lost += payload.len() as u64;
         } else if takes {
             self.queue.push(payload, to);
@@ -325,7 +328,8 @@ impl Sock {
             }
             Input::Resting if !wanted => self.wake_listener(io),
             Input::Starved if wanted && self.reads_away() => self.read_away(io),
-            Input::Watched if wanted && self.broken => self.starve(io),
+            // With all memory held nobody asks the crowd, and what is read away needs none.
+            Input::Watched if wanted && (self.broken || self.reads_away()) => self.starve(io),
             Input::Idle
             | Input::Armed
             | Input::Polling
@@ -497,6 +501,8 @@ impl Sock {
                 self.fail(Op::Recv, errno);
             }
             _ if self.role == Role::Datagram => self.trouble(Op::Recv, errno, out),
+            // Of a peer that is gone without having read everything, before the records that it has sent.
+            _ if self.takes_packets() => self.fail_behind_input(Op::Recv, errno, io),
             _ => self.fail(Op::Recv, errno),
         }
     }

@@ -251,6 +251,8 @@ pub struct Packets {
     bytes: u64,
     /// How many say whom they are for.
     named: usize,
+    /// Whom those are for that do not say so, where that is known.
+    peer: Option<Box<Address>>,
     /// Longer packets are not joined for the system to cut apart: it does not know of that, or has refused
     /// it once. `None` until it is asked.
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -288,13 +290,16 @@ impl Packets {
         self.queue.iter().rev().take_while(|packet| packet.to == to).count()
     }
 
-    /// Gives every packet that has no destination of its own this one: the peer of a socket that is
-    /// about to get another.
-    pub fn address(&mut self, to: &Address) {
-        for packet in self.queue.iter_mut().filter(|packet| packet.to.is_none()) {
-            packet.to = Some(to.clone());
+    /// Notes that the socket is connected to `peer`. Packets that have no destination of their own are for the one
+    /// noted before from then on, or for `before` if there is none: the system forgets a local peer that is gone.
+    pub fn connected(&mut self, peer: &Address, before: Option<Address>) {
+        if let Some(before) = self.peer.take().map(|before| *before).or(before) {
+            for packet in self.queue.iter_mut().filter(|packet| packet.to.is_none()) {
+                packet.to = Some(before.clone());
+            }
+            self.named = self.queue.len();
         }
-        self.named = self.queue.len();
+        self.peer = Some(Box::new(peer.clone()));
     }
 
     /// Whom the next packet is for that says so, if any does.

@@ -2,17 +2,19 @@
 
 use std::{
     net::UdpSocket,
+    os::fd::AsRawFd as _,
     time::{Duration, Instant},
 };
 
 use netproc_core::{
     address::{Address, Family},
-    reactor::{CloseHow, Kind, OpenSpec, Reactor, SockId, SysError, Wait},
+    reactor::{CloseHow, Kind, OpenSpec, Reactor, Role, SockId, SysError, Wait},
 };
 use netproc_tests::{
     contract,
     contract::{FLUSH, Mark, PATIENCE, Record, Rig, assert_bytes, loopback, pattern},
 };
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, socketpair};
 
 /// A packet socket on the loopback and its address.
 fn bound<R: Reactor>(rig: &mut Rig<R>) -> Result<(SockId, Address), SysError> {
@@ -485,3 +487,58 @@ contract!(
         Ok(())
     }
 );
+
+// Linux tells of a peer that closed with records unread before it gives out what that one has sent.
+contract!(on descriptors: records_come_before_the_reset_behind_them, |rig| {
+    for stopped in [false, true] {
+        let (near, far) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )?;
+        let near = rig.adopt(near, Role::Connection, Kind::SeqPacket)?;
+        if stopped {
+            rig.stop(near);
+        }
+        rig.send(near, "unread");
+        rig.settle();
+        for answer in ["one", "", "two"] {
+            send(far.as_raw_fd(), answer.as_bytes(), MsgFlags::empty())?;
+        }
+        drop(far);
+        if stopped {
+            rig.settle();
+            rig.resume(near);
+        }
+        rig.until("its end", |world| world.closed(near));
+        let heard: Vec<_> = rig.world[near].records.iter().map(|it| it.bytes.clone()).collect();
+        assert_eq!(heard, [b"one".to_vec(), vec![], b"two".to_vec()], "stopped: {stopped}");
+        let end = rig.world[near].closed.ok_or("it has ended")?;
+        assert_eq!(end.errno(), Some(libc::ECONNRESET), "stopped: {stopped}");
+    }
+    Ok(())
+});
+
+contract!(on descriptors: what_became_of_a_packet_does_not_cost_the_next, |rig| {
+    let gone = UdpSocket::bind("127.0.0.1:0")?;
+    let port = gone.local_addr()?.port();
+    drop(gone);
+    let client = rig.datagram(&OpenSpec::default(), Some(&loopback(port)))?;
+    // Stopped, only sending can tell.
+    rig.stop(client);
+    rig.send(client, "to nobody");
+    rig.settle();
+    let peer = UdpSocket::bind(("127.0.0.1", port))?;
+    peer.set_read_timeout(Some(PATIENCE))?;
+    for packet in ["to somebody", "another"] {
+        rig.send(client, packet);
+        rig.settle();
+        let mut room = [0; 64];
+        let len = peer.recv(&mut room)?;
+        assert_eq!(&room[..len], packet.as_bytes());
+    }
+    let refused = Mark::Trouble(libc::ECONNREFUSED);
+    assert_eq!(rig.world[client].marks.iter().filter(|it| **it == refused).count(), 1);
+    Ok(())
+});

@@ -1,13 +1,15 @@
 //! The other end: another peer for a packet socket, the identity of a local peer, the file of a local
 //! socket.
 
+use std::os::unix::net::UnixDatagram;
+
 use netproc_core::{
     address::{Address, Family},
-    reactor::{CloseHow, Kind, OpenSpec, Reactor, SockId, SysError},
+    reactor::{CloseHow, Kind, OpenSpec, Reactor, SockId, SysError, Wait},
 };
 use netproc_tests::{
     contract,
-    contract::{Rig, loopback},
+    contract::{PATIENCE, Rig, loopback},
 };
 
 /// A packet socket on the loopback and its address.
@@ -148,5 +150,29 @@ contract!(local_connections_say_who_is_there_and_no_others, |rig| {
     rig.until("its end", |world| world.closed(client));
     assert_eq!(errno(rig.reactor.peer_credentials(client)), Some(libc::EBADF));
     assert_eq!(errno(rig.reactor.bound_file(client)), Some(libc::EBADF));
+    Ok(())
+});
+
+contract!(on descriptors: packets_for_a_local_peer_that_is_gone_are_not_the_next_ones, |rig| {
+    let folder = tempfile::tempdir()?;
+    let at = |name| Address::local(folder.path().join(name).into_os_string().into_encoded_bytes());
+    let peer = |name| UnixDatagram::bind(folder.path().join(name));
+    let (gone, next) = (peer("gone")?, peer("next")?);
+    let client = rig.datagram(
+        &OpenSpec { family: Family::Local, ..OpenSpec::default() },
+        Some(&at("gone")?),
+    )?;
+    drop(gone);
+    for packet in ["1", "2", "3"] {
+        rig.send(client, packet);
+    }
+    // One is refused, and the system has no peer any more.
+    rig.poll(Wait::No);
+    rig.reactor.set_peer(client, &at("next")?)?;
+    rig.send(client, "4");
+    next.set_read_timeout(Some(PATIENCE))?;
+    rig.settle();
+    let mut room = [0; 8];
+    assert_eq!((next.recv(&mut room)?, room[0]), (1, b'4'));
     Ok(())
 });

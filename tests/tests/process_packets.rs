@@ -51,6 +51,16 @@ conformance!(an_empty_packet_is_input_and_ends_nothing, |rig| {
     Ok(())
 });
 
+conformance!(empty_packets_go_out_behind_a_delete, |rig| {
+    let server = rig.server().datagram().start()?;
+    let client = rig.client(&server).datagram().start()?;
+    client.send("")?;
+    client.delete();
+    rig.until("the packet", || rig.log.inputs_of(&server).len() == 1);
+    assert_eq!(rig.log.inputs_of(&server), [b"".to_vec()]);
+    Ok(())
+});
+
 conformance!(the_peer_is_the_sender_of_the_last_packet, |rig| {
     let server = rig.server().datagram().start()?;
     assert_eq!(server.datagram_address(), None);

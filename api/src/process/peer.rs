@@ -109,9 +109,9 @@ impl Process {
     /// Has a packet process talk to `to` from now on, until a packet of somebody else comes.
     ///
     /// What was sent before still goes to the peer before. A client that the system connected is
-    /// connected to `to` and hears nobody else; a packet of the old peer that has arrived already is
+    /// connected to `to` and hears nobody else; over IP a packet of the old peer that has arrived already is
     /// input all the same, and makes it the address again that
-    /// [`datagram_address`](Self::datagram_address) tells. Never blocks.
+    /// [`datagram_address`](Self::datagram_address) tells. Of a local one Linux drops it. Never blocks.
     ///
     /// # Errors
     ///

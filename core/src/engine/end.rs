@@ -159,7 +159,8 @@ impl<R: Reactor, H: Clone> Engine<R, H> {
         match (p.linger, sock) {
             (Some(0), _) => CloseHow::Reset,
             (Some(seconds), _) => CloseHow::Flush { within: Duration::from_secs(seconds.into()) },
-            (None, Some(sock)) if reactor.queued(sock) > 0 => {
+            // Packets may be empty.
+            (None, Some(sock)) if reactor.queued(sock) > 0 || reactor.queued_packets(sock) > 0 => {
                 CloseHow::Flush { within: p.limits.flush_within }
             }
             (None, _) => CloseHow::Now,

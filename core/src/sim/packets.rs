@@ -55,9 +55,7 @@ impl PacketSocket {
         let old = host.ports.peer(self.fd).cloned();
         let connected = host.ports.connect(&mut host.names, self.fd, to);
         connected.map_err(|errno| SysError { op: Op::Connect, errno })?;
-        if let Some(old) = old {
-            self.packets.address(&old);
-        }
+        self.packets.connected(to, old);
         Ok(())
     }
 

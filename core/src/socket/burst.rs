@@ -15,7 +15,10 @@ use std::io;
 use socket2::Socket;
 
 use super::to_sockaddr;
-use crate::outbox::{Packet, Packets};
+use crate::{
+    outbox::{Packet, Packets},
+    reactor::{Op, SysError},
+};
 
 /// Room for what one call points to; kept by a backend for all its sockets.
 #[derive(Debug, Default)]
@@ -33,6 +36,8 @@ pub struct Taken {
     pub packets: usize,
     /// Their bytes.
     pub bytes: usize,
+    /// What became of packets sent before, which the system tells in place of sending.
+    pub late: Option<SysError>,
 }
 
 impl Burst {
@@ -43,6 +48,17 @@ impl Burst {
     ///
     /// The system's refusal of the first packet, which stays where it is; `WouldBlock` without room.
     pub fn send(&mut self, socket: &Socket, packets: &mut Packets) -> io::Result<Taken> {
+        match self.send_once(socket, packets) {
+            Err(err) if may_be_late(&err) => {
+                // Told of once. If it was of packets before, the first of these was not tried.
+                let taken = self.send_once(socket, packets)?;
+                Ok(Taken { late: Some(SysError::new(Op::Send, &err)), ..taken })
+            }
+            result => result,
+        }
+    }
+
+    fn send_once(&mut self, socket: &Socket, packets: &mut Packets) -> io::Result<Taken> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if packets.len() > 1 {
             return self.room.get_or_insert_default().send(socket, packets);
@@ -51,9 +67,16 @@ impl Burst {
     }
 }
 
+/// Whether an answer of the network to a packet sent before may be what the system tells.
+fn may_be_late(err: &io::Error) -> bool {
+    use libc::{ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ENOPROTOOPT};
+    let answers = [ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ENOPROTOOPT];
+    err.raw_os_error().is_some_and(|errno| answers.contains(&errno))
+}
+
 fn send_first(socket: &Socket, packets: &mut Packets) -> io::Result<Taken> {
     let Some(Packet { payload, to }) = packets.front() else {
-        return Ok(Taken { packets: 0, bytes: 0 });
+        return Ok(Taken { packets: 0, bytes: 0, late: None });
     };
     let bytes = payload.as_slice();
     match to {
@@ -70,7 +93,7 @@ fn taken(packets: &mut Packets, count: usize) -> Taken {
         packets.pop();
     }
     let bytes = usize::try_from(before - packets.bytes()).expect("they were in memory");
-    Taken { packets: count, bytes }
+    Taken { packets: count, bytes, late: None }
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -303,7 +326,7 @@ mod tests {
         let lens = [100, 100, 40, 0, 0, 1_000, 1_000, 1_000];
         let mut packets = queued(&lens, &theirs);
         let taken = Burst::default().send(&ours, &mut packets).unwrap();
-        assert_eq!(taken, Taken { packets: 8, bytes: lens.iter().sum() });
+        assert_eq!(taken, Taken { packets: 8, bytes: lens.iter().sum(), late: None });
         assert!(packets.is_empty());
         assert_eq!(received(&theirs, lens.len()), lens);
     }
@@ -358,7 +381,10 @@ mod tests {
         let mut more = queued(&[9; 3], &theirs);
         more.joined_len_max = packets.joined_len_max;
         assert_eq!(more.joined_len_max, Some(usize::MAX));
-        assert_eq!(burst.send(&ours, &mut more).unwrap(), Taken { packets: 3, bytes: 27 });
+        assert_eq!(
+            burst.send(&ours, &mut more).unwrap(),
+            Taken { packets: 3, bytes: 27, late: None }
+        );
         assert_eq!(received(&theirs, 3), [9; 3]);
     }
 
@@ -370,7 +396,10 @@ mod tests {
             packets.push(Packet { payload: payload.into(), to: None });
         }
         let taken = Burst::default().send(&Socket::from(ours), &mut packets).unwrap();
-        assert_eq!((taken, packets.joined_len_max), (Taken { packets: 2, bytes: 2 }, Some(0)));
+        assert_eq!(
+            (taken, packets.joined_len_max),
+            (Taken { packets: 2, bytes: 2, late: None }, Some(0))
+        );
         for _ in 0..2 {
             assert_eq!(theirs.recv(&mut [0; 9]).unwrap(), 1);
         }
