@@ -12,7 +12,7 @@ use crate::{
     batch::Batch,
     cqe::Completion,
     dial::Dial,
-    io::{Alarm, Io},
+    io::{Alarm, Due, Io},
     sock::{Finish, Input, Output, Phase, Sock},
     sqe,
     token::OpKind,
@@ -57,7 +57,7 @@ impl Sock {
             return;
         }
         let at = io.now().after(within);
-        if self.deadline.is_none_or(|before| at < before) {
+        if self.deadline.get().is_none_or(|before| at < before) {
             io.set_timer(self, Alarm::Deadline, Some(at));
         }
     }
@@ -66,11 +66,11 @@ impl Sock {
     pub(crate) fn ring(&mut self, alarm: Alarm, io: &mut Io) {
         match alarm {
             Alarm::Deadline => {
-                self.deadline = None;
+                self.deadline = Due::default();
                 self.phase = Phase::Ending;
             }
             Alarm::Retry => {
-                self.retry = None;
+                self.retry = Due::default();
                 self.wake_listener(io);
                 if let Some(dialing) = &mut self.dialing
                     && dialing.state == Dial::Waiting

@@ -59,6 +59,28 @@ pub(crate) enum Alarm {
     Retry,
 }
 
+/// When a timer of a socket rings, if it is set: in half the room of an [`Option`], since every idle connection has
+/// them. None is ever set for the end of time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due(Tick);
+
+impl Default for Due {
+    fn default() -> Self {
+        Self(Tick(u64::MAX))
+    }
+}
+
+impl Due {
+    pub(crate) fn get(self) -> Option<Tick> {
+        Some(self.0).filter(|at| at.0 < u64::MAX)
+    }
+
+    /// Sets it to `at`; returns what it was.
+    pub(crate) fn replace(&mut self, at: Option<Tick>) -> Option<Tick> {
+        std::mem::replace(self, at.map_or_else(Self::default, Self)).get()
+    }
+}
+
 /// The second group of buffers, made with the first packet socket.
 pub(crate) struct Packets {
     pub(crate) group: BufferGroup,
@@ -297,11 +319,13 @@ impl Io {
 
     /// Sets the timer of `sock` for `alarm` to `at`, in place of any before.
     pub(crate) fn set_timer(&mut self, sock: &mut Sock, alarm: Alarm, at: Option<Tick>) {
+        // Nobody waits for the end of time.
+        let at = at.filter(|at| at.0 < u64::MAX);
         let place = match alarm {
             Alarm::Deadline => &mut sock.deadline,
             Alarm::Retry => &mut sock.retry,
         };
-        if let Some(old) = std::mem::replace(place, at) {
+        if let Some(old) = place.replace(at) {
             self.timers.remove(&(old, sock.key, alarm));
         }
         if let Some(at) = at {

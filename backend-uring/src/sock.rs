@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd as _, RawFd};
 use netproc_core::{
     address::Address,
     outbox::Queue,
-    reactor::{Event, Kind, Op, Payload, Role, SockId, SysError, Tick},
+    reactor::{Event, Kind, Op, Payload, Role, SockId, SysError},
     slots::Key,
 };
 use socket2::Socket;
@@ -20,7 +20,7 @@ use crate::{
     batch::Batch,
     cqe::Completion,
     dial::Dialing,
-    io::{Group, Io},
+    io::{Due, Group, Io},
     message::Message,
     pipes::Pipes,
     sqe::{self, Sqe},
@@ -120,8 +120,8 @@ pub(crate) struct Sock {
     pub(crate) pipes: Option<Box<Pipes>>,
     pub(crate) message: Option<Box<Message>>,
     pub(crate) dialing: Option<Box<Dialing>>,
-    pub(crate) deadline: Option<Tick>,
-    pub(crate) retry: Option<Tick>,
+    pub(crate) deadline: Due,
+    pub(crate) retry: Due,
     /// Bytes sent since the last report, if watched.
     pub(crate) sent: u64,
     /// Bytes queued that will never be sent, since it is broken.
@@ -199,8 +199,8 @@ impl Sock {
             queue: Queue::of(kind),
             message: None,
             dialing: None,
-            deadline: None,
-            retry: None,
+            deadline: Due::default(),
+            retry: Due::default(),
         }
     }
 

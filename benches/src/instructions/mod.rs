@@ -39,7 +39,7 @@ struct Bound {
 /// the same of a program. What an echo may is the aim itself.
 const BOUNDS: [Bound; 10] = [
     Bound { subject: Subject::Pool, most: 205.0, times: None },
-    Bound { subject: Subject::Outbox, most: 2_660.0, times: None },
+    Bound { subject: Subject::Outbox, most: 2_900.0, times: None },
     Bound { subject: Subject::Queue, most: 195.0, times: None },
     Bound { subject: Subject::Simulation, most: 8_600.0, times: None },
     Bound { subject: Subject::Uring, most: 600.0, times: Some((Subject::RawUring, 3.0)) },
