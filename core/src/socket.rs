@@ -470,6 +470,7 @@ mod tests {
         assert_eq!(sizes(&accepted), sizes(&server));
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn packet_sockets_that_share_are_given_a_port_of_their_own() {
         let local = "[127 0 0 1 0]".parse().unwrap();
@@ -485,7 +486,7 @@ mod tests {
             sockets.iter().map(|it| local_addr(it).unwrap().port()).collect();
         assert_eq!(ports.len(), sockets.len());
         let taken = local_addr(&sockets[0]).unwrap();
-        let second = datagram(&OpenSpec { local: Some(&taken), ..spec }, None);
-        assert_eq!(second.is_ok(), cfg!(any(target_os = "linux", target_vendor = "apple")));
+        datagram(&OpenSpec { local: Some(&taken), ..spec }, None)
+            .expect("they share it if asked to");
     }
 }

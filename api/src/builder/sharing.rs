@@ -27,7 +27,8 @@ impl ServerBuilder {
     /// Deleted, it leaves the service to the others; the last one ends it.
     ///
     /// An address is one service's of its kind, and so are those it covers: none can be at 127.0.0.1 and a port that
-    /// another has at 0.0.0.0. Streams and packets may have one port, as anywhere.
+    /// another has at 0.0.0.0, here or in another program; who is not of these shards may be let in by
+    /// [`reuse_port`](Self::reuse_port) on both sides. Streams and packets may have one port, as anywhere.
     ///
     /// Packet servers are shared where the system balances only. One that is not belongs in one shard, or the next
     /// shard's may take its packets ([`reuseaddr`](Self::reuseaddr)). Outside of shards nothing is shared.
