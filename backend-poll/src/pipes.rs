@@ -87,14 +87,9 @@ pub(crate) fn flush(id: SockId, sock: &mut Sock, hub: &mut Hub) {
 fn write(sink: &OwnedFd, outbox: &Outbox) -> (usize, nix::Result<usize>) {
     let mut slices = [IoSlice::new(&[]); GATHER_MAX];
     let (mut count, mut total) = (0, 0);
-    for (slice, chunk) in slices.iter_mut().zip(outbox.chunks()) {
-        let chunk = &chunk[..chunk.len().min(GATHER_LEN_MAX - total)];
+    for (slice, chunk) in slices.iter_mut().zip(outbox.first_chunks(GATHER_LEN_MAX)) {
         *slice = IoSlice::new(chunk);
-        total += chunk.len();
-        count += 1;
-        if total == GATHER_LEN_MAX {
-            break;
-        }
+        (count, total) = (count + 1, total + chunk.len());
     }
     (total, pipe::write(sink, &slices[..count]))
 }

@@ -1,7 +1,7 @@
 //! Streams of bytes: reading into slots, sending what is queued, throwing away what is unwanted.
 //!
-//! Invariant: a turn makes a bounded number of calls; a socket that could go on is put on the hot
-//! list. A short read means that nothing is left, unless the kernel hinted that an end, an error or
+//! Invariant: a turn makes a bounded number of calls, across polls where the end of one cuts it short; a socket that
+//! could go on is put on the hot list. A short read means that nothing is left, unless the kernel hinted that an end, an error or
 //! an urgent mark may stand behind it; of a pipe, or a connection within the machine, it is in doubt.
 
 use std::time::Duration;
@@ -57,14 +57,9 @@ pub(crate) fn read_any(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut B
     }
 }
 
-/// Goes on with a turn that the end of a poll has cut after so many reads.
+/// Goes on with a turn behind so many reads, which the end of a poll may have come after.
 #[inline(never)]
-pub(crate) fn go_on(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch<'_>, reads: u32) {
-    read_on::<true>(id, sock, hub, batch, reads);
-}
-
-#[inline(never)]
-fn read_on<const ANY: bool>(
+pub(crate) fn read_on<const ANY: bool>(
     id: SockId,
     sock: &mut Sock,
     hub: &mut Hub,

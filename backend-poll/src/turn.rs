@@ -254,7 +254,7 @@ impl PollReactor {
         let Some(sock) = self.socks.get_mut(id.0) else { return };
         sock.listed.ready = false;
         if sock.may_go_on() {
-            stream::go_on(id, sock, &mut self.hub, batch, reads);
+            stream::read_on::<true>(id, sock, &mut self.hub, batch, reads);
         } else if sock.has_work() {
             self.hub.agenda.ready(id, sock);
         }

@@ -39,14 +39,9 @@ impl Message {
     /// Points at the first payloads of `outbox`; returns how many bytes they have.
     pub(crate) fn gather(&mut self, outbox: &Outbox) -> usize {
         let (mut count, mut total) = (0, 0);
-        for (part, chunk) in self.parts.iter_mut().zip(outbox.chunks()) {
-            let len = chunk.len().min(SEND_LEN_MAX - total);
-            *part = iovec(&chunk[..len]);
-            count += 1;
-            total += len;
-            if total == SEND_LEN_MAX {
-                break;
-            }
+        for (part, chunk) in self.parts.iter_mut().zip(outbox.first_chunks(SEND_LEN_MAX)) {
+            *part = iovec(chunk);
+            (count, total) = (count + 1, total + chunk.len());
         }
         self.point(count);
         total

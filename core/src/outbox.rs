@@ -154,6 +154,17 @@ impl Outbox {
         payloads.map(move |payload| &payload.as_slice()[std::mem::take(&mut offset)..])
     }
 
+    /// The same as far as `len` bytes go.
+    pub fn first_chunks(&self, len: usize) -> impl Iterator<Item = &[u8]> {
+        let mut left = len;
+        self.chunks().map_while(move |chunk| {
+            let part = &chunk[..chunk.len().min(left)];
+            left -= part.len();
+            // No payload is empty.
+            Some(part).filter(|part| !part.is_empty())
+        })
+    }
+
     /// Appends at most `max` chunks to `out`, for one gathered write.
     pub fn gather<'a>(&'a self, out: &mut Vec<IoSlice<'a>>, max: usize) {
         out.extend(self.chunks().take(max).map(IoSlice::new));
@@ -459,6 +470,24 @@ mod tests {
         assert!(pool.spilled() > 50 && pool.free() >= 1, "{pool:?}");
         for (n, chunk) in (0..60).zip(outbox.chunks()) {
             assert_eq!(chunk, [n; 64]);
+        }
+    }
+
+    #[test]
+    fn first_chunks_end_where_their_length_does() {
+        let mut outbox = Outbox::default();
+        for payload in ["one", "two", "three"] {
+            outbox.push(payload.into());
+        }
+        outbox.advance(1);
+        for len in 0..12 {
+            let first: Vec<_> = outbox.first_chunks(len).collect();
+            assert_eq!(first.concat(), &b"netwothree"[..len.min(10)]);
+            let whole = [(0, 0), (2, 1), (5, 2), (10, 3)];
+            assert!(
+                whole.iter().all(|&(at, count)| at != len || first.len() == count),
+                "{first:?}"
+            );
         }
     }
 

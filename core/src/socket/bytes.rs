@@ -88,14 +88,9 @@ const GATHER_MAX: usize = 16;
 pub fn send_front(socket: &Socket, outbox: &Outbox) -> (usize, Result<usize, i32>) {
     let mut slices = [IoSlice::new(&[]); GATHER_MAX];
     let (mut count, mut total) = (0, 0);
-    for (slice, chunk) in slices.iter_mut().zip(outbox.chunks()) {
-        let chunk = &chunk[..chunk.len().min(SEND_LEN_MAX - total)];
+    for (slice, chunk) in slices.iter_mut().zip(outbox.first_chunks(SEND_LEN_MAX)) {
         *slice = IoSlice::new(chunk);
-        total += chunk.len();
-        count += 1;
-        if total == SEND_LEN_MAX {
-            break;
-        }
+        (count, total) = (count + 1, total + chunk.len());
     }
     let sent = socket.send_vectored_with_flags(&slices[..count], SEND_FLAGS);
     (total, sent.map_err(|err| number(&err)))
