@@ -348,9 +348,9 @@ const WHILE: u64 = 1_800;
 
 /// A certificate that ends when 2030 begins, for `a.example`.
 fn until_2030(root: &Authority) -> TlsIdentity {
-    let mut params = params(&["a.example"]);
-    (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2030, 1, 1));
-    root.identity_of(&params)
+    root.identity_of(&changed(|it| {
+        (it.not_before, it.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2030, 1, 1));
+    }))
 }
 
 /// A clock that is so many seconds after 1970.
@@ -359,15 +359,20 @@ fn clock_of(seconds: &Arc<AtomicU64>) -> impl Fn() -> SystemTime + Send + Sync +
     move || SystemTime::UNIX_EPOCH + Duration::from_secs(now.load(Ordering::Relaxed))
 }
 
+/// A client of `a.example`, and what its clock goes by.
+fn client_before_2030(root: &Authority, version: TlsVersion) -> (TlsClient, Arc<AtomicU64>) {
+    let now = Arc::new(AtomicU64::new(IN_2030 - WHILE));
+    let client = TlsClient::builder("a.example").trust(root.trust()).versions(version, version);
+    (client.clock(clock_of(&now)).build().unwrap(), now)
+}
+
 #[test]
 fn a_session_is_taken_up_no_more_when_the_certificate_of_its_server_has_ended() {
     let root = Authority::new("root");
     let server = TlsServer::builder(until_2030(&root)).build().unwrap();
     let renewed = root.server("a.example");
     for version in BOTH {
-        let now = Arc::new(AtomicU64::new(IN_2030 - WHILE));
-        let client = TlsClient::builder("a.example").trust(root.trust()).versions(version, version);
-        let client = client.clock(clock_of(&now)).build().unwrap();
+        let (client, now) = client_before_2030(&root, version);
         Pair::established(&client, &server);
         let again = Pair::established(&client, &server);
         assert!(again.client.info().is_resumed(), "{version}");
@@ -389,9 +394,7 @@ fn a_session_of_an_older_certificate_is_judged_by_that_one() {
     let server = TlsServer::builder(until_2030(&root)).build().unwrap();
     let renewed = root.server("a.example");
     for version in BOTH {
-        let now = Arc::new(AtomicU64::new(IN_2030 - WHILE));
-        let client = TlsClient::builder("a.example").trust(root.trust()).versions(version, version);
-        let client = client.clock(clock_of(&now)).build().unwrap();
+        let (client, now) = client_before_2030(&root, version);
         // Its tickets come when another certificate has passed for the name.
         let mut slow = Pair::new(&client, &server);
         for _ in 0..2 {
@@ -420,10 +423,7 @@ fn a_session_of_an_older_certificate_is_judged_by_that_one() {
 #[test]
 fn a_session_taken_up_again_ends_with_the_certificate_of_its_client() {
     let root = Authority::new("root");
-    let identity = root.identity_of(&changed(|it| {
-        it.not_before = date_time_ymd(2020, 1, 1);
-        it.not_after = date_time_ymd(2030, 1, 1);
-    }));
+    let identity = until_2030(&root);
     for version in BOTH {
         let now = Arc::new(AtomicU64::new(IN_2030 - WHILE));
         let server = TlsServer::builder(root.identity(&["a.example"])).demand_clients(root.trust());
