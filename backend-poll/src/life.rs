@@ -51,13 +51,12 @@ pub(crate) fn input_dry(id: SockId, sock: &mut Sock, hub: &mut Hub) {
 
 /// The connection is gone: what input there is comes first, then the end.
 pub(crate) fn failed(id: SockId, sock: &mut Sock, hub: &mut Hub, err: SysError) {
-    sock.cause = sock.cause.or(Some(err));
-    sock.broken = true;
+    let again = std::mem::replace(&mut sock.broken, true);
     sock.drop_output();
-    if sock.eof || sock.discards() {
-        end(id, sock, hub, None);
-        return;
+    if again || sock.eof || sock.discards() {
+        return end(id, sock, hub, Some(err));
     }
+    sock.cause = sock.cause.or(Some(err));
     if sock.watched {
         // Input may be off until some of this has gone.
         hub.agenda.sent(id, sock);

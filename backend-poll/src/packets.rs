@@ -81,11 +81,8 @@ pub(crate) fn read(id: SockId, sock: &mut Sock, hub: &mut Hub, batch: &mut Batch
             Err(Errno::EAGAIN) => return life::input_dry(id, sock, hub),
             Err(Errno::EINTR) => continue,
             // Of a peer that is gone without having read everything, before what it has sent.
-            Err(err) if sock.class == Class::Records && !sock.broken => {
-                return life::failed(id, sock, hub, recv_error(err));
-            }
             Err(err) if sock.class == Class::Records => {
-                return life::end(id, sock, hub, Some(recv_error(err)));
+                return life::failed(id, sock, hub, recv_error(err));
             }
             Err(err) => {
                 batch.push(Event::Trouble { id, err: recv_error(err) });

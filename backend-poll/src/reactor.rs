@@ -238,7 +238,7 @@ impl Reactor for PollReactor {
         let mut sock = Sock::new(socket, Class::Packets, family(spec, to), Phase::Open);
         sock.reading = spec.reading;
         if let Some(to) = to {
-            sock.note_peer(to, None);
+            sock.out.connected(to, None);
         }
         self.insert(sock)
     }
@@ -325,7 +325,7 @@ impl Reactor for PollReactor {
         }
         let old = socket::peer_addr(&sock.socket).ok();
         socket::connect_packets(&sock.socket, to)?;
-        sock.note_peer(to, old);
+        sock.out.connected(to, old);
         // It may have waited for the old peer's room.
         sock.can_write = true;
         if sock.has_work() {

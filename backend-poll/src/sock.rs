@@ -8,7 +8,7 @@
 use std::os::fd::OwnedFd;
 
 use netproc_core::{
-    address::{Address, Family},
+    address::Family,
     outbox::Queue,
     reactor::{CloseHow, Kind, SysError, Tick},
 };
@@ -270,13 +270,6 @@ impl Sock {
     /// Whether input is thrown away: the owner has closed and listens no more.
     pub(crate) fn discards(&self) -> bool {
         self.close.is_some()
-    }
-
-    /// A packet socket is connected to `peer`, in place of `old`.
-    pub(crate) fn note_peer(&mut self, peer: &Address, old: Option<Address>) {
-        if let Queue::Packets(packets) = &mut self.out {
-            packets.connected(peer, old);
-        }
     }
 
     /// Throws away what is queued.

@@ -1,8 +1,9 @@
 //! Streams of bytes: reading into slots, sending what is queued, throwing away what is unwanted.
 //!
-//! Invariant: a turn makes a bounded number of calls, across polls where the end of one cuts it short; a socket that
-//! could go on is put on the hot list. A short read means that nothing is left, unless the kernel hinted that an end, an error or
-//! an urgent mark may stand behind it; of a pipe, or a connection within the machine, it is in doubt.
+//! Invariant: a turn makes a bounded number of calls, across polls where the end of one cuts it short; a
+//! socket that could go on is put on the hot list. A short read means that nothing is left, unless the
+//! kernel hinted that an end, an error or an urgent mark may stand behind it; of a pipe, or a connection
+//! within the machine, it is in doubt.
 
 use std::time::Duration;
 

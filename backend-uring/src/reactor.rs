@@ -436,8 +436,8 @@ impl Reactor for UringReactor {
         let key = self.insert(fd, Role::Datagram, Kind::Datagram, spec.reading);
         self.with(key, |sock, _| {
             sock.udp = udp;
-            if let (Queue::Packets(packets), Some(to)) = (&mut sock.queue, to) {
-                packets.connected(to, None);
+            if let Some(to) = to {
+                sock.queue.connected(to, None);
             }
         });
         Ok(SockId(key))
@@ -534,9 +534,7 @@ impl Reactor for UringReactor {
         self.io.counters.syscalls += 2;
         let old = socket::peer_addr(&sock.fd).ok();
         socket::connect_packets(&sock.fd, to)?;
-        if let Queue::Packets(packets) = &mut sock.queue {
-            packets.connected(to, old);
-        }
+        sock.queue.connected(to, old);
         self.io.mark(sock);
         Ok(())
     }

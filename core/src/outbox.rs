@@ -366,6 +366,13 @@ pub enum Queue {
 }
 
 impl Queue {
+    /// As [`Packets::connected`]; a stream's peer is never another.
+    pub fn connected(&mut self, peer: &Address, before: Option<Address>) {
+        if let Self::Packets(packets) = self {
+            packets.connected(peer, before);
+        }
+    }
+
     /// An empty queue for a socket of this kind.
     #[must_use]
     pub fn of(kind: Kind) -> Self {
